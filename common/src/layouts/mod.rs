@@ -1,0 +1,104 @@
+//! Byte layouts of everything that is signed or hashed. Big-endian, fixed sizes, a version byte first; decoding and
+//! encoding again gives the same bytes. Test vectors for other languages: `proto/vectors/`.
+
+mod assignment;
+mod checkpoint;
+mod receipt;
+mod session_proof;
+mod spec;
+
+pub use assignment::Assignment;
+pub use checkpoint::StreamCheckpoint;
+pub use receipt::{Outcome, Receipt};
+pub use session_proof::SessionProof;
+pub use spec::{JobSpec, NO_MAX_RATE, Requirements};
+
+/// Bytes that are not the layout they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// Too short or too long.
+    #[error("{layout} has {given} bytes instead of {wanted}")]
+    Length {
+        /// Which layout.
+        layout: &'static str,
+        /// Bytes given.
+        given: usize,
+        /// Bytes that it has.
+        wanted: usize,
+    },
+    /// A field with a value that is not defined.
+    #[error("{layout}: {field} has the undefined value {value}")]
+    Value {
+        /// Which layout.
+        layout: &'static str,
+        /// Which field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+    },
+}
+
+/// Reads fields of fixed size from the front; the length was checked before.
+struct Fields<'a> {
+    layout: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn new(layout: &'static str, bytes: &'a [u8], wanted: usize) -> Result<Self, LayoutError> {
+        if bytes.len() != wanted {
+            return Err(LayoutError::Length {
+                layout,
+                given: bytes.len(),
+                wanted,
+            });
+        }
+        Ok(Self {
+            layout,
+            rest: bytes,
+        })
+    }
+
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let (field, rest) = self
+            .rest
+            .split_first_chunk()
+            .expect("the length was checked");
+        self.rest = rest;
+        *field
+    }
+
+    fn u8(&mut self) -> u8 {
+        self.take::<1>()[0]
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_be_bytes(self.take())
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_be_bytes(self.take())
+    }
+
+    fn u64(&mut self) -> u64 {
+        u64::from_be_bytes(self.take())
+    }
+
+    /// The version byte, which must be 1.
+    fn version(&mut self) -> Result<(), LayoutError> {
+        let version = self.u8();
+        self.check(version == 1, "version", u64::from(version))
+    }
+
+    fn check(&self, defined: bool, field: &'static str, value: u64) -> Result<(), LayoutError> {
+        if defined {
+            Ok(())
+        } else {
+            Err(LayoutError::Value {
+                layout: self.layout,
+                field,
+                value,
+            })
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Receipts in files: everything that somebody else needs in order to check one without a network.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Proof, ProofParts, Trust, VerifyError};
+use crate::hash::{Sha256Stream, sha256};
+use crate::job_input::JobType;
+
+/// Bytes of a receipt file, at most: without a ledger proof it has about 2 KiB.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A receipt file: JSON, binary values in base64. Unknown fields are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptFile {
+    /// Job spec layout.
+    #[serde(with = "base64_bytes")]
+    pub spec: Vec<u8>,
+    /// Assignment layout.
+    #[serde(with = "base64_bytes")]
+    pub assignment: Vec<u8>,
+    /// The service key's signature over it.
+    #[serde(with = "base64_bytes")]
+    pub assignment_sig: Vec<u8>,
+    /// Receipt layout.
+    #[serde(with = "base64_bytes")]
+    pub receipt: Vec<u8>,
+    /// The miner's signature over it.
+    #[serde(with = "base64_bytes")]
+    pub receipt_sig: Vec<u8>,
+    /// The service key.
+    #[serde(with = "base64_bytes")]
+    pub service_key: Vec<u8>,
+    /// Where it stands in the ledger; null before it is recorded there.
+    pub ledger: Option<Value>,
+}
+
+/// Bytes that are no receipt file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptFileError {
+    /// Too long to be one.
+    #[error("it has {0} bytes, a receipt file has a few thousand")]
+    TooLarge(usize),
+    /// Not JSON, a field is missing, or a value is not base64.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl ReceiptFile {
+    /// From the parts of a proof.
+    #[must_use]
+    pub fn new(parts: &ProofParts<'_>) -> Self {
+        Self {
+            spec: parts.spec.to_vec(),
+            assignment: parts.assignment.to_vec(),
+            assignment_sig: parts.assignment_signature.to_vec(),
+            receipt: parts.receipt.to_vec(),
+            receipt_sig: parts.receipt_signature.to_vec(),
+            service_key: parts.service_key.to_vec(),
+            ledger: None,
+        }
+    }
+
+    /// Reads a file's bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReceiptFileError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(ReceiptFileError::TooLarge(bytes.len()));
+        }
+        serde_json::from_slice(bytes)
+            .map_err(|error| ReceiptFileError::Malformed(error.to_string()))
+    }
+
+    /// The file's bytes: one field a line.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a receipt file has only text keys");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// The parts of the proof in it.
+    #[must_use]
+    pub fn parts(&self) -> ProofParts<'_> {
+        ProofParts {
+            spec: &self.spec,
+            assignment: &self.assignment,
+            assignment_signature: &self.assignment_sig,
+            receipt: &self.receipt,
+            receipt_signature: &self.receipt_sig,
+            service_key: &self.service_key,
+        }
+    }
+}
+
+/// Checks a saved receipt without a network, and the output it is for where that is given.
+///
+/// What the client itself knows of the job (`trust`) is held against it. Without that, the file is only checked to be
+/// consistent: its own service key signed its assignment, and the assigned miner its receipt.
+///
+/// The output of an embedding job is empty, so for one its whole result document may be given instead.
+pub fn verify_receipt_file(
+    file: &ReceiptFile,
+    trust: Option<&Trust>,
+    output: Option<&[u8]>,
+) -> Result<Proof, VerifyError> {
+    let proof = Proof::decode(&file.parts())?;
+    let own_word = || Trust {
+        chain_id: proof.spec.chain_id,
+        service_key: proof.service_key,
+        owner: proof.spec.owner,
+        job_id: None,
+        spec: None,
+    };
+    proof.check(&trust.cloned().unwrap_or_else(own_word))?;
+    let Some(bytes) = output else {
+        return Ok(proof);
+    };
+    let is_result = proof.spec.job_type == JobType::Embedding
+        && !bytes.is_empty()
+        && sha256(bytes) == proof.receipt.result_hash;
+    if !is_result {
+        let mut stream = Sha256Stream::default();
+        stream.update(bytes);
+        proof.check_output(&stream)?;
+    }
+    Ok(proof)
+}
+
+pub(super) mod base64_bytes {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map_err(D::Error::custom)
+    }
+}
