@@ -1,0 +1,431 @@
+//! What becomes of jobs and their attempts: completion, failure, cancellation, deletion, polling.
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{JobId, MinerId};
+use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus};
+use bytes::Bytes;
+
+use super::command::{AttemptId, Completion, Effect, JobChange, JobSelector, Reply};
+use super::core::{EngineCore, Reads};
+use super::dispatch::excluding;
+use super::edits::Edit;
+use super::timers::Timer;
+use super::turn::Turn;
+use crate::jobs::lifecycle::Effect as JobEffect;
+use crate::jobs::lifecycle::{Event, JobError, Phase, step};
+use crate::store::StoreError;
+use crate::store::rows::DeliveryRow;
+
+impl EngineCore {
+    /// One event of one job: steps its lifecycle and carries out what follows. `failure` explains an attempt's end.
+    pub(super) fn advance(
+        &mut self,
+        turn: &mut Turn,
+        job_id: JobId,
+        event: Event,
+        failure: Option<v1::Failure>,
+    ) -> Result<JobStatus, JobError> {
+        let Some(live) = self.jobs.get_mut(&job_id) else {
+            return Err(JobError::Final);
+        };
+        let holder = live.job.phase.holder();
+        let (next, effects) = step(&live.job, event, self.now, self.config.broken)?;
+        live.job = next;
+        let owner = live.owner;
+        for effect in effects {
+            self.follow(turn, job_id, owner, effect, failure.clone());
+        }
+        if next.phase.holder().is_none()
+            && let Some(holder) = holder
+        {
+            self.release(
+                holder,
+                AttemptId {
+                    job_id,
+                    attempt: next.attempt,
+                },
+            );
+        }
+        Ok(next.phase.status())
+    }
+
+    fn follow(
+        &mut self,
+        turn: &mut Turn,
+        job_id: JobId,
+        owner: PublicKey,
+        effect: JobEffect,
+        failure: Option<v1::Failure>,
+    ) {
+        let Some(live) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        let (now, retries_spent) = (self.now, live.job.retries_spent);
+        let attempt = AttemptId {
+            job_id,
+            attempt: live.job.attempt,
+        };
+        match effect {
+            JobEffect::AttemptBegins => {}
+            JobEffect::AttemptStarts => {
+                if let Some(lease) = &mut live.lease {
+                    lease.started_ms = now;
+                    lease.progress_ms = now;
+                }
+                self.changed(turn, job_id, owner, JobStatus::Processing);
+            }
+            JobEffect::AttemptEnds(outcome) => {
+                let started_ms = live.lease.take().map_or(0, |lease| lease.started_ms);
+                turn.edit(
+                    job_id,
+                    owner,
+                    Edit::End {
+                        outcome,
+                        failure,
+                        started_ms,
+                        at_ms: now,
+                    },
+                );
+            }
+            JobEffect::StopMiner(miner) => {
+                let session = self
+                    .miners
+                    .get(&miner)
+                    .and_then(|m| m.session.as_ref())
+                    .map(|s| s.id);
+                if let Some(session) = session {
+                    let status = live.job.phase.status();
+                    turn.effect(Effect::CancelAttempt {
+                        session,
+                        attempt,
+                        status,
+                    });
+                }
+            }
+            JobEffect::Exclude(miner) => {
+                let requirement = excluding(&live.requirement, miner);
+                live.requirement = self.queue.shared(requirement);
+                turn.edit(job_id, owner, Edit::Exclude(miner));
+            }
+            JobEffect::Enqueue { not_before } => {
+                turn.edit(
+                    job_id,
+                    owner,
+                    Edit::Requeue {
+                        not_before_ms: not_before,
+                        retries_spent,
+                    },
+                );
+                self.enqueue(job_id);
+                self.changed(turn, job_id, owner, JobStatus::Queued);
+            }
+            JobEffect::Finish(status) => {
+                turn.edit(
+                    job_id,
+                    owner,
+                    Edit::Finish {
+                        status,
+                        failure,
+                        retries_spent,
+                        at_ms: now,
+                    },
+                );
+                self.forget_job(job_id);
+                self.changed(turn, job_id, owner, status);
+            }
+        }
+    }
+
+    /// A miner has one attempt less.
+    fn release(&mut self, miner: MinerId, attempt: AttemptId) {
+        if let Some(miner) = self.miners.get_mut(&miner) {
+            miner.held.remove(&attempt);
+        }
+        self.refresh(miner);
+    }
+
+    /// A final job leaves memory.
+    fn forget_job(&mut self, job_id: JobId) {
+        let Some(live) = self.jobs.remove(&job_id) else {
+            return;
+        };
+        if let Some(class) = live.class {
+            self.queue.remove(class, live.owner, live.priority, job_id);
+        }
+        self.timers
+            .remove(&(live.job.deadline, Timer::Deadline(job_id)));
+        if let Some(jobs) = self.owners.get_mut(&live.owner) {
+            jobs.remove(&job_id);
+            if jobs.is_empty() {
+                self.owners.remove(&live.owner);
+            }
+        }
+    }
+
+    /// Tells watchers, once it is durable.
+    pub(super) fn changed(
+        &self,
+        turn: &mut Turn,
+        job_id: JobId,
+        owner: PublicKey,
+        status: JobStatus,
+    ) {
+        let at_ms = self.now;
+        let started = self
+            .jobs
+            .get(&job_id)
+            .and_then(|live| live.lease.as_ref())
+            .filter(|_| status == JobStatus::Processing);
+        let started = started.map(|lease| (lease.attempt.clone(), lease.request_id.clone()));
+        let oldest_live = self
+            .owners
+            .get(&owner)
+            .and_then(|jobs| jobs.first().copied());
+        turn.effect_later(move |core, rows| {
+            let row = rows.get(&job_id);
+            let started = row
+                .and_then(|row| row.live_attempt())
+                .filter(|_| status == JobStatus::Processing)
+                .map(|attempt| (attempt.clone(), String::new()))
+                .or(started);
+            let request_id = row
+                .map(|row| row.request_id.clone())
+                .or_else(|| started.as_ref().map(|(_, id)| id.clone()));
+            let attempt = row
+                .map(|row| row.attempt)
+                .or_else(|| started.as_ref().map(|(attempt, _)| attempt.attempt));
+            Some(Effect::Changed(Box::new(JobChange {
+                change: core.change,
+                owner,
+                job_id,
+                request_id: request_id.unwrap_or_default(),
+                status,
+                attempt: attempt.unwrap_or_default(),
+                at_ms,
+                started: started.map(|(attempt, _)| Box::new(attempt)),
+                row: row.filter(|row| row.finished_ms > 0).cloned().map(Box::new),
+                oldest_live,
+            })))
+        });
+    }
+
+    /// The newest attempt ended without a result.
+    pub(super) fn end_attempt(
+        &mut self,
+        turn: &mut Turn,
+        attempt: AttemptId,
+        miner: MinerId,
+        failure: v1::Failure,
+    ) -> Option<JobStatus> {
+        let reason = failure.reason();
+        let event = Event::Fail {
+            attempt: attempt.attempt,
+            miner,
+            reason,
+        };
+        let status = self
+            .advance(turn, attempt.job_id, event, Some(failure))
+            .ok()?;
+        if crate::jobs::retry::classify(reason) == crate::jobs::retry::FailureClass::Miner
+            && let Some(miner) = self.miners.get_mut(&miner)
+        {
+            miner.record.failed_jobs += 1;
+            self.unsaved_miners.insert(miner.id);
+        }
+        Some(status)
+    }
+
+    /// Cancels or expires a job.
+    pub(super) fn stop_job(&mut self, turn: &mut Turn, job_id: JobId, event: Event) -> bool {
+        self.advance(turn, job_id, event, None).is_ok()
+    }
+
+    pub(super) fn complete(&mut self, turn: &mut Turn, completion: Completion) {
+        let attempt = completion.attempt;
+        let Some(miner) = self.miner_keys.get(&completion.miner_key).copied() else {
+            return turn.refuse(
+                ErrorReason::MinerNotRegistered,
+                "this identity has no registered miner",
+            );
+        };
+        if self.done.is_by(attempt, miner) {
+            return turn.reply(Reply::Completed(JobStatus::Completed));
+        }
+        let started = self.jobs.get(&attempt.job_id).map_or(0, |live| {
+            live.lease.as_ref().map_or(0, |lease| {
+                if lease.started_ms > 0 {
+                    lease.started_ms
+                } else {
+                    lease.attempt.assigned_ms
+                }
+            })
+        });
+        let owner = self.jobs.get(&attempt.job_id).map(|live| live.owner);
+        let event = Event::Complete {
+            attempt: attempt.attempt,
+            miner,
+        };
+        match (self.advance(turn, attempt.job_id, event, None), owner) {
+            (Ok(status), Some(owner)) => {
+                let observed_ms = if started == 0 {
+                    completion.receipt.work_ms
+                } else {
+                    self.now.saturating_sub(started)
+                };
+                turn.edit(
+                    attempt.job_id,
+                    owner,
+                    Edit::Deliver(Box::new(delivery(completion, observed_ms))),
+                );
+                self.done.insert(attempt, miner);
+                if let Some(miner) = self.miners.get_mut(&miner) {
+                    miner.record.completed_jobs += 1;
+                    self.unsaved_miners.insert(miner.id);
+                }
+                turn.reply(Reply::Completed(status));
+            }
+            (Err(error), _) => turn.refuse(ErrorReason::StaleAttempt, error.to_string()),
+            (Ok(_), None) => turn.refuse(ErrorReason::StaleAttempt, JobError::Final.to_string()),
+        }
+    }
+
+    pub(super) fn fail(
+        &mut self,
+        turn: &mut Turn,
+        miner_key: PublicKey,
+        attempt: AttemptId,
+        failure: v1::Failure,
+    ) {
+        let Some(miner) = self.miner_keys.get(&miner_key).copied() else {
+            return turn.refuse(
+                ErrorReason::MinerNotRegistered,
+                "this identity has no registered miner",
+            );
+        };
+        if matches!(
+            failure.reason(),
+            FailureReason::Returned | FailureReason::Busy
+        ) && self.holds(attempt, miner)
+        {
+            self.suspend_quietly(miner);
+        }
+        match self.end_attempt(turn, attempt, miner, failure) {
+            Some(status) => turn.reply(Reply::Failed(status)),
+            None => turn.refuse(
+                ErrorReason::StaleAttempt,
+                "this attempt is not live: it ended, or another miner has the job",
+            ),
+        }
+    }
+
+    fn holds(&self, attempt: AttemptId, miner: MinerId) -> bool {
+        self.miners
+            .get(&miner)
+            .is_some_and(|miner| miner.held.contains(&attempt))
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        turn: &mut Turn,
+        owner: PublicKey,
+        job: JobSelector,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let Some(job_id) = self.select(turn, owner, job, reads)? else {
+            turn.refuse(ErrorReason::JobNotFound, super::queries::no_job(job));
+            return Ok(());
+        };
+        if self
+            .jobs
+            .get(&job_id)
+            .is_some_and(|live| live.owner == owner)
+        {
+            self.stop_job(turn, job_id, Event::Cancel);
+        }
+        turn.reply_later([(job_id, owner)], move |core, rows| {
+            match rows.get(&job_id) {
+                None => super::queries::not_found(job),
+                Some(row) => {
+                    let view = core.view(row.clone());
+                    let cancelled = view.status == JobStatus::Cancelled;
+                    Reply::Cancelled(Box::new(view), cancelled)
+                }
+            }
+        });
+        Ok(())
+    }
+
+    pub(super) fn delete(
+        &mut self,
+        turn: &mut Turn,
+        owner: PublicKey,
+        job: JobSelector,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let selected = self.select(turn, owner, job, reads)?;
+        let Some(job_id) = selected else {
+            turn.refuse(ErrorReason::JobNotFound, super::queries::no_job(job));
+            return Ok(());
+        };
+        if self
+            .jobs
+            .get(&job_id)
+            .is_some_and(|live| live.owner == owner)
+        {
+            turn.refuse(
+                ErrorReason::WrongStatus,
+                format!("{job_id} is not final; cancel it first"),
+            );
+            return Ok(());
+        }
+        let key = crate::store::keys::archived_job(&owner, job_id);
+        let stored = reads.get_many(&[(crate::store::Family::Archive, &key)])?;
+        if stored.iter().all(Option::is_none) && !turn.fresh.contains_key(&job_id) {
+            turn.refuse(ErrorReason::JobNotFound, super::queries::no_job(job));
+            return Ok(());
+        }
+        turn.edit(job_id, owner, Edit::DeleteContent);
+        turn.dropped_outputs.push(job_id);
+        turn.reply(Reply::Deleted(job_id));
+        Ok(())
+    }
+
+    /// Whether the live attempt's phase is still "leased".
+    pub(super) fn is_leased(&self, attempt: AttemptId) -> bool {
+        let live = self
+            .jobs
+            .get(&attempt.job_id)
+            .filter(|live| live.job.attempt == attempt.attempt);
+        live.is_some_and(|live| matches!(live.job.phase, Phase::Leased { .. }))
+    }
+}
+
+fn delivery(completion: Completion, observed_ms: u64) -> DeliveryRow {
+    DeliveryRow {
+        receipt: completion.receipt.encode().into(),
+        signature: Bytes::copy_from_slice(&completion.signature),
+        served_model: completion.served_model,
+        engine: completion.engine,
+        finish_reason: completion.finish_reason.into(),
+        result: completion.result,
+        result_len: completion.result_len,
+        observed_ms,
+        first_token_ms: completion.first_token_ms,
+        output_in_result: completion.output_in_result,
+    }
+}
+
+/// How an attempt ends that its miner does not know any more.
+pub(super) fn lost_outcome(started: bool) -> (FailureReason, &'static str) {
+    if started {
+        (
+            FailureReason::Lost,
+            "the miner came back without this attempt",
+        )
+    } else {
+        (
+            FailureReason::NotAccepted,
+            "the assignment never reached the miner",
+        )
+    }
+}

@@ -1,0 +1,469 @@
+//! What the engine is asked, what it answers, and what is to be done once an answer is durable.
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1;
+use bytes::Bytes;
+
+use crate::store::rows::{AttemptRow, JobRow};
+
+/// Number of a miner's session, unique while the process runs.
+pub type SessionId = u64;
+
+/// An attempt of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId {
+    /// The job.
+    pub job_id: JobId,
+    /// Its attempt, from 1.
+    pub attempt: u16,
+}
+
+/// Which job a caller means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobSelector {
+    /// This one.
+    Id(JobId),
+    /// The caller's newest.
+    Last,
+}
+
+/// A validated submission.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The new job's id, made by the caller from its clock and randomness.
+    pub job_id: JobId,
+    /// Who submits.
+    pub owner: PublicKey,
+    /// Idempotency key.
+    pub request_id: String,
+    /// SHA-256 of the request's body, to tell a repeated request from another one.
+    pub body_hash: [u8; 32],
+    /// The specification.
+    pub spec: aitbc_common::layouts::JobSpec,
+    /// Canonical model name.
+    pub model: String,
+    /// What it asks of miners.
+    pub requirements: aitbc_common::layouts::Requirements,
+    /// The input document.
+    pub input: Bytes,
+    /// Rank among the owner's jobs.
+    pub priority: i32,
+    /// Failed attempts it allows.
+    pub max_retries: u32,
+    /// Refuse it when no known miner matches.
+    pub require_miner: bool,
+    /// The job it retries.
+    pub retry_of: Option<JobId>,
+}
+
+/// A delivery whose receipt, signature and hashes were verified against the attempt's assignment.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Who delivers: must hold the attempt.
+    pub miner_key: PublicKey,
+    /// Receipt layout.
+    pub receipt: aitbc_common::layouts::Receipt,
+    /// The miner's signature over it.
+    pub signature: [u8; 64],
+    /// Canonical name of the served model.
+    pub served_model: String,
+    /// Model server and version.
+    pub engine: String,
+    /// Why the output ended.
+    pub finish_reason: v1::FinishReason,
+    /// The result document where it is small; `None` = its chunks are in the output table.
+    pub result: Option<Bytes>,
+    /// Bytes of the result document.
+    pub result_len: u64,
+    /// The output is the result's `content`, so that its chunks need not be kept.
+    pub output_in_result: bool,
+    /// Unix time in ms of the first output; 0 = none.
+    pub first_token_ms: u64,
+}
+
+/// An attempt that a miner says it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldAttempt {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Bytes of output so far.
+    pub output_bytes: u64,
+}
+
+/// A registration or a change of one; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct MinerChange {
+    /// Name.
+    pub name: Option<String>,
+    /// GPUs.
+    pub gpus: Option<Vec<v1::Gpu>>,
+    /// Models.
+    pub models: Option<Vec<v1::MinerModel>>,
+    /// Slots.
+    pub slots: Option<u32>,
+    /// Price in micro-AIT per hour and slot.
+    pub price: Option<u64>,
+    /// Payout address.
+    pub payout: Option<[u8; 20]>,
+    /// Whether it takes no new jobs.
+    pub paused: Option<bool>,
+    /// Model server and version.
+    pub engine: Option<String>,
+    /// Processor.
+    pub processor: Option<String>,
+    /// Main memory in GiB.
+    pub memory_gib: Option<u32>,
+}
+
+/// Something to do. Every command gets exactly one [`Reply`], after the commit that made it durable.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// A new job → [`Reply::Submitted`].
+    Submit(Box<Submission>),
+    /// Cancels a job → [`Reply::Cancelled`].
+    Cancel {
+        /// The caller.
+        owner: PublicKey,
+        /// The job.
+        job: JobSelector,
+    },
+    /// Deletes a final job's content → [`Reply::Deleted`].
+    Delete {
+        /// The caller.
+        owner: PublicKey,
+        /// The job.
+        job: JobSelector,
+    },
+    /// Where a job stands, with what only memory knows → [`Reply::Job`].
+    GetJob {
+        /// The caller.
+        owner: PublicKey,
+        /// The job.
+        job: JobSelector,
+    },
+    /// Which miners match → [`Reply::Explained`].
+    Explain {
+        /// The caller.
+        owner: PublicKey,
+        /// What to explain.
+        subject: ExplainSubject,
+    },
+    /// All models → [`Reply::Models`], by name.
+    ListModels,
+    /// All miners → [`Reply::Miners`], by id, starting after `after`, at most `limit`.
+    ListMiners {
+        /// The last id of the page before.
+        after: Option<MinerId>,
+        /// Rows wanted.
+        limit: usize,
+        /// Only those that offer this canonical model.
+        model: Option<String>,
+    },
+    /// One miner → [`Reply::Miner`].
+    GetMiner {
+        /// Its id; `None` = the caller's own.
+        miner_id: Option<MinerId>,
+        /// The caller.
+        caller: PublicKey,
+    },
+    /// Registers or changes the caller's miner → [`Reply::Registered`].
+    Register {
+        /// The miner's identity.
+        key: PublicKey,
+        /// Id for a new one, made by the caller.
+        new_id: MinerId,
+        /// Its fields; for a new miner, missing ones get their defaults.
+        change: Box<MinerChange>,
+    },
+    /// Changes the caller's miner, which must exist → [`Reply::Registered`].
+    Update {
+        /// The miner's identity.
+        key: PublicKey,
+        /// New values.
+        change: Box<MinerChange>,
+    },
+    /// Removes the caller's miner → [`Reply::Done`].
+    Deregister {
+        /// The miner's identity.
+        key: PublicKey,
+        /// Its id.
+        miner_id: MinerId,
+    },
+    /// A proven session begins → [`Reply::SessionOpened`].
+    OpenSession {
+        /// The session.
+        session: SessionId,
+        /// The miner's identity (proven).
+        key: PublicKey,
+        /// The id it named.
+        miner_id: MinerId,
+        /// Where it comes from, for the message to a rival.
+        peer: String,
+        /// Take over from a live session.
+        takeover: bool,
+        /// Attempts that run there.
+        running: Vec<HeldAttempt>,
+        /// Attempts that are done there and not acknowledged.
+        spooled: Vec<HeldAttempt>,
+    },
+    /// A session's stream ended; its leases run on → [`Reply::Done`].
+    CloseSession {
+        /// The session.
+        session: SessionId,
+    },
+    /// What a miner can run → [`Reply::Done`].
+    Inventory {
+        /// The session.
+        session: SessionId,
+        /// Models.
+        models: Vec<v1::MinerModel>,
+        /// Slots.
+        slots: u32,
+        /// Model server and version.
+        engine: String,
+    },
+    /// An assignment is taken → [`Reply::Done`].
+    Accept {
+        /// The session.
+        session: SessionId,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// An assignment is not taken → [`Reply::Done`].
+    Reject {
+        /// The session.
+        session: SessionId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        failure: v1::Failure,
+    },
+    /// Renews leases and credits → [`Reply::Done`].
+    Heartbeat {
+        /// The session.
+        session: SessionId,
+        /// Attempts that run.
+        running: Vec<HeldAttempt>,
+        /// Free slots.
+        free_slots: u32,
+    },
+    /// The miner takes no more jobs → [`Reply::Done`].
+    Drain {
+        /// The session.
+        session: SessionId,
+    },
+    /// A verified delivery → [`Reply::Completed`].
+    Complete(Box<Completion>),
+    /// An attempt failed or is handed back → [`Reply::Failed`].
+    Fail {
+        /// Who had it.
+        miner_key: PublicKey,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why; `RETURNED` and `BUSY` spend no attempt.
+        failure: v1::Failure,
+    },
+    /// Leases and accepts one job at once, without a session → [`Reply::Polled`].
+    Poll {
+        /// The miner's identity.
+        miner_key: PublicKey,
+        /// Length of the lease.
+        lease_ms: u64,
+    },
+    /// Prolongs the lease of a polled job → [`Reply::LeaseExtended`].
+    ExtendLease {
+        /// The miner's identity.
+        miner_key: PublicKey,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Length from now.
+        lease_ms: u64,
+    },
+    /// What a delivery for this attempt is verified against → [`Reply::AttemptInfo`].
+    GetAttempt {
+        /// Who asks: must hold it or have held it last.
+        miner_key: PublicKey,
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Time passes: timers fire → [`Reply::Done`].
+    Tick,
+}
+
+/// What to explain.
+#[derive(Debug, Clone)]
+pub enum ExplainSubject {
+    /// An existing job.
+    Job(JobSelector),
+    /// An unsent specification.
+    Spec {
+        /// What it computes.
+        job_type: aitbc_common::job_input::JobType,
+        /// Canonical model name.
+        model: String,
+        /// Pinned digest, or zero.
+        model_digest: [u8; 32],
+        /// What it asks of miners.
+        requirements: aitbc_common::layouts::Requirements,
+        /// Highest price; [`aitbc_common::layouts::NO_MAX_RATE`] = any.
+        max_rate: u64,
+        /// Bytes of input.
+        input_len: u64,
+    },
+}
+
+/// A job's row and what only memory knows of it.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    /// The row.
+    pub row: JobRow,
+    /// Its status as users see it.
+    pub status: v1::JobStatus,
+    /// Place in its queue, from 1, while it waits.
+    pub queue_position: Option<u32>,
+    /// Estimated time until it starts.
+    pub estimated_start_ms: Option<u64>,
+    /// Unix time in ms when the live attempt was accepted; 0 = not yet.
+    pub started_ms: u64,
+}
+
+/// What a submitter learns.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The job.
+    pub view: JobView,
+    /// Known miners that match.
+    pub matching_miners: u32,
+    /// Known miners.
+    pub known_miners: u32,
+    /// What to know about it.
+    pub warnings: Vec<v1::Warning>,
+}
+
+/// What a delivery is verified against.
+#[derive(Debug, Clone)]
+pub struct AttemptInfo {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Job spec layout.
+    pub spec: Bytes,
+    /// Assignment layout (its signature follows from it).
+    pub assignment: Bytes,
+    /// Canonical model name.
+    pub model: String,
+    /// Input document.
+    pub input: Bytes,
+    /// Unix time in ms when the job expires.
+    pub deadline_ms: u64,
+    /// The job's owner.
+    pub owner: PublicKey,
+}
+
+/// A miner may keep an attempt that it named, or not.
+#[derive(Debug, Clone)]
+pub enum Resume {
+    /// Go on.
+    Continue(Box<AttemptInfo>),
+    /// Drop it.
+    Abandon(AttemptId),
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// To Submit.
+    Submitted(Box<Submitted>),
+    /// To Cancel: the job after it, and whether it is cancelled.
+    Cancelled(Box<JobView>, bool),
+    /// To Delete.
+    Deleted(JobId),
+    /// To GetJob.
+    Job(Box<JobView>),
+    /// To Explain.
+    Explained(Box<v1::ExplainJobResponse>),
+    /// To ListModels.
+    Models(Vec<v1::ModelSummary>),
+    /// To ListMiners: the page, and whether more follow.
+    Miners(Vec<v1::Miner>, bool),
+    /// To GetMiner.
+    Miner(Box<v1::Miner>),
+    /// To Register and Update: the miner, whether it is new, its price before where that changed.
+    Registered(Box<v1::Miner>, bool, Option<u64>),
+    /// To OpenSession: one answer for each attempt named.
+    SessionOpened(Vec<Resume>),
+    /// To Complete: the job's status. Repeating a recorded completion answers the same.
+    Completed(v1::JobStatus),
+    /// To Fail.
+    Failed(v1::JobStatus),
+    /// To Poll: the attempt and the end of its lease (Unix ms), or nothing.
+    Polled(Option<Box<(AttemptInfo, u64)>>),
+    /// To ExtendLease: its end, Unix ms.
+    LeaseExtended(u64),
+    /// To GetAttempt.
+    AttemptInfo(Box<AttemptInfo>),
+    /// To any of them.
+    Refused(ApiError),
+}
+
+/// What is to be done after the commit.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Give a session a job.
+    Assign {
+        /// The session.
+        session: SessionId,
+        /// What to run.
+        info: Box<AttemptInfo>,
+        /// Time left until the job expires.
+        time_left_ms: u64,
+    },
+    /// Tell a session to stop an attempt.
+    CancelAttempt {
+        /// The session.
+        session: SessionId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// The job's status.
+        status: v1::JobStatus,
+    },
+    /// End a session.
+    EndSession {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: ApiError,
+    },
+    /// Tell watchers.
+    Changed(Box<JobChange>),
+}
+
+/// A job's status changed.
+#[derive(Debug, Clone)]
+pub struct JobChange {
+    /// Number of the change; rises over all jobs.
+    pub change: u64,
+    /// Its owner.
+    pub owner: PublicKey,
+    /// The job.
+    pub job_id: JobId,
+    /// Its idempotency key.
+    pub request_id: String,
+    /// Its status as users see it.
+    pub status: v1::JobStatus,
+    /// Its newest attempt.
+    pub attempt: u32,
+    /// Unix time in ms.
+    pub at_ms: u64,
+    /// The live attempt where it just started (accepted), for watchers of its output.
+    pub started: Option<Box<AttemptRow>>,
+    /// The whole row, where the job is final.
+    pub row: Option<Box<JobRow>>,
+    /// The owner's oldest live job after this change: part of a WatchJobs cursor.
+    pub oldest_live: Option<JobId>,
+}

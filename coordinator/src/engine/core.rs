@@ -1,0 +1,337 @@
+//! The engine's core: state, and the order in which a batch of commands is carried out. No clock, thread or randomness;
+//! it reads stored rows through the [`Reads`] it is given and writes nothing: it returns the batch.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{JobId, MinerId};
+use aitbc_proto::v1;
+use bytes::Bytes;
+
+use super::command::{AttemptId, Command, Effect, Reply, SessionId};
+use super::timers::Timer;
+use super::turn::Turn;
+use crate::jobs::lifecycle::{BrokenRules, Job, Millis};
+use crate::jobs::matching::Requirement;
+use crate::jobs::queue::{ClassId, Queue};
+use crate::store::rows::AttemptRow;
+use crate::store::{Batch, Family, Page, StoreError};
+
+/// Finished attempts that are remembered, so that a repeated delivery gets its answer.
+const REMEMBERED_ATTEMPTS: usize = 10_000;
+
+/// Times and bounds. All durations in milliseconds.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// The chain.
+    pub chain_id: Hash,
+    /// The market's fee in hundredths of a percent.
+    pub fee_bps: u16,
+    /// An assignment must be accepted within this: 5 s.
+    pub accept_ms: u64,
+    /// A running attempt is lost when nothing was heard of it for this long: 30 s.
+    pub lease_ms: u64,
+    /// The lease of a polled job where the miner does not say: 10 minutes.
+    pub poll_lease_ms: u64,
+    /// A running attempt is lost when its output does not grow for this long: 11 minutes (10 to load a model, 1 to stall).
+    pub progress_ms: u64,
+    /// A job goes back to a miner that failed it when no other live one matches for this long: 10 s.
+    pub exclusion_ms: u64,
+    /// Live jobs of one identity, at most.
+    pub jobs_per_identity: usize,
+    /// Test-only.
+    pub broken: BrokenRules,
+}
+
+impl EngineConfig {
+    /// The defaults, for this chain.
+    #[must_use]
+    pub fn new(chain_id: Hash, fee_bps: u16) -> Self {
+        Self {
+            chain_id,
+            fee_bps,
+            accept_ms: 5_000,
+            lease_ms: 30_000,
+            poll_lease_ms: 600_000,
+            progress_ms: 660_000,
+            exclusion_ms: 10_000,
+            jobs_per_identity: 100_000,
+            broken: BrokenRules::default(),
+        }
+    }
+}
+
+/// Stored rows as of before the batch.
+pub trait Reads {
+    /// As [`crate::store::Store::get_many`].
+    fn get_many(&self, keys: &[(Family, &[u8])]) -> Result<Vec<Option<Bytes>>, StoreError>;
+    /// As [`crate::store::Store::scan`].
+    fn scan(
+        &self,
+        family: Family,
+        range: std::ops::Range<&[u8]>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+}
+
+impl Reads for Arc<dyn crate::store::Store> {
+    fn get_many(&self, keys: &[(Family, &[u8])]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        (**self).get_many(keys)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        range: std::ops::Range<&[u8]>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        (**self).scan(family, range, limit)
+    }
+}
+
+/// What a batch of commands comes to. Nothing of it may be seen before `batch` is durable.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be committed, synced. Empty = nothing to commit.
+    pub batch: Batch,
+    /// One for each command, in order.
+    pub replies: Vec<Reply>,
+    /// In order.
+    pub effects: Vec<Effect>,
+}
+
+/// A live job.
+#[derive(Debug)]
+pub(super) struct LiveJob {
+    pub job: Job,
+    pub owner: PublicKey,
+    pub priority: i32,
+    pub tag: u64,
+    pub requirement: Arc<Requirement>,
+    /// Its queue, while it waits there.
+    pub class: Option<ClassId>,
+    pub lease: Option<Box<Lease>>,
+}
+
+/// The live attempt of a job.
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    /// Its row, as of when it was leased.
+    pub attempt: AttemptRow,
+    pub request_id: String,
+    /// When the miner accepted it; 0 = not yet, or not known after a restart.
+    pub started_ms: Millis,
+    pub output_bytes: u64,
+    /// When its output last grew.
+    pub progress_ms: Millis,
+}
+
+/// A registered miner.
+#[derive(Debug)]
+pub(super) struct Miner {
+    pub id: MinerId,
+    pub key: PublicKey,
+    pub record: v1::Miner,
+    pub session: Option<Session>,
+    /// The attempts it holds.
+    pub held: BTreeSet<AttemptId>,
+    /// The model it ran last, and when.
+    pub warm: Option<(String, Millis)>,
+    pub last_seen_ms: Millis,
+}
+
+/// A miner's live session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub id: SessionId,
+    pub peer: String,
+    pub since_ms: Millis,
+    /// What it can run; `None` until its inventory arrived.
+    pub slots: Option<u32>,
+    /// Slots by its newest heartbeat.
+    pub heartbeat_slots: u32,
+    pub models: Vec<v1::MinerModel>,
+    /// It let an assignment lapse: no more until its next heartbeat.
+    pub suspended: bool,
+    pub misses: u32,
+    pub draining: bool,
+}
+
+/// The engine's state.
+#[derive(Debug)]
+pub struct EngineCore {
+    pub(super) config: EngineConfig,
+    pub(super) queue: Queue,
+    pub(super) jobs: BTreeMap<JobId, LiveJob>,
+    pub(super) owners: BTreeMap<PublicKey, BTreeSet<JobId>>,
+    pub(super) miners: BTreeMap<MinerId, Miner>,
+    pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
+    pub(super) sessions: BTreeMap<SessionId, MinerId>,
+    pub(super) timers: BTreeSet<(Millis, Timer)>,
+    pub(super) done: Remembered,
+    pub(super) change: u64,
+    pub(super) now: Millis,
+    /// Miners whose counters are not stored yet, and when that is due.
+    pub(super) unsaved_miners: BTreeSet<MinerId>,
+    pub(super) save_miners_at: Millis,
+    /// Whether new jobs are taken.
+    pub(super) has_room: bool,
+}
+
+/// Outcomes of the newest attempts that completed a job.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    by_attempt: BTreeMap<AttemptId, MinerId>,
+    order: VecDeque<AttemptId>,
+}
+
+impl Remembered {
+    pub fn insert(&mut self, attempt: AttemptId, miner: MinerId) {
+        if self.by_attempt.insert(attempt, miner).is_none() {
+            self.order.push_back(attempt);
+        }
+        if self.order.len() > REMEMBERED_ATTEMPTS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_attempt.remove(&oldest);
+        }
+    }
+
+    pub fn is_by(&self, attempt: AttemptId, miner: MinerId) -> bool {
+        self.by_attempt.get(&attempt) == Some(&miner)
+    }
+}
+
+impl EngineCore {
+    /// Carries out `commands` at `now` (Unix ms; time never goes back). On an error nothing is to be committed and the
+    /// core must be dropped and recovered, as after any failed commit.
+    pub fn apply(
+        &mut self,
+        now: Millis,
+        commands: Vec<Command>,
+        reads: &dyn Reads,
+    ) -> Result<Output, StoreError> {
+        self.now = self.now.max(now);
+        let mut turn = Turn::new(self.now);
+        turn.load_request_ids(&commands, reads)?;
+        self.fire_timers(&mut turn);
+        for command in commands {
+            self.carry_out(&mut turn, command, reads)?;
+        }
+        self.dispatch(&mut turn);
+        turn.finish(self, reads)
+    }
+
+    /// When the next timer is due (Unix ms), if any.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Millis> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// The engine's time: Unix ms.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Without room on the disk, submissions are refused; everything else goes on.
+    pub fn set_has_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
+    }
+
+    /// Live jobs, for gauges and tests.
+    #[must_use]
+    pub fn live_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn carry_out(
+        &mut self,
+        turn: &mut Turn,
+        command: Command,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        match command {
+            Command::Submit(submission) => self.submit(turn, *submission),
+            Command::Cancel { owner, job } => self.cancel(turn, owner, job, reads)?,
+            Command::Delete { owner, job } => self.delete(turn, owner, job, reads)?,
+            Command::GetJob { owner, job } => self.get_job(turn, owner, job, reads)?,
+            Command::Explain { owner, subject } => self.explain(turn, owner, subject, reads)?,
+            Command::ListModels => turn.reply(Reply::Models(self.models())),
+            Command::ListMiners {
+                after,
+                limit,
+                model,
+            } => turn.reply(self.list_miners(after, limit, model.as_deref())),
+            Command::GetMiner { miner_id, caller } => turn.reply(self.get_miner(miner_id, caller)),
+            Command::Register {
+                key,
+                new_id,
+                change,
+            } => self.register(turn, key, new_id, *change),
+            Command::Update { key, change } => self.update(turn, key, *change),
+            Command::Deregister { key, miner_id } => self.deregister(turn, key, miner_id),
+            Command::OpenSession {
+                session,
+                key,
+                miner_id,
+                peer,
+                takeover,
+                running,
+                spooled,
+            } => {
+                let opening = super::sessions::Opening {
+                    session,
+                    key,
+                    miner_id,
+                    peer,
+                    takeover,
+                    running,
+                    spooled,
+                };
+                self.open_session(turn, opening);
+            }
+            Command::CloseSession { session } => self.close_session(turn, session),
+            Command::Inventory {
+                session,
+                models,
+                slots,
+                engine,
+            } => self.inventory(turn, session, models, slots, engine),
+            Command::Accept { session, attempt } => self.accept(turn, session, attempt),
+            Command::Reject {
+                session,
+                attempt,
+                failure,
+            } => self.reject(turn, session, attempt, failure),
+            Command::Heartbeat {
+                session,
+                running,
+                free_slots,
+            } => self.heartbeat(turn, session, running, free_slots),
+            Command::Drain { session } => self.drain(turn, session),
+            Command::Complete(completion) => self.complete(turn, *completion),
+            Command::Fail {
+                miner_key,
+                attempt,
+                failure,
+            } => self.fail(turn, miner_key, attempt, failure),
+            Command::Poll {
+                miner_key,
+                lease_ms,
+            } => self.poll(turn, miner_key, lease_ms),
+            Command::ExtendLease {
+                miner_key,
+                attempt,
+                lease_ms,
+            } => self.extend_lease(turn, miner_key, attempt, lease_ms),
+            Command::GetAttempt { miner_key, attempt } => {
+                self.get_attempt(turn, miner_key, attempt)
+            }
+            Command::Tick => turn.reply(Reply::Done),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! What the rest of the coordinator calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::ErrorReason;
+use tokio::sync::{mpsc, oneshot};
+
+use super::command::{Command, Effect, Reply};
+use crate::store::{Fence, Store};
+
+/// When a caller may come back while the engine recovers.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Who performs effects once they are durable. Called on the engine's thread after each commit: must never block.
+pub trait EffectSink: Send + 'static {
+    /// In order.
+    fn perform(&mut self, effects: Vec<Effect>);
+
+    /// A commit failed and memory was rebuilt from the store: sessions and watchers must end and come back.
+    fn reset(&mut self);
+}
+
+/// What is called with the answers to some commands.
+pub(super) type Done = Box<dyn FnOnce(Vec<Result<Reply, ApiError>>) + Send>;
+
+/// Commands that are carried out in order, in one batch.
+pub(super) struct Request {
+    pub commands: Vec<Command>,
+    pub done: Done,
+}
+
+/// The engine's time: the later of the newest stored time and the wall clock at start, monotonic after.
+#[derive(Debug)]
+pub struct EngineClock {
+    base_ms: AtomicU64,
+    started: Instant,
+}
+
+impl EngineClock {
+    pub(super) fn new(base_ms: u64) -> Self {
+        Self {
+            base_ms: AtomicU64::new(base_ms),
+            started: Instant::now(),
+        }
+    }
+
+    /// Unix time in milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.base_ms.load(Ordering::Relaxed).saturating_add(elapsed)
+    }
+}
+
+/// Sends commands to the engine; cheap to clone.
+#[derive(Clone)]
+pub struct EngineHandle {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) fence: Arc<RwLock<Fence>>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<EngineClock>,
+}
+
+impl EngineHandle {
+    /// Carries out one command. Waits while the engine's channel is full.
+    pub async fn call(&self, command: Command) -> Result<Reply, ApiError> {
+        self.call_all(vec![command])
+            .await
+            .pop()
+            .unwrap_or_else(|| Err(unavailable()))
+    }
+
+    /// Carries out several commands in order and in one batch; one answer for each.
+    pub async fn call_all(&self, commands: Vec<Command>) -> Vec<Result<Reply, ApiError>> {
+        let count = commands.len();
+        let (send, receive) = oneshot::channel();
+        let done: Done = Box::new(move |replies| {
+            // The caller may have gone; what it asked for is done all the same.
+            let _ = send.send(replies);
+        });
+        let refused = || (0..count).map(|_| Err(unavailable())).collect();
+        if self
+            .requests
+            .send(Request { commands, done })
+            .await
+            .is_err()
+        {
+            return refused();
+        }
+        receive.await.unwrap_or_else(|_| refused())
+    }
+
+    /// The same for threads outside the runtime. `done` is called on the engine's thread and must not block.
+    pub fn blocking_call_all(
+        &self,
+        commands: Vec<Command>,
+        done: impl FnOnce(Vec<Result<Reply, ApiError>>) + Send + 'static,
+    ) {
+        let count = commands.len();
+        let request = Request {
+            commands,
+            done: Box::new(done),
+        };
+        if let Err(refused) = self.requests.blocking_send(request) {
+            (refused.0.done)((0..count).map(|_| Err(unavailable())).collect());
+        }
+    }
+
+    /// The right to commit output bytes, as of now.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.fence
+            .read()
+            .expect("no holder of this lock panics")
+            .clone()
+    }
+
+    /// The store, for reads and for output bytes.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// The engine's time: Unix ms.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+}
+
+/// The engine recovers or stops.
+pub(super) fn unavailable() -> ApiError {
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "the coordinator is recovering or stopping; try again",
+    )
+    .retry_after(RETRY)
+}

@@ -1,0 +1,275 @@
+//! Registrations, and what others see of miners.
+
+use std::collections::BTreeMap;
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::MinerId;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{self, ErrorReason, MinerStatus};
+use bytes::Bytes;
+use prost_types::Timestamp;
+
+use super::command::{MinerChange, Reply};
+use super::core::{EngineCore, Miner};
+use super::turn::Turn;
+use crate::jobs::lifecycle::Millis;
+
+/// A model counts as warm for this long after its last job, in milliseconds.
+const WARM_MS: u64 = 300_000;
+
+impl EngineCore {
+    pub(super) fn register(
+        &mut self,
+        turn: &mut Turn,
+        key: PublicKey,
+        new_id: MinerId,
+        change: MinerChange,
+    ) {
+        let known = self.miner_keys.get(&key).copied();
+        let id = known.unwrap_or(new_id);
+        if known.is_none() {
+            self.insert_miner(key, new_miner(key, id, self.now));
+        }
+        self.record(turn, id, change, known.is_none());
+    }
+
+    pub(super) fn update(&mut self, turn: &mut Turn, key: PublicKey, change: MinerChange) {
+        match self.miner_keys.get(&key).copied() {
+            Some(id) => self.record(turn, id, change, false),
+            None => turn.refuse(
+                ErrorReason::MinerNotRegistered,
+                "this identity has no registered miner; register it first",
+            ),
+        }
+    }
+
+    pub(super) fn insert_miner(&mut self, key: PublicKey, record: v1::Miner) {
+        let Ok(id) = record.miner_id.parse() else {
+            return;
+        };
+        let last_seen_ms = record
+            .registered_at
+            .map_or(0, |at| u64::try_from(at.seconds).unwrap_or(0) * 1_000);
+        let miner = Miner {
+            id,
+            key,
+            record,
+            session: None,
+            held: Default::default(),
+            warm: None,
+            last_seen_ms,
+        };
+        self.miner_keys.insert(key, id);
+        self.miners.insert(id, miner);
+        self.refresh(id);
+    }
+
+    fn record(&mut self, turn: &mut Turn, id: MinerId, change: MinerChange, created: bool) {
+        let Some(miner) = self.miners.get_mut(&id) else {
+            return;
+        };
+        miner.last_seen_ms = self.now;
+        let previous = miner.record.price_per_hour_micro_ait;
+        let unchanged = miner.record.clone();
+        change.apply(&mut miner.record);
+        let previous =
+            (!created && previous != miner.record.price_per_hour_micro_ait).then_some(previous);
+        if created || unchanged != miner.record {
+            turn.saved_miners.insert(id);
+        }
+        self.refresh(id);
+        turn.reply_later([], move |core, _| match core.miners.get(&id) {
+            Some(miner) => Reply::Registered(Box::new(miner.public()), created, previous),
+            None => unknown_miner(),
+        });
+    }
+
+    pub(super) fn deregister(&mut self, turn: &mut Turn, key: PublicKey, miner_id: MinerId) {
+        let own = self.miner_keys.get(&key).copied();
+        match own.and_then(|id| self.miners.get(&id)) {
+            // Idempotent: what is gone stays gone.
+            None => return turn.reply(Reply::Done),
+            Some(miner) if miner.id != miner_id => {
+                return turn.refuse(
+                    ErrorReason::MinerNotFound,
+                    format!("{miner_id} is not this identity's miner"),
+                );
+            }
+            Some(miner) if !miner.held.is_empty() => {
+                let message = format!(
+                    "{} jobs run on this miner; let it finish or fail them first",
+                    miner.held.len()
+                );
+                return turn.refuse(ErrorReason::MinerBusy, message);
+            }
+            Some(miner) => {
+                if let Some(session) = &miner.session {
+                    let reason = ApiError::new(
+                        ErrorReason::MinerNotRegistered,
+                        "the miner was deregistered",
+                    );
+                    turn.effect(super::command::Effect::EndSession {
+                        session: session.id,
+                        reason,
+                    });
+                    self.sessions.remove(&session.id);
+                }
+            }
+        }
+        self.miners.remove(&miner_id);
+        self.miner_keys.remove(&key);
+        self.unsaved_miners.remove(&miner_id);
+        turn.saved_miners.remove(&miner_id);
+        self.queue.remove_miner(miner_id);
+        turn.removed_miners.push(key);
+        turn.reply(Reply::Done);
+    }
+
+    pub(super) fn list_miners(
+        &self,
+        after: Option<MinerId>,
+        limit: usize,
+        model: Option<&str>,
+    ) -> Reply {
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let offers = |miner: &&Miner| {
+            model.is_none_or(|model| miner.models().iter().any(|offered| offered.name == model))
+        };
+        let mut miners = self
+            .miners
+            .range((from, std::ops::Bound::Unbounded))
+            .map(|(_, miner)| miner)
+            .filter(offers);
+        let page: Vec<_> = miners.by_ref().take(limit).map(Miner::public).collect();
+        let more = miners.next().is_some();
+        Reply::Miners(page, more)
+    }
+
+    pub(super) fn get_miner(&self, id: Option<MinerId>, caller: PublicKey) -> Reply {
+        let id = id.or_else(|| self.miner_keys.get(&caller).copied());
+        match (id, id.and_then(|id| self.miners.get(&id))) {
+            (_, Some(miner)) => Reply::Miner(Box::new(miner.public())),
+            (None, _) => {
+                let message = "this identity has no registered miner; register it first";
+                Reply::Refused(ApiError::new(ErrorReason::MinerNotRegistered, message))
+            }
+            (Some(id), None) => Reply::Refused(ApiError::new(
+                ErrorReason::MinerNotFound,
+                format!("no miner {id}"),
+            )),
+        }
+    }
+
+    /// What can be asked for now: models of live miners, by name and digest.
+    pub(super) fn models(&self) -> Vec<v1::ModelSummary> {
+        let mut summaries: BTreeMap<(String, Bytes), (v1::ModelSummary, Vec<u32>)> =
+            BTreeMap::new();
+        for miner in self.miners.values().filter(|miner| miner.session.is_some()) {
+            let price = miner.record.price_per_hour_micro_ait;
+            for model in miner.models() {
+                let key = (model.name.clone(), model.digest.clone());
+                let (summary, speeds) = summaries.entry(key).or_insert_with(|| {
+                    let (name, digest) = (model.name.clone(), model.digest.clone());
+                    (
+                        v1::ModelSummary {
+                            name,
+                            digest,
+                            min_price_per_hour_micro_ait: u64::MAX,
+                            ..Default::default()
+                        },
+                        Vec::new(),
+                    )
+                });
+                summary.context_tokens = summary.context_tokens.max(model.context_tokens);
+                summary.miners += 1;
+                let warm = miner
+                    .warm
+                    .as_ref()
+                    .is_some_and(|(name, at)| *name == model.name && at + WARM_MS >= self.now);
+                summary.warm_miners += u32::from(warm);
+                summary.min_price_per_hour_micro_ait =
+                    summary.min_price_per_hour_micro_ait.min(price);
+                summary.max_price_per_hour_micro_ait =
+                    summary.max_price_per_hour_micro_ait.max(price);
+                speeds.extend((model.output_speed > 0).then_some(model.output_speed));
+            }
+        }
+        let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
+        for (requirement, jobs) in self.queue.classes() {
+            *waiting.entry(requirement.model.as_str()).or_default() += jobs;
+        }
+        let finished = summaries.into_values().map(|(mut summary, mut speeds)| {
+            speeds.sort_unstable();
+            summary.output_speed = speeds.get(speeds.len() / 2).copied().unwrap_or(0);
+            let jobs = waiting.get(summary.name.as_str()).copied().unwrap_or(0);
+            summary.queued_jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+            summary
+        });
+        finished.collect()
+    }
+}
+
+impl Miner {
+    /// As others see it.
+    fn public(&self) -> v1::Miner {
+        let mut record = self.record.clone();
+        record.models = self.models().to_vec();
+        record.running_jobs = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        record.last_seen_at = Some(timestamp(self.last_seen_ms));
+        let status = match &self.session {
+            None if self.record.paused => MinerStatus::Paused,
+            None => MinerStatus::Away,
+            Some(session) if session.draining => MinerStatus::Draining,
+            Some(_) if self.record.paused => MinerStatus::Paused,
+            Some(_) if self.free_slots() > 0 => MinerStatus::Ready,
+            Some(_) => MinerStatus::Busy,
+        };
+        record.status = status.into();
+        record
+    }
+}
+
+impl MinerChange {
+    fn apply(self, miner: &mut v1::Miner) {
+        fn set<T>(field: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *field = value;
+            }
+        }
+        set(&mut miner.name, self.name);
+        set(&mut miner.gpus, self.gpus);
+        set(&mut miner.models, self.models);
+        set(&mut miner.slots, self.slots);
+        set(&mut miner.price_per_hour_micro_ait, self.price);
+        set(
+            &mut miner.payout_address,
+            self.payout.map(|address| Bytes::copy_from_slice(&address)),
+        );
+        set(&mut miner.paused, self.paused);
+        set(&mut miner.engine, self.engine);
+        set(&mut miner.processor, self.processor);
+        set(&mut miner.memory_gib, self.memory_gib);
+    }
+}
+
+fn new_miner(key: PublicKey, id: MinerId, now: Millis) -> v1::Miner {
+    v1::Miner {
+        miner_id: id.to_string(),
+        public_key: Bytes::copy_from_slice(&key.0),
+        slots: 1,
+        registered_at: Some(timestamp(now)),
+        ..Default::default()
+    }
+}
+
+fn unknown_miner() -> Reply {
+    Reply::Refused(ApiError::new(ErrorReason::MinerNotFound, "no such miner"))
+}
+
+fn timestamp(ms: Millis) -> Timestamp {
+    let nanos = i32::try_from(ms % 1_000 * 1_000_000).unwrap_or(0);
+    Timestamp {
+        seconds: i64::try_from(ms / 1_000).unwrap_or(i64::MAX),
+        nanos,
+    }
+}

@@ -1,0 +1,20 @@
+//! The engine: one writer. Commands in, one batch, one commit, then answers and effects.
+//!
+//! [`core`] decides and is pure; [`driver`] owns thread, clock and store; [`handle`] is what the rest of the coordinator
+//! calls.
+
+mod attempts;
+pub mod command;
+pub mod core;
+mod dispatch;
+pub mod driver;
+mod edits;
+pub mod handle;
+mod miners;
+mod polling;
+mod queries;
+mod recover;
+mod sessions;
+mod submit;
+mod timers;
+mod turn;

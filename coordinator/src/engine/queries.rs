@@ -1,0 +1,204 @@
+//! What callers ask about jobs.
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::layouts::JobSpec;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{ErrorReason, JobStatus};
+
+use super::command::{AttemptId, ExplainSubject, JobSelector, JobView, Reply};
+use super::core::{EngineCore, Reads};
+use super::submit::requirement_of_row;
+use super::turn::Turn;
+use crate::jobs::explain::explain;
+use crate::jobs::matching::Requirement;
+use crate::store::rows::JobRow;
+use crate::store::{Family, StoreError, keys};
+
+impl EngineCore {
+    /// The job a caller means; `None` where there is none. Whether it is the caller's shows only with its row.
+    pub(super) fn select(
+        &self,
+        turn: &Turn,
+        owner: PublicKey,
+        job: JobSelector,
+        reads: &dyn Reads,
+    ) -> Result<Option<JobId>, StoreError> {
+        if let JobSelector::Id(id) = job {
+            return Ok(Some(id));
+        }
+        let live = self
+            .owners
+            .get(&owner)
+            .and_then(|jobs| jobs.last().copied());
+        let fresh = turn
+            .fresh
+            .keys()
+            .next_back()
+            .copied()
+            .filter(|id| self.jobs.get(id).is_some_and(|live| live.owner == owner));
+        let prefix = keys::archived_jobs_of(&owner);
+        let page = reads.scan(Family::Archive, &prefix..&keys::prefix_end(&prefix), 1)?;
+        let archived = page
+            .rows
+            .first()
+            .and_then(|(key, _)| keys::parse_job(key))
+            .map(|(_, id)| id);
+        Ok(live.max(fresh).max(archived))
+    }
+
+    pub(super) fn get_job(
+        &mut self,
+        turn: &mut Turn,
+        owner: PublicKey,
+        job: JobSelector,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let Some(id) = self.select(turn, owner, job, reads)? else {
+            turn.reply(not_found(job));
+            return Ok(());
+        };
+        turn.reply_later([(id, owner)], move |core, rows| match rows.get(&id) {
+            Some(row) => Reply::Job(Box::new(core.view(row.clone()))),
+            None => not_found(job),
+        });
+        Ok(())
+    }
+
+    /// A row with what only memory knows of it.
+    pub(super) fn view(&self, row: JobRow) -> JobView {
+        let mut view = JobView {
+            status: row.status(),
+            queue_position: None,
+            estimated_start_ms: None,
+            started_ms: 0,
+            row,
+        };
+        if let Some(last) = view.row.attempts.last() {
+            view.started_ms = last.started_ms;
+        }
+        let Some(live) = self
+            .jobs
+            .get(&view.row.id())
+            .filter(|_| view.row.finished_ms == 0)
+        else {
+            return view;
+        };
+        view.status = live.job.phase.status();
+        if let Some(lease) = &live.lease {
+            view.started_ms = view.started_ms.max(lease.started_ms);
+        }
+        if let Some(class) = live.class {
+            let position = self.queue.position(class, live.tag, live.job.id);
+            view.estimated_start_ms =
+                position.and_then(|position| self.queue.estimate_ms(class, position));
+            view.queue_position = position.and_then(|position| u32::try_from(position).ok());
+        } else if view.status == JobStatus::Queued && live.lease.is_some() {
+            view.estimated_start_ms = Some(0);
+        }
+        view
+    }
+
+    pub(super) fn explain(
+        &mut self,
+        turn: &mut Turn,
+        owner: PublicKey,
+        subject: ExplainSubject,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        match subject {
+            ExplainSubject::Spec {
+                job_type,
+                model,
+                model_digest,
+                requirements,
+                max_rate,
+                input_len,
+            } => {
+                let requirement = Requirement {
+                    job_type,
+                    model,
+                    digest: model_digest,
+                    min_vram_gib: requirements.min_vram_gib,
+                    max_rate,
+                    only_miner: requirements.miner,
+                    excluded: Vec::new(),
+                };
+                turn.reply(self.explained(requirement, input_len));
+            }
+            ExplainSubject::Job(job) => {
+                let Some(id) = self.select(turn, owner, job, reads)? else {
+                    turn.reply(not_found(job));
+                    return Ok(());
+                };
+                turn.reply_later([(id, owner)], move |core, rows| {
+                    let Some(row) = rows.get(&id) else {
+                        return not_found(job);
+                    };
+                    let live = core.jobs.get(&id).map(|live| (*live.requirement).clone());
+                    let input_len = JobSpec::decode(&row.spec).map_or(0, |spec| spec.input_len);
+                    match live.or_else(|| requirement_of_row(row)) {
+                        Some(requirement) => core.explained(requirement, input_len),
+                        None => not_found(job),
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn explained(&self, requirement: Requirement, input_len: u64) -> Reply {
+        let name = |id: MinerId| {
+            self.miners
+                .get(&id)
+                .map_or_else(String::new, |miner| miner.record.name.clone())
+        };
+        let mut response = explain(&self.queue, &requirement, input_len, name);
+        response.warnings = self.warnings(&requirement);
+        if response.free_miners > 0 {
+            response.estimated_start = Some(prost_types::Duration::default());
+        }
+        Reply::Explained(Box::new(response))
+    }
+
+    pub(super) fn get_attempt(&mut self, turn: &mut Turn, key: PublicKey, attempt: AttemptId) {
+        let miner = self.miner_keys.get(&key).copied();
+        let live = self.jobs.get(&attempt.job_id).filter(|live| {
+            live.job.attempt == attempt.attempt
+                && live.job.last_miner.is_some()
+                && live.job.last_miner == miner
+        });
+        let Some(live) = live else {
+            // A repeated delivery is recognised by its miner; everyone else learns nothing about the job.
+            let done = miner.is_some_and(|miner| self.done.is_by(attempt, miner));
+            return if done {
+                turn.reply(Reply::Completed(JobStatus::Completed));
+            } else {
+                turn.refuse(
+                    ErrorReason::StaleAttempt,
+                    "this attempt is not live: it ended, or another miner has the job",
+                );
+            };
+        };
+        turn.reply_later([(attempt.job_id, live.owner)], move |core, rows| match core
+            .attempt_info(attempt, rows)
+        {
+            Some(info) => Reply::AttemptInfo(Box::new(info)),
+            None => Reply::Refused(ApiError::new(
+                ErrorReason::StaleAttempt,
+                "this attempt is not live",
+            )),
+        });
+    }
+}
+
+pub(super) fn no_job(job: JobSelector) -> String {
+    match job {
+        JobSelector::Id(id) => format!("no job {id}"),
+        JobSelector::Last => "this identity has no job yet".into(),
+    }
+}
+
+pub(super) fn not_found(job: JobSelector) -> Reply {
+    Reply::Refused(ApiError::new(ErrorReason::JobNotFound, no_job(job)))
+}

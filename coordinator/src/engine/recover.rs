@@ -1,0 +1,146 @@
+//! The start-up path, and the only recovery path: memory is made from what the store holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aitbc_common::identity::PublicKey;
+use bytes::Bytes;
+
+use super::command::AttemptId;
+use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered};
+use super::submit::requirement_of_row;
+use super::timers::Timer;
+use crate::jobs::lifecycle::{Millis, Phase};
+use crate::jobs::queue::Queue;
+use crate::store::rows::{self, EngineRow, JobRow, MinerRow};
+use crate::store::{Family, SHARDS, StoreError, keys};
+
+/// Rows read at once.
+const PAGE: usize = 1_000;
+/// Change numbers that may have been shown to watchers without being stored.
+const CHANGE_GAP: u64 = 1 << 20;
+
+impl EngineCore {
+    /// Reads miners and live jobs. Engine time goes on from the later of `wall` and the newest stored time; every lease
+    /// starts anew, in full.
+    pub fn recover(
+        config: EngineConfig,
+        wall: Millis,
+        reads: &dyn Reads,
+    ) -> Result<Self, StoreError> {
+        let stored = reads
+            .get_many(&[(Family::Active, &keys::engine())])?
+            .into_iter()
+            .next()
+            .flatten();
+        let engine: EngineRow = stored.map(rows::decode).transpose()?.unwrap_or_default();
+        let mut core = Self {
+            config,
+            queue: Queue::default(),
+            jobs: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            miners: BTreeMap::new(),
+            miner_keys: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            done: Remembered::default(),
+            change: engine.change + CHANGE_GAP,
+            now: wall.max(engine.now_ms),
+            unsaved_miners: BTreeSet::new(),
+            save_miners_at: 0,
+            has_room: true,
+        };
+        for shard in 0..SHARDS {
+            each_row(reads, &keys::miners_in(shard), |_, value| {
+                core.restore_miner(value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_row(reads, &keys::active_jobs_in(shard), |key, value| {
+                core.restore_job(key, value)
+            })?;
+        }
+        Ok(core)
+    }
+
+    fn restore_miner(&mut self, value: Bytes) -> Result<(), StoreError> {
+        let row: MinerRow = rows::decode(value)?;
+        if let Some(record) = row.miner
+            && let Ok(key) = record.public_key.as_ref().try_into()
+        {
+            self.insert_miner(PublicKey(key), record);
+        }
+        Ok(())
+    }
+
+    fn restore_job(&mut self, key: Bytes, value: Bytes) -> Result<(), StoreError> {
+        let row: JobRow = rows::decode(value)?;
+        let damaged = || StoreError::Corrupt(format!("the row of {} is damaged", row.id()));
+        let (owner, _) = keys::parse_job(&key).ok_or_else(damaged)?;
+        let requirement = requirement_of_row(&row).ok_or_else(damaged)?;
+        let requirement = self.queue.shared(requirement);
+        self.queue.restore_tag(owner, row.tag);
+        self.insert_job(&row, owner, requirement);
+        match row.live_attempt() {
+            Some(attempt) => {
+                let attempt = attempt.clone();
+                self.restore_lease(&row, attempt);
+            }
+            None => self.enqueue(row.id()),
+        }
+        Ok(())
+    }
+
+    fn restore_lease(&mut self, row: &JobRow, attempt: rows::AttemptRow) {
+        let miner_id = attempt.miner();
+        let length = if attempt.polled {
+            self.config.poll_lease_ms
+        } else {
+            self.config.lease_ms
+        };
+        let lease_until = self.now + length;
+        let id = AttemptId {
+            job_id: row.id(),
+            attempt: u16::try_from(attempt.attempt).unwrap_or(u16::MAX),
+        };
+        let now = self.now;
+        let Some(live) = self.jobs.get_mut(&id.job_id) else {
+            return;
+        };
+        live.job.phase = Phase::Processing {
+            miner: miner_id,
+            lease_until,
+        };
+        let started_ms = attempt.started_ms;
+        let request_id = row.request_id.clone();
+        live.lease = Some(Box::new(Lease {
+            attempt,
+            request_id,
+            started_ms,
+            output_bytes: 0,
+            progress_ms: now,
+        }));
+        self.timers.insert((lease_until, Timer::Lease(id)));
+        if let Some(miner) = self.miners.get_mut(&miner_id) {
+            miner.held.insert(id);
+        }
+    }
+}
+
+fn each_row(
+    reads: &dyn Reads,
+    prefix: &[u8],
+    mut each: impl FnMut(Bytes, Bytes) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let end = keys::prefix_end(prefix);
+    let mut from = Bytes::copy_from_slice(prefix);
+    loop {
+        let page = reads.scan(Family::Active, &from..&end, PAGE)?;
+        for (key, value) in page.rows {
+            each(key, value)?;
+        }
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
+    }
+}

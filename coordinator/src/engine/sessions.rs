@@ -1,0 +1,343 @@
+//! Miners' sessions: opening, inventory, accept, heartbeat, closing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::MinerId;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{self, ErrorReason, JobStatus};
+
+use super::attempts::lost_outcome;
+use super::command::{AttemptId, Effect, HeldAttempt, Reply, Resume, SessionId};
+use super::core::{EngineCore, Session};
+use super::timers::{Timer, failure};
+use super::turn::Turn;
+use crate::jobs::lifecycle::{Event, Phase};
+
+/// Assignments in a row that a session may let lapse before it is closed.
+const MISSES: u32 = 3;
+/// When a miner that was turned away may come back.
+const RIVAL_RETRY: Duration = Duration::from_secs(10);
+
+/// A session that begins.
+pub(super) struct Opening {
+    pub session: SessionId,
+    pub key: PublicKey,
+    pub miner_id: MinerId,
+    pub peer: String,
+    pub takeover: bool,
+    pub running: Vec<HeldAttempt>,
+    pub spooled: Vec<HeldAttempt>,
+}
+
+impl EngineCore {
+    pub(super) fn open_session(&mut self, turn: &mut Turn, opening: Opening) {
+        let Some(miner) = self
+            .miners
+            .get_mut(&opening.miner_id)
+            .filter(|miner| miner.key == opening.key)
+        else {
+            let message = format!(
+                "{} is not this identity's registered miner; register it first",
+                opening.miner_id
+            );
+            return turn.refuse(ErrorReason::MinerNotRegistered, message);
+        };
+        if let Some(rival) = &miner.session {
+            let since =
+                jiff::Timestamp::from_millisecond(i64::try_from(rival.since_ms).unwrap_or(0))
+                    .unwrap_or_default();
+            let message = format!(
+                "this miner has a live session since {since:.0} from {}",
+                rival.peer
+            );
+            if !opening.takeover {
+                return turn.reply(Reply::Refused(
+                    ApiError::new(ErrorReason::SessionExists, message).retry_after(RIVAL_RETRY),
+                ));
+            }
+            let reason = ApiError::new(
+                ErrorReason::SessionExists,
+                format!("taken over from {}", opening.peer),
+            );
+            turn.effect(Effect::EndSession {
+                session: rival.id,
+                reason,
+            });
+            self.sessions.remove(&rival.id);
+        }
+        miner.session = Some(Session {
+            id: opening.session,
+            peer: opening.peer,
+            since_ms: self.now,
+            slots: None,
+            heartbeat_slots: u32::MAX,
+            models: Vec::new(),
+            suspended: false,
+            misses: 0,
+            draining: false,
+        });
+        miner.last_seen_ms = self.now;
+        self.sessions.insert(opening.session, opening.miner_id);
+        self.drop_unnamed(turn, opening.miner_id, &opening.running, &opening.spooled);
+        let mut keep = Vec::new();
+        let mut abandon = Vec::new();
+        for held in opening.running.iter().chain(&opening.spooled) {
+            if self.may_deliver(held.attempt, opening.miner_id) {
+                keep.push(held.attempt)
+            } else {
+                abandon.push(held.attempt)
+            }
+        }
+        for held in &opening.running {
+            self.hold(turn, held, opening.miner_id);
+        }
+        self.refresh(opening.miner_id);
+        let needed: Vec<_> = keep
+            .iter()
+            .filter_map(|a| Some((a.job_id, self.jobs.get(&a.job_id)?.owner)))
+            .collect();
+        turn.reply_later(needed, move |core, rows| {
+            let kept = keep
+                .into_iter()
+                .map(|attempt| match core.attempt_info(attempt, rows) {
+                    Some(info) => Resume::Continue(Box::new(info)),
+                    None => Resume::Abandon(attempt),
+                });
+            Reply::SessionOpened(
+                kept.chain(abandon.into_iter().map(Resume::Abandon))
+                    .collect(),
+            )
+        });
+    }
+
+    /// Whether this miner's result of the attempt would still count.
+    fn may_deliver(&self, attempt: AttemptId, miner: MinerId) -> bool {
+        let Some(live) = self
+            .jobs
+            .get(&attempt.job_id)
+            .filter(|live| live.job.attempt == attempt.attempt)
+        else {
+            return false;
+        };
+        let late =
+            matches!(live.job.phase, Phase::Queued { .. }) && live.job.last_miner == Some(miner);
+        late || live.job.phase.holder() == Some(miner)
+    }
+
+    /// Attempts that the miner should have and does not name are over.
+    fn drop_unnamed(
+        &mut self,
+        turn: &mut Turn,
+        miner_id: MinerId,
+        running: &[HeldAttempt],
+        spooled: &[HeldAttempt],
+    ) {
+        let named: BTreeSet<AttemptId> = running
+            .iter()
+            .chain(spooled)
+            .map(|held| held.attempt)
+            .collect();
+        let Some(miner) = self.miners.get(&miner_id) else {
+            return;
+        };
+        let gone: Vec<AttemptId> = miner.held.difference(&named).copied().collect();
+        for attempt in gone {
+            let lease = self
+                .jobs
+                .get(&attempt.job_id)
+                .and_then(|live| live.lease.as_ref());
+            let Some(lease) = lease.filter(|lease| !lease.attempt.polled) else {
+                continue;
+            };
+            let (reason, message) = lost_outcome(lease.started_ms > 0);
+            self.end_attempt(turn, attempt, miner_id, failure(reason, message));
+        }
+    }
+
+    /// Renews the lease of a running attempt; one that is not accepted yet is accepted by this. False = it is not live.
+    fn hold(&mut self, turn: &mut Turn, held: &HeldAttempt, miner: MinerId) -> bool {
+        let now = self.now;
+        let lease_until = now + self.config.lease_ms;
+        let progress_ms = self.config.progress_ms;
+        let accepts = self.is_leased(held.attempt);
+        if let Some(lease) = self
+            .jobs
+            .get_mut(&held.attempt.job_id)
+            .and_then(|live| live.lease.as_mut())
+        {
+            if held.output_bytes > lease.output_bytes {
+                lease.output_bytes = held.output_bytes;
+                lease.progress_ms = now;
+            }
+            if !accepts
+                && lease.progress_ms > 0
+                && now.saturating_sub(lease.progress_ms) > progress_ms
+            {
+                return true; // Its lease is not renewed, and ends.
+            }
+        }
+        let event = Event::Hold {
+            attempt: held.attempt.attempt,
+            miner,
+            lease_until,
+        };
+        let held_on = self.advance(turn, held.attempt.job_id, event, None).is_ok();
+        if held_on && accepts {
+            self.timers
+                .insert((lease_until, Timer::Lease(held.attempt)));
+        }
+        held_on
+    }
+
+    pub(super) fn close_session(&mut self, turn: &mut Turn, session: SessionId) {
+        if let Some(id) = self.sessions.remove(&session)
+            && let Some(miner) = self.miners.get_mut(&id)
+            && miner
+                .session
+                .as_ref()
+                .is_some_and(|live| live.id == session)
+        {
+            miner.session = None;
+            miner.last_seen_ms = self.now;
+            self.refresh(id);
+        }
+        turn.reply(Reply::Done);
+    }
+
+    /// The miner of a live session, marked as seen.
+    fn seen(&mut self, session: SessionId) -> Option<MinerId> {
+        let id = *self.sessions.get(&session)?;
+        self.miners.get_mut(&id)?.last_seen_ms = self.now;
+        Some(id)
+    }
+
+    fn session_mut(&mut self, miner: MinerId) -> Option<&mut Session> {
+        self.miners.get_mut(&miner)?.session.as_mut()
+    }
+
+    pub(super) fn inventory(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        models: Vec<v1::MinerModel>,
+        slots: u32,
+        engine: String,
+    ) {
+        if let Some(id) = self.seen(session) {
+            if let Some(live) = self.session_mut(id) {
+                live.models = models;
+                live.slots = Some(slots);
+                live.heartbeat_slots = u32::MAX;
+            }
+            if let Some(miner) = self.miners.get_mut(&id)
+                && !engine.is_empty()
+            {
+                miner.record.engine = engine;
+            }
+            self.refresh(id);
+        }
+        turn.reply(Reply::Done);
+    }
+
+    pub(super) fn accept(&mut self, turn: &mut Turn, session: SessionId, attempt: AttemptId) {
+        if let Some(miner) = self.seen(session) {
+            if let Some(live) = self.session_mut(miner) {
+                live.misses = 0;
+            }
+            let held = HeldAttempt {
+                attempt,
+                output_bytes: 0,
+            };
+            if !self.hold(turn, &held, miner) {
+                self.stop_stale(turn, session, attempt);
+            }
+        }
+        turn.reply(Reply::Done);
+    }
+
+    pub(super) fn reject(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        attempt: AttemptId,
+        failure: v1::Failure,
+    ) {
+        if let Some(miner) = self.seen(session) {
+            self.suspend_quietly(miner);
+            self.end_attempt(turn, attempt, miner, failure);
+        }
+        turn.reply(Reply::Done);
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        turn: &mut Turn,
+        session: SessionId,
+        running: Vec<HeldAttempt>,
+        free_slots: u32,
+    ) {
+        if let Some(miner) = self.seen(session) {
+            for held in &running {
+                if !self.hold(turn, held, miner) {
+                    self.stop_stale(turn, session, held.attempt);
+                }
+            }
+            let named = u32::try_from(running.len()).unwrap_or(u32::MAX);
+            if let Some(live) = self.session_mut(miner) {
+                live.heartbeat_slots = named.saturating_add(free_slots);
+                live.suspended = false;
+            }
+            self.refresh(miner);
+        }
+        turn.reply(Reply::Done);
+    }
+
+    fn stop_stale(&mut self, turn: &mut Turn, session: SessionId, attempt: AttemptId) {
+        let status = self
+            .jobs
+            .get(&attempt.job_id)
+            .map_or(JobStatus::Unspecified, |live| live.job.phase.status());
+        turn.effect(Effect::CancelAttempt {
+            session,
+            attempt,
+            status,
+        });
+    }
+
+    pub(super) fn drain(&mut self, turn: &mut Turn, session: SessionId) {
+        if let Some(miner) = self.seen(session) {
+            if let Some(live) = self.session_mut(miner) {
+                live.draining = true;
+            }
+            self.refresh(miner);
+        }
+        turn.reply(Reply::Done);
+    }
+
+    /// No more jobs for a session until its next heartbeat.
+    pub(super) fn suspend_quietly(&mut self, miner: MinerId) {
+        if let Some(live) = self.session_mut(miner) {
+            live.suspended = true;
+            self.refresh(miner);
+        }
+    }
+
+    /// The same, because it let an assignment lapse; the third time in a row ends the session.
+    pub(super) fn suspend(&mut self, turn: &mut Turn, miner: MinerId) {
+        if let Some(live) = self.session_mut(miner) {
+            live.suspended = true;
+            live.misses += 1;
+            if live.misses >= MISSES {
+                let message = format!("{MISSES} assignments in a row were not accepted in time");
+                let reason = ApiError::new(ErrorReason::SessionProtocol, message);
+                turn.effect(Effect::EndSession {
+                    session: live.id,
+                    reason,
+                });
+            }
+        }
+        self.refresh(miner);
+    }
+}

@@ -1,0 +1,282 @@
+//! Submissions: admission, idempotency, the queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aitbc_common::layouts::JobSpec;
+use aitbc_proto::v1::{self, ErrorReason, JobStatus};
+use bytes::Bytes;
+
+use super::command::{Reply, Submission, Submitted};
+use super::core::{EngineCore, LiveJob};
+use super::timers::Timer;
+use super::turn::Turn;
+use crate::jobs::explain::nearest_model;
+use crate::jobs::lifecycle::{Job, Phase};
+use crate::jobs::matching::Requirement;
+use crate::jobs::queue::Waiting;
+use crate::store::rows::{JobRow, RequestRow, uuid};
+use aitbc_common::ids::JobId;
+use aitbc_common::runtime::status::ApiError;
+
+/// When a refused submission may be tried again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+/// When a submission may be tried again that was refused for a full disk.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(30);
+
+impl EngineCore {
+    pub(super) fn submit(&mut self, turn: &mut Turn, submission: Submission) {
+        if let Some(used) = turn.used_request(submission.owner, &submission.request_id) {
+            let (same, job) = (
+                used.body_hash == submission.body_hash[..],
+                uuid(&used.job_id).unwrap_or_default(),
+            );
+            return if same {
+                self.answer_again(turn, &submission, JobId(job))
+            } else {
+                refuse_reuse(turn, &submission)
+            };
+        }
+        let requirement = self.queue.shared(requirement_of(&submission));
+        let warnings = self.warnings(&requirement);
+        let live = self
+            .owners
+            .get(&submission.owner)
+            .map_or(0, |jobs| jobs.len());
+        if live >= self.config.jobs_per_identity {
+            let message = format!(
+                "{live} jobs of this identity are unfinished, the bound; wait for some to finish"
+            );
+            let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
+            return turn.reply(Reply::Refused(error));
+        }
+        if let (true, Some(warning)) = (submission.require_miner, warnings.first()) {
+            return turn.refuse(ErrorReason::NoMatchingMiner, warning.message.clone());
+        }
+        if !self.has_room {
+            let message =
+                "the coordinator's disk is nearly full; no new jobs are taken until there is room";
+            let error =
+                ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
+            return turn.reply(Reply::Refused(error));
+        }
+        let tag = self.queue.new_tag(submission.owner);
+        let row = new_row(&submission, turn.now, tag);
+        let request = RequestRow {
+            body_hash: Bytes::copy_from_slice(&submission.body_hash),
+            job_id: row.job_id.clone(),
+            created_ms: turn.now,
+        };
+        turn.use_request(submission.owner, &submission.request_id, request);
+        self.insert_job(&row, submission.owner, requirement);
+        let (job_id, owner) = (submission.job_id, submission.owner);
+        turn.fresh.insert(job_id, row);
+        self.enqueue(job_id);
+        self.changed(turn, job_id, owner, JobStatus::Queued);
+        turn.reply_later([(job_id, owner)], move |core, rows| {
+            core.submitted(job_id, rows.get(&job_id), warnings)
+        });
+    }
+
+    /// Makes the live job of a row: new, or read at recovery.
+    pub(super) fn insert_job(
+        &mut self,
+        row: &JobRow,
+        owner: aitbc_common::identity::PublicKey,
+        requirement: Arc<Requirement>,
+    ) {
+        let job = Job {
+            id: row.id(),
+            phase: Phase::Queued {
+                not_before: row.not_before_ms,
+            },
+            attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
+            last_miner: row.attempts.last().map(|attempt| attempt.miner()),
+            retries_spent: row.retries_spent,
+            max_retries: row.max_retries,
+            deadline: row.deadline_ms,
+        };
+        let live = LiveJob {
+            job,
+            owner,
+            priority: row.priority,
+            tag: row.tag,
+            requirement,
+            class: None,
+            lease: None,
+        };
+        self.jobs.insert(job.id, live);
+        self.owners.entry(owner).or_default().insert(job.id);
+        self.timers.insert((job.deadline, Timer::Deadline(job.id)));
+    }
+
+    /// Puts a queued job where miners find it, or waits for the end of its backoff.
+    pub(super) fn enqueue(&mut self, job_id: JobId) {
+        let Some(live) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        let Phase::Queued { not_before } = live.job.phase else {
+            return;
+        };
+        if not_before > self.now {
+            self.timers.insert((not_before, Timer::Ready(job_id)));
+            return;
+        }
+        let waiting = Waiting {
+            job: job_id,
+            owner: live.owner,
+            priority: live.priority,
+            tag: live.tag,
+        };
+        let excluded = !live.requirement.excluded.is_empty();
+        live.class = Some(self.queue.push(&live.requirement, waiting));
+        if excluded {
+            self.timers
+                .insert((self.now + self.config.exclusion_ms, Timer::Readmit(job_id)));
+        }
+    }
+
+    fn answer_again(&mut self, turn: &mut Turn, submission: &Submission, job_id: JobId) {
+        let needed = [(job_id, submission.owner)];
+        turn.reply_later(needed, move |core, rows| {
+            core.submitted(job_id, rows.get(&job_id), Vec::new())
+        });
+    }
+
+    fn submitted(&self, job_id: JobId, row: Option<&JobRow>, warnings: Vec<v1::Warning>) -> Reply {
+        let Some(row) = row else {
+            return Reply::Refused(ApiError::new(
+                ErrorReason::JobNotFound,
+                format!("{job_id} is not kept any more"),
+            ));
+        };
+        let live = self.jobs.get(&job_id);
+        let serving = |live: &LiveJob| {
+            self.queue
+                .miners()
+                .filter(|(id, s)| {
+                    crate::jobs::matching::removed_by(&live.requirement, *id, &s.offer).is_none()
+                })
+                .count()
+        };
+        let matching = match live.map(|live| (live, live.class)) {
+            Some((_, Some(class))) => self.queue.serving(class),
+            Some((live, None)) => serving(live),
+            None => 0,
+        };
+        Reply::Submitted(Box::new(Submitted {
+            view: self.view(row.clone()),
+            matching_miners: u32::try_from(matching).unwrap_or(u32::MAX),
+            known_miners: u32::try_from(self.miners.len()).unwrap_or(u32::MAX),
+            warnings,
+        }))
+    }
+
+    /// What to know about a job that no known miner could ever run.
+    pub(super) fn warnings(&self, requirement: &Requirement) -> Vec<v1::Warning> {
+        if self.queue.anyone_could_run(requirement) {
+            return Vec::new();
+        }
+        let model = &requirement.model;
+        let served = self
+            .queue
+            .miners()
+            .any(|(_, supply)| supply.offer.models.contains_key(model));
+        let warning = |reason: ErrorReason, message: String| {
+            vec![v1::Warning {
+                reason: reason.into(),
+                message,
+            }]
+        };
+        if served {
+            let explained =
+                crate::jobs::explain::explain(&self.queue, requirement, 0, |_| String::new());
+            let details: Vec<_> = explained
+                .filters
+                .into_iter()
+                .map(|filter| filter.detail)
+                .collect();
+            return warning(
+                ErrorReason::NoMatchingMiner,
+                format!("no known miner matches: {}", details.join("; ")),
+            );
+        }
+        let message = match (self.miners.len(), nearest_model(&self.queue, model)) {
+            (0, _) => format!("no miner is registered yet, so none serves {model}"),
+            (_, Some(nearest)) => {
+                format!("no known miner serves {model}; the nearest model is {nearest}")
+            }
+            (_, None) => format!("no known miner serves {model}"),
+        };
+        warning(ErrorReason::UnknownModel, message)
+    }
+}
+
+fn refuse_reuse(turn: &mut Turn, submission: &Submission) {
+    let message = format!(
+        "request id {:?} was used for another request in the last 24 hours",
+        submission.request_id
+    );
+    turn.refuse(ErrorReason::RequestIdReused, message);
+}
+
+fn requirement_of(submission: &Submission) -> Requirement {
+    Requirement {
+        job_type: submission.spec.job_type,
+        model: submission.model.clone(),
+        digest: submission.spec.model_digest,
+        min_vram_gib: submission.requirements.min_vram_gib,
+        max_rate: submission.spec.max_rate,
+        only_miner: submission.requirements.miner,
+        excluded: Vec::new(),
+    }
+}
+
+/// The requirements of a stored job.
+pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
+    let spec = JobSpec::decode(&row.spec).ok()?;
+    let mut excluded: Vec<_> = row
+        .excluded
+        .iter()
+        .filter_map(uuid)
+        .map(aitbc_common::ids::MinerId)
+        .collect();
+    excluded.sort_unstable();
+    Some(Requirement {
+        job_type: spec.job_type,
+        model: row.model.clone(),
+        digest: spec.model_digest,
+        min_vram_gib: row.min_vram_gib,
+        max_rate: spec.max_rate,
+        only_miner: uuid(&row.only_miner).map(aitbc_common::ids::MinerId),
+        excluded,
+    })
+}
+
+fn new_row(submission: &Submission, now: u64, tag: u64) -> JobRow {
+    let id_bytes = |bytes: &[u8; 16]| Bytes::copy_from_slice(bytes);
+    JobRow {
+        job_id: id_bytes(&submission.job_id.0),
+        spec: submission.spec.encode().into(),
+        model: submission.model.clone(),
+        request_id: submission.request_id.clone(),
+        priority: submission.priority,
+        max_retries: submission.max_retries,
+        created_ms: now,
+        deadline_ms: now.saturating_add(submission.spec.deadline_ms),
+        tag,
+        retry_of: submission
+            .retry_of
+            .map(|job| id_bytes(&job.0))
+            .unwrap_or_default(),
+        min_vram_gib: submission.requirements.min_vram_gib,
+        only_miner: submission
+            .requirements
+            .miner
+            .map(|miner| id_bytes(&miner.0))
+            .unwrap_or_default(),
+        status: JobStatus::Queued.into(),
+        input: submission.input.clone(),
+        ..JobRow::default()
+    }
+}

@@ -1,0 +1,272 @@
+//! One batch in the making: what the commands changed, what they want to answer, and which rows that takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::ErrorReason;
+use prost::Message;
+
+use super::command::{Command, Effect, Reply};
+use super::core::{EngineCore, Output, Reads};
+use super::edits::Edit;
+use crate::jobs::lifecycle::Millis;
+use crate::store::rows::{self, EngineRow, JobRow, MinerRow, RequestRow};
+use crate::store::{Batch, Family, StoreError, keys};
+
+/// Miners' counters are stored at most this often, in milliseconds.
+const SAVE_MINERS_MS: u64 = 10_000;
+
+/// Rows of jobs, by id, with the edits of this batch.
+pub(super) type Rows = BTreeMap<JobId, JobRow>;
+
+type LaterReply = Box<dyn FnOnce(&EngineCore, &Rows) -> Reply + Send>;
+type LaterEffect = Box<dyn FnOnce(&EngineCore, &Rows) -> Option<Effect> + Send>;
+
+enum Pending<T, L> {
+    Ready(T),
+    Later(L),
+}
+
+pub(super) struct Turn {
+    pub now: Millis,
+    replies: Vec<Pending<Reply, LaterReply>>,
+    effects: Vec<Pending<Effect, LaterEffect>>,
+    edits: Vec<(JobId, Edit)>,
+    /// Jobs whose rows are needed, with their owners.
+    needed: BTreeMap<JobId, PublicKey>,
+    /// Rows of jobs that are new in this batch.
+    pub fresh: Rows,
+    /// Idempotency keys: as stored, and as used in this batch.
+    requests: BTreeMap<(PublicKey, String), RequestRow>,
+    new_requests: Vec<(Vec<u8>, RequestRow)>,
+    pub saved_miners: BTreeSet<MinerId>,
+    pub removed_miners: Vec<PublicKey>,
+    /// Jobs whose stored output chunks go.
+    pub dropped_outputs: Vec<JobId>,
+}
+
+impl Turn {
+    pub fn new(now: Millis) -> Self {
+        Self {
+            now,
+            replies: Vec::new(),
+            effects: Vec::new(),
+            edits: Vec::new(),
+            needed: BTreeMap::new(),
+            fresh: Rows::new(),
+            requests: BTreeMap::new(),
+            new_requests: Vec::new(),
+            saved_miners: BTreeSet::new(),
+            removed_miners: Vec::new(),
+            dropped_outputs: Vec::new(),
+        }
+    }
+
+    pub fn reply(&mut self, reply: Reply) {
+        self.replies.push(Pending::Ready(reply));
+    }
+
+    pub fn refuse(&mut self, reason: ErrorReason, message: impl Into<String>) {
+        self.reply(Reply::Refused(ApiError::new(reason, message)));
+    }
+
+    /// Answers once the rows of `needed` jobs are there; those that do not exist are missing from them.
+    pub fn reply_later(
+        &mut self,
+        needed: impl IntoIterator<Item = (JobId, PublicKey)>,
+        reply: impl FnOnce(&EngineCore, &Rows) -> Reply + Send + 'static,
+    ) {
+        self.needed.extend(needed);
+        self.replies.push(Pending::Later(Box::new(reply)));
+    }
+
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(Pending::Ready(effect));
+    }
+
+    pub fn effect_later(
+        &mut self,
+        effect: impl FnOnce(&EngineCore, &Rows) -> Option<Effect> + Send + 'static,
+    ) {
+        self.effects.push(Pending::Later(Box::new(effect)));
+    }
+
+    pub fn edit(&mut self, job: JobId, owner: PublicKey, edit: Edit) {
+        self.needed.insert(job, owner);
+        self.edits.push((job, edit));
+    }
+
+    /// Reads what is known of the idempotency keys that the commands name: today's and yesterday's.
+    pub fn load_request_ids(
+        &mut self,
+        commands: &[Command],
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let mut names = Vec::new();
+        let mut wanted = Vec::new();
+        for command in commands {
+            let Command::Submit(submission) = command else {
+                continue;
+            };
+            for time in [self.now, self.now.saturating_sub(keys::DAY_MS)] {
+                names.push((submission.owner, submission.request_id.clone()));
+                wanted.push(keys::request_id(
+                    &submission.owner,
+                    &submission.request_id,
+                    time,
+                ));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|key| (Family::Archive, key.as_slice()))
+            .collect();
+        for (name, value) in names.into_iter().zip(reads.get_many(&wanted)?) {
+            let Some(value) = value else { continue };
+            let row: RequestRow = rows::decode(value)?;
+            if row.created_ms + keys::DAY_MS >= self.now {
+                self.requests.entry(name).or_insert(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// What this idempotency key was used for in the last 24 hours.
+    pub fn used_request(&self, owner: PublicKey, request_id: &str) -> Option<&RequestRow> {
+        self.requests.get(&(owner, request_id.to_owned()))
+    }
+
+    pub fn use_request(&mut self, owner: PublicKey, request_id: &str, row: RequestRow) {
+        self.new_requests
+            .push((keys::request_id(&owner, request_id, self.now), row.clone()));
+        self.requests.insert((owner, request_id.to_owned()), row);
+    }
+
+    /// Reads the needed rows, edits them, and makes batch, replies and effects.
+    pub fn finish(
+        mut self,
+        core: &mut EngineCore,
+        reads: &dyn Reads,
+    ) -> Result<Output, StoreError> {
+        let mut rows = self.load(reads)?;
+        let mut edited: BTreeSet<JobId> = self.fresh.keys().copied().collect();
+        rows.append(&mut self.fresh);
+        for (job, edit) in std::mem::take(&mut self.edits) {
+            let row = rows
+                .get_mut(&job)
+                .ok_or_else(|| StoreError::Corrupt(format!("the row of {job} is missing")))?;
+            edit.apply(row, core);
+            edited.insert(job);
+        }
+        let mut batch = Batch::new();
+        // One number for the whole batch: who saw a part of it asks for all of it again.
+        core.change += 1;
+        for job in edited {
+            let Some(row) = rows.get_mut(&job) else {
+                continue;
+            };
+            row.change = core.change;
+            put_job(&mut batch, row, self.needed.get(&job))?;
+        }
+        self.put_others(core, &mut batch);
+        if !batch.is_empty() {
+            let engine = EngineRow {
+                change: core.change,
+                now_ms: self.now,
+            };
+            batch.put(Family::Active, keys::engine(), engine.encode_to_vec());
+        }
+        let core = &*core;
+        let replies = self.replies.into_iter().map(|reply| match reply {
+            Pending::Ready(reply) => reply,
+            Pending::Later(reply) => reply(core, &rows),
+        });
+        let effects = self.effects.into_iter().filter_map(|effect| match effect {
+            Pending::Ready(effect) => Some(effect),
+            Pending::Later(effect) => effect(core, &rows),
+        });
+        Ok(Output {
+            batch,
+            replies: replies.collect(),
+            effects: effects.collect(),
+        })
+    }
+
+    /// A job's row is in one of two tables; both are asked, since a job may have become final in this very batch.
+    fn load(&self, reads: &dyn Reads) -> Result<Rows, StoreError> {
+        let missing: Vec<_> = self
+            .needed
+            .iter()
+            .filter(|(job, _)| !self.fresh.contains_key(job))
+            .collect();
+        if missing.is_empty() {
+            return Ok(Rows::new());
+        }
+        let mut wanted = Vec::with_capacity(2 * missing.len());
+        for (job, owner) in &missing {
+            wanted.push((Family::Active, keys::active_job(owner, **job)));
+            wanted.push((Family::Archive, keys::archived_job(owner, **job)));
+        }
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|(family, key)| (*family, key.as_slice()))
+            .collect();
+        let mut rows = Rows::new();
+        for value in reads.get_many(&wanted)?.into_iter().flatten() {
+            let row: JobRow = rows::decode(value)?;
+            rows.insert(row.id(), row);
+        }
+        Ok(rows)
+    }
+
+    fn put_others(&mut self, core: &mut EngineCore, batch: &mut Batch) {
+        for (key, row) in std::mem::take(&mut self.new_requests) {
+            batch.put(Family::Archive, key, row.encode_to_vec());
+        }
+        for job in &self.dropped_outputs {
+            let prefix = keys::outputs_of_job(*job);
+            let end = keys::prefix_end(&prefix);
+            batch.delete_range(Family::Output, prefix, end);
+        }
+        for key in &self.removed_miners {
+            batch.delete(Family::Active, keys::miner(key));
+        }
+        if !core.unsaved_miners.is_empty() && self.now >= core.save_miners_at && !batch.is_empty() {
+            core.save_miners_at = self.now + SAVE_MINERS_MS;
+            self.saved_miners.append(&mut core.unsaved_miners);
+        }
+        for id in &self.saved_miners {
+            let Some(miner) = core.miners.get(id) else {
+                continue;
+            };
+            let row = MinerRow {
+                miner: Some(miner.record.clone()),
+                change: core.change,
+            };
+            batch.put(Family::Active, keys::miner(&miner.key), row.encode_to_vec());
+        }
+    }
+}
+
+/// Live jobs go to one table, final ones to the other.
+fn put_job(batch: &mut Batch, row: &JobRow, owner: Option<&PublicKey>) -> Result<(), StoreError> {
+    let owner = owner
+        .ok_or_else(|| StoreError::Corrupt(format!("the owner of {} is not known", row.id())))?;
+    let active = keys::active_job(owner, row.id());
+    if row.finished_ms == 0 {
+        batch.put(Family::Active, active, row.encode_to_vec());
+    } else {
+        batch.delete(Family::Active, active);
+        batch.put(
+            Family::Archive,
+            keys::archived_job(owner, row.id()),
+            row.encode_to_vec(),
+        );
+    }
+    Ok(())
+}

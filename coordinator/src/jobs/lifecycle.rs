@@ -1,0 +1,335 @@
+//! The lifecycle of a job as a pure state machine.
+//!
+//! ```text
+//! QUEUED ──assign──▶ LEASED ──accept──▶ PROCESSING ──complete──▶ COMPLETED
+//!    ▲  not accepted,   │                    │  lost or failed (a retry spent)
+//!    └──returned ───────┴────────────────────┘
+//! any of these ──▶ CANCELLED | EXPIRED | FAILED
+//! QUEUED ──late completion of the last attempt──▶ COMPLETED
+//! ```
+//!
+//! The first final phase wins; a final phase refuses every event.
+
+use aitbc_common::ids::{JobId, MinerId};
+use aitbc_proto::v1::{AttemptOutcome, FailureReason, JobStatus};
+
+use super::retry::{FailureClass, backoff_ms, classify};
+
+/// Unix time in milliseconds, by the engine's clock.
+pub type Millis = u64;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for a miner, not before this time.
+    Queued {
+        /// The end of its backoff.
+        not_before: Millis,
+    },
+    /// A miner was given it and has not accepted.
+    Leased {
+        /// Which.
+        miner: MinerId,
+        /// Until when it must accept.
+        accept_by: Millis,
+    },
+    /// A miner works on it.
+    Processing {
+        /// Which.
+        miner: MinerId,
+        /// The end of its lease.
+        lease_until: Millis,
+    },
+    /// Final: done.
+    Completed,
+    /// Final: permanent failure, or no retry left.
+    Failed,
+    /// Final: its owner gave it up.
+    Cancelled,
+    /// Final: its deadline passed.
+    Expired,
+}
+
+/// What the lifecycle needs of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The newest attempt; 0 before the first. Rises at each lease.
+    pub attempt: u16,
+    /// Who had the newest attempt.
+    pub last_miner: Option<MinerId>,
+    /// Failed attempts.
+    pub retries_spent: u32,
+    /// Failed attempts it allows.
+    pub max_retries: u32,
+    /// When it expires.
+    pub deadline: Millis,
+}
+
+/// What happens to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A miner is given it, to accept in time.
+    Assign {
+        /// Which.
+        miner: MinerId,
+        /// Until when it must accept.
+        accept_by: Millis,
+    },
+    /// A miner took it by polling: given and accepted at once.
+    Take {
+        /// Which.
+        miner: MinerId,
+        /// The end of its lease.
+        lease_until: Millis,
+    },
+    /// The miner accepts, or renews its lease.
+    Hold {
+        /// Which attempt.
+        attempt: u16,
+        /// Which miner.
+        miner: MinerId,
+        /// The new end of the lease.
+        lease_until: Millis,
+    },
+    /// A valid receipt arrived.
+    Complete {
+        /// Which attempt.
+        attempt: u16,
+        /// Which miner.
+        miner: MinerId,
+    },
+    /// The attempt ended without a result.
+    Fail {
+        /// Which attempt.
+        attempt: u16,
+        /// Which miner.
+        miner: MinerId,
+        /// Why.
+        reason: FailureReason,
+    },
+    /// Its owner gives it up.
+    Cancel,
+    /// Its deadline passed.
+    Expire,
+}
+
+/// What is to be done after a step, beside recording the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Record a new attempt.
+    AttemptBegins,
+    /// Record that the newest attempt began to run.
+    AttemptStarts,
+    /// Record the end of the newest attempt.
+    AttemptEnds(AttemptOutcome),
+    /// The miner that had it shall stop.
+    StopMiner(MinerId),
+    /// Put it into its queue, once `not_before` has passed.
+    Enqueue {
+        /// The end of its backoff.
+        not_before: Millis,
+    },
+    /// Prefer other miners from now on.
+    Exclude(MinerId),
+    /// It is final: archive it.
+    Finish(JobStatus),
+}
+
+/// Why an event is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// Another attempt is the live one, or none is.
+    #[error("attempt {given} is not live: the newest is {newest}")]
+    StaleAttempt {
+        /// What was named.
+        given: u16,
+        /// The job's newest.
+        newest: u16,
+    },
+    /// The job is final.
+    #[error("the job is final")]
+    Final,
+    /// The job is not waiting.
+    #[error("the job is not waiting for a miner")]
+    NotQueued,
+}
+
+/// Test-only switches that break a rule, to show that the simulator notices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BrokenRules {
+    /// Take a result of any attempt.
+    pub skip_attempt_check: bool,
+    /// Never put a lost attempt's job back into the queue.
+    pub no_requeue_on_loss: bool,
+}
+
+impl Phase {
+    /// Whether nothing more can happen.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Completed | Self::Failed | Self::Cancelled | Self::Expired
+        )
+    }
+
+    /// The miner that holds the live attempt.
+    #[must_use]
+    pub fn holder(&self) -> Option<MinerId> {
+        match self {
+            Self::Leased { miner, .. } | Self::Processing { miner, .. } => Some(*miner),
+            _ => None,
+        }
+    }
+
+    /// The status that users see.
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        match self {
+            Self::Queued { .. } | Self::Leased { .. } => JobStatus::Queued,
+            Self::Processing { .. } => JobStatus::Processing,
+            Self::Completed => JobStatus::Completed,
+            Self::Failed => JobStatus::Failed,
+            Self::Cancelled => JobStatus::Cancelled,
+            Self::Expired => JobStatus::Expired,
+        }
+    }
+}
+
+/// The job after `event` at `now`, and what is to be done. A refused event changes nothing.
+pub fn step(
+    job: &Job,
+    event: Event,
+    now: Millis,
+    broken: BrokenRules,
+) -> Result<(Job, Vec<Effect>), JobError> {
+    if job.phase.is_final() {
+        return Err(JobError::Final);
+    }
+    let mut next = *job;
+    let effects = match event {
+        Event::Assign { miner, accept_by } => {
+            begin(&mut next, miner)?;
+            next.phase = Phase::Leased { miner, accept_by };
+            vec![Effect::AttemptBegins]
+        }
+        Event::Take { miner, lease_until } => {
+            begin(&mut next, miner)?;
+            next.phase = Phase::Processing { miner, lease_until };
+            vec![Effect::AttemptBegins, Effect::AttemptStarts]
+        }
+        Event::Hold {
+            attempt,
+            miner,
+            lease_until,
+        } => {
+            holds(job, attempt, miner)?;
+            next.phase = Phase::Processing { miner, lease_until };
+            let starts = matches!(job.phase, Phase::Leased { .. });
+            if starts {
+                vec![Effect::AttemptStarts]
+            } else {
+                Vec::new()
+            }
+        }
+        Event::Complete { attempt, miner } => {
+            let late = matches!(job.phase, Phase::Queued { .. })
+                && job.attempt == attempt
+                && job.last_miner == Some(miner);
+            if !late && !broken.skip_attempt_check {
+                holds(job, attempt, miner)?;
+            }
+            next.phase = Phase::Completed;
+            vec![
+                Effect::AttemptEnds(AttemptOutcome::Completed),
+                Effect::Finish(JobStatus::Completed),
+            ]
+        }
+        Event::Fail {
+            attempt,
+            miner,
+            reason,
+        } => {
+            holds(job, attempt, miner)?;
+            fail(&mut next, miner, reason, now, broken)
+        }
+        Event::Cancel => stop(&mut next, Phase::Cancelled),
+        Event::Expire => stop(&mut next, Phase::Expired),
+    };
+    Ok((next, effects))
+}
+
+fn begin(job: &mut Job, miner: MinerId) -> Result<(), JobError> {
+    if !matches!(job.phase, Phase::Queued { .. }) {
+        return Err(JobError::NotQueued);
+    }
+    job.attempt = job.attempt.saturating_add(1);
+    job.last_miner = Some(miner);
+    Ok(())
+}
+
+fn holds(job: &Job, attempt: u16, miner: MinerId) -> Result<(), JobError> {
+    if job.attempt == attempt && job.phase.holder() == Some(miner) {
+        Ok(())
+    } else {
+        Err(JobError::StaleAttempt {
+            given: attempt,
+            newest: job.attempt,
+        })
+    }
+}
+
+fn fail(
+    job: &mut Job,
+    miner: MinerId,
+    reason: FailureReason,
+    now: Millis,
+    broken: BrokenRules,
+) -> Vec<Effect> {
+    let class = classify(reason);
+    let outcome = match (class, reason) {
+        (FailureClass::Nobody, _) => AttemptOutcome::Returned,
+        (_, FailureReason::Lost) => AttemptOutcome::Lost,
+        _ => AttemptOutcome::Failed,
+    };
+    let mut effects = vec![Effect::AttemptEnds(outcome)];
+    if class == FailureClass::Nobody {
+        job.phase = Phase::Queued { not_before: now };
+        effects.push(Effect::Enqueue { not_before: now });
+        return effects;
+    }
+    job.retries_spent += 1;
+    // Attempt numbers never restart, so the last one ends the job, however often it was returned.
+    let exhausted = job.retries_spent > job.max_retries || job.attempt == u16::MAX;
+    if class == FailureClass::Job || exhausted {
+        job.phase = Phase::Failed;
+        effects.push(Effect::Finish(JobStatus::Failed));
+        return effects;
+    }
+    let not_before = now + backoff_ms(job.id, job.retries_spent);
+    job.phase = Phase::Queued { not_before };
+    effects.push(Effect::Exclude(miner));
+    if !(broken.no_requeue_on_loss && reason == FailureReason::Lost) {
+        effects.push(Effect::Enqueue { not_before });
+    }
+    effects
+}
+
+fn stop(job: &mut Job, phase: Phase) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    if let Some(miner) = job.phase.holder() {
+        effects.push(Effect::AttemptEnds(AttemptOutcome::Stopped));
+        effects.push(Effect::StopMiner(miner));
+    }
+    job.phase = phase;
+    effects.push(Effect::Finish(phase.status()));
+    effects
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

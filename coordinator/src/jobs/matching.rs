@@ -1,0 +1,299 @@
+//! Which miner may run which job, and which is preferred. Pure and deterministic.
+
+use std::collections::BTreeMap;
+
+use aitbc_common::hash::Hash;
+use aitbc_common::ids::MinerId;
+use aitbc_common::job_input::JobType;
+use aitbc_common::money::cost;
+
+/// A nominal job, by which miners are compared: prompt tokens.
+const NOMINAL_TOKENS_IN: u64 = 1_000;
+/// A nominal job: generated tokens.
+const NOMINAL_TOKENS_OUT: u64 = 300;
+/// The speed that an unmeasured miner is taken to have, in milli-tokens per second.
+const UNMEASURED_SPEED: u64 = 10_000;
+
+/// What a job asks of a miner. Jobs with equal requirements share one queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Requirement {
+    /// What it computes.
+    pub job_type: JobType,
+    /// Canonical model name.
+    pub model: String,
+    /// Digest that the model must have; zero = any.
+    pub digest: Hash,
+    /// Least video memory of the largest GPU in GiB.
+    pub min_vram_gib: u32,
+    /// Highest price in micro-AIT per hour.
+    pub max_rate: u64,
+    /// The one miner that may run it.
+    pub only_miner: Option<MinerId>,
+    /// Miners that failed it, sorted.
+    pub excluded: Vec<MinerId>,
+}
+
+/// A model that a miner offers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModelOffer {
+    /// Its SHA-256.
+    pub digest: Hash,
+    /// Context in tokens.
+    pub context_tokens: u32,
+    /// Milli-tokens per second; 0 = not measured.
+    pub prompt_speed: u32,
+    /// Milli-tokens per second; 0 = not measured.
+    pub output_speed: u32,
+    /// Whether it answers embedding jobs.
+    pub embeddings: bool,
+}
+
+/// What a miner offers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offer {
+    /// By canonical name.
+    pub models: BTreeMap<String, ModelOffer>,
+    /// Takes any model: it declared none and polls.
+    pub any_model: bool,
+    /// Video memory of its largest GPU in GiB.
+    pub vram_gib: u32,
+    /// Micro-AIT per hour and slot.
+    pub price: u64,
+    /// It is in session (or polls right now).
+    pub live: bool,
+    /// Its owner paused it, or it drains.
+    pub paused: bool,
+}
+
+/// The filters, in the order they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Filter {
+    /// The job names another miner.
+    Miner,
+    /// The model is not offered.
+    Model,
+    /// The model has another digest.
+    ModelDigest,
+    /// The model does not do this type.
+    Type,
+    /// Too little video memory.
+    Vram,
+    /// Too expensive.
+    Price,
+    /// It failed this job before.
+    Excluded,
+    /// Not in session.
+    Live,
+    /// Paused or draining.
+    Paused,
+}
+
+impl Filter {
+    /// All of them, in the order they run.
+    pub const ALL: [Self; 9] = [
+        Self::Miner,
+        Self::Model,
+        Self::ModelDigest,
+        Self::Type,
+        Self::Vram,
+        Self::Price,
+        Self::Excluded,
+        Self::Live,
+        Self::Paused,
+    ];
+
+    /// Its name, as ExplainJob shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Miner => "miner",
+            Self::Model => "model",
+            Self::ModelDigest => "model_digest",
+            Self::Type => "type",
+            Self::Vram => "vram",
+            Self::Price => "price",
+            Self::Excluded => "excluded",
+            Self::Live => "live",
+            Self::Paused => "paused",
+        }
+    }
+}
+
+/// The first filter that removes this miner; `None` = it matches.
+#[must_use]
+pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> Option<Filter> {
+    let model = offer.models.get(&requirement.model);
+    let removed = |filter| match filter {
+        Filter::Miner => requirement.only_miner.is_some_and(|only| only != miner),
+        Filter::Model => model.is_none() && !offer.any_model,
+        Filter::ModelDigest => {
+            requirement.digest != Hash::default()
+                && model.is_some_and(|m| m.digest != requirement.digest)
+        }
+        Filter::Type => {
+            requirement.job_type == JobType::Embedding && model.is_some_and(|m| !m.embeddings)
+        }
+        Filter::Vram => offer.vram_gib < requirement.min_vram_gib,
+        Filter::Price => offer.price > requirement.max_rate,
+        Filter::Excluded => requirement.excluded.binary_search(&miner).is_ok(),
+        Filter::Live => !offer.live,
+        Filter::Paused => offer.paused,
+    };
+    Filter::ALL.into_iter().find(|filter| removed(*filter))
+}
+
+/// Whether this miner could run the job at some time: all filters but those that pass by themselves.
+#[must_use]
+pub fn could_run(requirement: &Requirement, miner: MinerId, offer: &Offer) -> bool {
+    matches!(
+        removed_by(requirement, miner, offer),
+        None | Some(Filter::Excluded | Filter::Live | Filter::Paused)
+    )
+}
+
+/// How a free miner ranks for a job: lower is better. Predicted cost first, then a warm model, then load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// Predicted cost of a nominal job in micro-AIT.
+    pub cost: u64,
+    /// Whether the model would have to be loaded.
+    pub cold: bool,
+    /// Jobs that run there.
+    pub load: usize,
+    /// Ties are broken by age.
+    pub miner: MinerId,
+}
+
+/// Milliseconds that a job of these tokens takes on this model.
+#[must_use]
+pub fn predicted_ms(model: &ModelOffer, tokens_in: u64, tokens_out: u64) -> u64 {
+    let term = |tokens: u64, speed: u32| {
+        let speed = if speed == 0 {
+            UNMEASURED_SPEED
+        } else {
+            u64::from(speed)
+        };
+        tokens.saturating_mul(1_000_000).div_ceil(speed)
+    };
+    term(tokens_in, model.prompt_speed.max(model.output_speed))
+        .saturating_add(term(tokens_out, model.output_speed))
+}
+
+/// Milliseconds that a nominal job takes on this model.
+#[must_use]
+pub fn nominal_ms(model: &ModelOffer) -> u64 {
+    predicted_ms(model, NOMINAL_TOKENS_IN, NOMINAL_TOKENS_OUT)
+}
+
+/// Ranks a miner for jobs of this model.
+#[must_use]
+pub fn rank(model: &str, miner: MinerId, offer: &Offer, warm: bool, load: usize) -> Rank {
+    let time = offer.models.get(model).map_or(0, nominal_ms);
+    Rank {
+        cost: cost(offer.price, time),
+        cold: !warm,
+        load,
+        miner,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirement() -> Requirement {
+        Requirement {
+            job_type: JobType::Inference,
+            model: "llama3:latest".into(),
+            digest: [0; 32],
+            min_vram_gib: 0,
+            max_rate: u64::MAX,
+            only_miner: None,
+            excluded: Vec::new(),
+        }
+    }
+
+    fn offer() -> Offer {
+        let model = ModelOffer {
+            digest: [1; 32],
+            context_tokens: 8_192,
+            ..ModelOffer::default()
+        };
+        Offer {
+            models: BTreeMap::from([("llama3:latest".to_owned(), model)]),
+            vram_gib: 24,
+            price: 500_000,
+            live: true,
+            ..Offer::default()
+        }
+    }
+
+    const ME: MinerId = MinerId([1; 16]);
+    const OTHER: MinerId = MinerId([2; 16]);
+
+    #[test]
+    fn each_filter_removes_what_it_should() {
+        assert_eq!(removed_by(&requirement(), ME, &offer()), None);
+        let cases: [(Filter, fn(&mut Requirement, &mut Offer)); 9] = [
+            (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
+            (Filter::Model, |r, _| r.model = "other:latest".into()),
+            (Filter::ModelDigest, |r, _| r.digest = [9; 32]),
+            (Filter::Type, |r, _| r.job_type = JobType::Embedding),
+            (Filter::Vram, |r, _| r.min_vram_gib = 25),
+            (Filter::Price, |r, _| r.max_rate = 499_999),
+            (Filter::Excluded, |r, _| r.excluded = vec![ME, OTHER]),
+            (Filter::Live, |_, o| o.live = false),
+            (Filter::Paused, |_, o| o.paused = true),
+        ];
+        for (filter, change) in cases {
+            let (mut requirement, mut offer) = (requirement(), offer());
+            change(&mut requirement, &mut offer);
+            assert_eq!(removed_by(&requirement, ME, &offer), Some(filter));
+        }
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        let at_bound = Requirement {
+            min_vram_gib: 24,
+            max_rate: 500_000,
+            digest: [1; 32],
+            only_miner: Some(ME),
+            ..requirement()
+        };
+        assert_eq!(removed_by(&at_bound, ME, &offer()), None);
+    }
+
+    #[test]
+    fn a_miner_that_declared_no_models_takes_any() {
+        let any = Offer {
+            models: BTreeMap::new(),
+            any_model: true,
+            ..offer()
+        };
+        assert_eq!(
+            removed_by(
+                &Requirement {
+                    digest: [9; 32],
+                    ..requirement()
+                },
+                ME,
+                &any
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn cheaper_then_warm_then_idle_is_preferred() {
+        let cheap = Offer {
+            price: 1,
+            ..offer()
+        };
+        let model = "llama3:latest";
+        assert!(rank(model, ME, &cheap, false, 9) < rank(model, ME, &offer(), true, 0));
+        assert!(rank(model, ME, &offer(), true, 9) < rank(model, ME, &offer(), false, 0));
+        assert!(rank(model, OTHER, &offer(), true, 0) < rank(model, ME, &offer(), true, 1));
+        assert!(rank(model, ME, &offer(), true, 0) < rank(model, OTHER, &offer(), true, 0));
+    }
+}

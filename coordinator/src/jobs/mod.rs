@@ -1,0 +1,7 @@
+//! Job rules, pure: lifecycle, retry, matching, queue, explanation. No clock, randomness or I/O.
+
+pub mod explain;
+pub mod lifecycle;
+pub mod matching;
+pub mod queue;
+pub mod retry;

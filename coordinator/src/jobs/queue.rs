@@ -1,0 +1,425 @@
+//! Waiting jobs, in requirement classes, and the free miners that serve each class.
+//!
+//! Order: start-time fair queueing over owners (Goyal, Vin, Cheng 1996): a job's tag is fixed when it is enqueued, so
+//! that a thousand jobs of one owner do not starve another's. Where several jobs of one owner wait in a class, its turn
+//! goes to the one with the highest priority. A class that nobody serves costs the others nothing.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{JobId, MinerId};
+
+use super::matching::{Offer, Rank, Requirement, could_run, nominal_ms, rank, removed_by};
+
+/// What one job adds to its owner's fair-queueing tag.
+const TAG_STEP: u64 = 1_000;
+/// Classes without waiting jobs that are kept, because the next job may want them again.
+const IDLE_CLASSES: usize = 1_024;
+/// Positions are counted up to here.
+const MAX_POSITION: usize = 10_000;
+
+/// Number of a requirement class, while it exists.
+pub type ClassId = u64;
+
+/// A waiting job, as the queue needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// The job.
+    pub job: JobId,
+    /// Its owner.
+    pub owner: PublicKey,
+    /// Rank among its owner's jobs.
+    pub priority: i32,
+    /// Its fair-queueing tag.
+    pub tag: u64,
+}
+
+#[derive(Debug)]
+struct Class {
+    requirement: Arc<Requirement>,
+    /// Turns in order: an owner's turn goes to its best job, which need not be the one named here.
+    turns: BTreeMap<(u64, JobId), (PublicKey, i32)>,
+    /// Each owner's waiting jobs, best first, with the tag that each holds.
+    by_owner: BTreeMap<PublicKey, BTreeMap<(Reverse<i32>, JobId), u64>>,
+    /// Live miners that match.
+    serving: BTreeSet<MinerId>,
+    /// Those with a free slot, best first.
+    free: BTreeSet<Rank>,
+    last_used: u64,
+}
+
+/// A miner, as the queue needs it.
+#[derive(Debug, Clone, Default)]
+pub struct Supply {
+    /// What it offers.
+    pub offer: Offer,
+    /// Free slots now.
+    pub free_slots: usize,
+    /// Jobs that run there.
+    pub load: usize,
+    /// The model it ran last.
+    pub warm_model: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    supply: Supply,
+    ranks: BTreeMap<ClassId, Option<Rank>>,
+}
+
+/// All waiting jobs and all miners that are known.
+#[derive(Debug, Default)]
+pub struct Queue {
+    classes: BTreeMap<ClassId, Class>,
+    by_requirement: BTreeMap<Arc<Requirement>, ClassId>,
+    idle: BTreeSet<(u64, ClassId)>,
+    members: BTreeMap<MinerId, Member>,
+    virtual_time: u64,
+    owner_tags: BTreeMap<PublicKey, u64>,
+    next_class: ClassId,
+    uses: u64,
+    waiting: usize,
+    /// Classes in which a job and a free miner may have met since the last [`Queue::next_match`].
+    dirty: BTreeSet<ClassId>,
+}
+
+impl Queue {
+    /// The fair-queueing tag for a new job of this owner.
+    pub fn new_tag(&mut self, owner: PublicKey) -> u64 {
+        let last = self.owner_tags.get(&owner).copied().unwrap_or(0);
+        let tag = last.max(self.virtual_time) + TAG_STEP;
+        self.owner_tags.insert(owner, tag);
+        tag
+    }
+
+    /// Takes back a tag from the store, at recovery.
+    pub fn restore_tag(&mut self, owner: PublicKey, tag: u64) {
+        let last = self.owner_tags.entry(owner).or_default();
+        *last = tag.max(*last);
+    }
+
+    /// The class of these requirements, made if missing.
+    pub fn intern(&mut self, requirement: &Arc<Requirement>) -> ClassId {
+        if let Some(id) = self.by_requirement.get(requirement) {
+            return *id;
+        }
+        let id = self.next_class;
+        self.next_class += 1;
+        let class = Class {
+            requirement: Arc::clone(requirement),
+            turns: BTreeMap::new(),
+            by_owner: BTreeMap::new(),
+            serving: BTreeSet::new(),
+            free: BTreeSet::new(),
+            last_used: 0,
+        };
+        self.classes.insert(id, class);
+        self.by_requirement.insert(Arc::clone(requirement), id);
+        let miners: Vec<MinerId> = self.members.keys().copied().collect();
+        for miner in miners {
+            self.place(miner, id);
+        }
+        self.mark_idle(id);
+        id
+    }
+
+    /// These requirements as the queue shares them, where it knows them.
+    #[must_use]
+    pub fn shared(&self, requirement: Requirement) -> Arc<Requirement> {
+        let requirement = Arc::new(requirement);
+        self.by_requirement
+            .get_key_value(&requirement)
+            .map_or(requirement, |(known, _)| Arc::clone(known))
+    }
+
+    /// A job begins to wait.
+    pub fn push(&mut self, requirement: &Arc<Requirement>, waiting: Waiting) -> ClassId {
+        let id = self.intern(requirement);
+        let class = self
+            .classes
+            .get_mut(&id)
+            .expect("the class was just interned");
+        self.idle.remove(&(class.last_used, id));
+        class.turns.insert(
+            (waiting.tag, waiting.job),
+            (waiting.owner, waiting.priority),
+        );
+        let jobs = class.by_owner.entry(waiting.owner).or_default();
+        jobs.insert((Reverse(waiting.priority), waiting.job), waiting.tag);
+        self.waiting += 1;
+        self.dirty.insert(id);
+        id
+    }
+
+    /// A job waits no more.
+    pub fn remove(&mut self, class_id: ClassId, owner: PublicKey, priority: i32, job: JobId) {
+        let Some(class) = self.classes.get_mut(&class_id) else {
+            return;
+        };
+        let Some(jobs) = class.by_owner.get_mut(&owner) else {
+            return;
+        };
+        let Some(tag) = jobs.remove(&(Reverse(priority), job)) else {
+            return;
+        };
+        if jobs.is_empty() {
+            class.by_owner.remove(&owner);
+        }
+        class.turns.remove(&(tag, job));
+        self.waiting -= 1;
+        if class.turns.is_empty() {
+            self.mark_idle(class_id);
+        }
+    }
+
+    /// A miner is there, or what it offers or has free changed.
+    pub fn set_miner(&mut self, miner: MinerId, supply: Supply) {
+        let member = self.members.entry(miner).or_default();
+        let same_offer = member.supply.offer == supply.offer && !member.ranks.is_empty();
+        member.supply = supply;
+        if same_offer {
+            let served: Vec<ClassId> = member.ranks.keys().copied().collect();
+            for class in served {
+                self.place(miner, class);
+            }
+        } else {
+            let all: Vec<ClassId> = self.classes.keys().copied().collect();
+            for class in all {
+                self.place(miner, class);
+            }
+        }
+    }
+
+    /// A miner is gone for good.
+    pub fn remove_miner(&mut self, miner: MinerId) {
+        let Some(member) = self.members.remove(&miner) else {
+            return;
+        };
+        for (id, rank) in member.ranks {
+            if let Some(class) = self.classes.get_mut(&id) {
+                class.serving.remove(&miner);
+                if let Some(rank) = rank {
+                    class.free.remove(&rank);
+                }
+            }
+        }
+    }
+
+    /// The next pair of a waiting job and a free miner, in fair order; the job leaves the queue. The caller must take the
+    /// slot through [`Queue::set_miner`] before it asks again.
+    pub fn next_match(&mut self) -> Option<(Waiting, ClassId, MinerId)> {
+        let mut best: Option<(u64, JobId, ClassId)> = None;
+        let mut quiet = Vec::new();
+        for id in &self.dirty {
+            let class = self.classes.get(id).filter(|c| !c.free.is_empty());
+            match class.and_then(|c| c.turns.first_key_value()) {
+                Some(((tag, job), _)) => {
+                    let head = (*tag, *job, *id);
+                    best = Some(best.map_or(head, |b| b.min(head)));
+                }
+                None => quiet.push(*id),
+            }
+        }
+        for id in quiet {
+            self.dirty.remove(&id);
+        }
+        let (_, _, id) = best?;
+        let miner = self.classes.get(&id)?.free.first()?.miner;
+        let waiting = self.pop(id)?;
+        Some((waiting, id, miner))
+    }
+
+    /// The best waiting job for a miner that polls with this offer; it leaves the queue.
+    pub fn take_for(&mut self, miner: MinerId, offer: &Offer) -> Option<(Waiting, ClassId)> {
+        let matching = self
+            .classes
+            .iter()
+            .filter(|(_, class)| removed_by(&class.requirement, miner, offer).is_none());
+        let heads = matching
+            .filter_map(|(id, class)| class.turns.first_key_value().map(|(head, _)| (*head, *id)));
+        let (_, id) = heads.min()?;
+        Some((self.pop(id)?, id))
+    }
+
+    /// Place of a job in its class, from 1; counted up to 10,000.
+    #[must_use]
+    pub fn position(&self, class: ClassId, tag: u64, job: JobId) -> Option<usize> {
+        let turns = &self.classes.get(&class)?.turns;
+        turns
+            .contains_key(&(tag, job))
+            .then(|| turns.range(..=(tag, job)).take(MAX_POSITION).count())
+    }
+
+    /// Milliseconds until the job at `position` of a class starts, from what its miners are predicted to do; `None` where
+    /// none serves it. Looks at 100 miners.
+    #[must_use]
+    pub fn estimate_ms(&self, id: ClassId, position: usize) -> Option<u64> {
+        let class = self.classes.get(&id)?;
+        if !class.free.is_empty() {
+            return Some(0);
+        }
+        let supplies = class
+            .serving
+            .iter()
+            .take(100)
+            .filter_map(|miner| self.members.get(miner));
+        let jobs_per_hour: u64 = supplies
+            .filter_map(|m| {
+                Some((
+                    m.supply.load + m.supply.free_slots,
+                    m.supply.offer.models.get(&class.requirement.model)?,
+                ))
+            })
+            .map(|(slots, model)| slots as u64 * 3_600_000 / nominal_ms(model).max(1))
+            .sum();
+        (jobs_per_hour > 0).then(|| position as u64 * 3_600_000 / jobs_per_hour)
+    }
+
+    /// Live miners that serve a class.
+    #[must_use]
+    pub fn serving(&self, class: ClassId) -> usize {
+        self.classes.get(&class).map_or(0, |c| c.serving.len())
+    }
+
+    /// Whether a free miner serves a class.
+    #[must_use]
+    pub fn has_free(&self, class: ClassId) -> bool {
+        self.classes.get(&class).is_some_and(|c| !c.free.is_empty())
+    }
+
+    /// All classes with their number of waiting jobs.
+    pub fn classes(&self) -> impl Iterator<Item = (&Requirement, usize)> {
+        self.classes
+            .values()
+            .map(|class| (&*class.requirement, class.turns.len()))
+    }
+
+    /// All miners.
+    pub fn miners(&self) -> impl Iterator<Item = (MinerId, &Supply)> {
+        self.members
+            .iter()
+            .map(|(id, member)| (*id, &member.supply))
+    }
+
+    /// Whether any known miner could ever run this, live or not.
+    #[must_use]
+    pub fn anyone_could_run(&self, requirement: &Requirement) -> bool {
+        self.members
+            .iter()
+            .any(|(id, member)| could_run(requirement, *id, &member.supply.offer))
+    }
+
+    /// Waiting jobs in all.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Takes the owner's best job on the class's first turn. Where that is not the job the turn was made for, the two
+    /// exchange their tags.
+    fn pop(&mut self, id: ClassId) -> Option<Waiting> {
+        let class = self.classes.get_mut(&id)?;
+        let ((tag, turn_job), (owner, turn_priority)) = class.turns.pop_first()?;
+        let jobs = class.by_owner.get_mut(&owner)?;
+        let ((Reverse(priority), job), own_tag) = jobs.pop_first()?;
+        if job != turn_job {
+            class.turns.remove(&(own_tag, job));
+            class
+                .turns
+                .insert((own_tag, turn_job), (owner, turn_priority));
+            jobs.insert((Reverse(turn_priority), turn_job), own_tag);
+        }
+        if jobs.is_empty() {
+            class.by_owner.remove(&owner);
+        }
+        self.waiting -= 1;
+        self.virtual_time = self.virtual_time.max(tag);
+        if class.turns.is_empty() {
+            self.mark_idle(id);
+            self.forget_old_tags();
+        }
+        Some(Waiting {
+            job,
+            owner,
+            priority,
+            tag,
+        })
+    }
+
+    /// Owners whose last tag lies in the past start afresh anyway.
+    fn forget_old_tags(&mut self) {
+        if self.owner_tags.len() > 4 * (self.waiting + IDLE_CLASSES) {
+            let now = self.virtual_time;
+            self.owner_tags.retain(|_, tag| *tag > now);
+        }
+    }
+
+    /// Brings one miner's place in one class up to date.
+    fn place(&mut self, miner: MinerId, id: ClassId) {
+        let Some(class) = self.classes.get_mut(&id) else {
+            return;
+        };
+        let Some(member) = self.members.get_mut(&miner) else {
+            return;
+        };
+        if let Some(Some(old)) = member.ranks.get(&id) {
+            class.free.remove(old);
+        }
+        let supply = &member.supply;
+        if removed_by(&class.requirement, miner, &supply.offer).is_some() || supply.offer.any_model
+        {
+            member.ranks.remove(&id);
+            class.serving.remove(&miner);
+            return;
+        }
+        class.serving.insert(miner);
+        let warm = supply.warm_model.as_deref() == Some(&class.requirement.model);
+        let new = (supply.free_slots > 0).then(|| {
+            rank(
+                &class.requirement.model,
+                miner,
+                &supply.offer,
+                warm,
+                supply.load,
+            )
+        });
+        if let Some(new) = new {
+            class.free.insert(new);
+            if !class.turns.is_empty() {
+                self.dirty.insert(id);
+            }
+        }
+        member.ranks.insert(id, new);
+    }
+
+    /// Notes that a class has no waiting job; the ones longest unused are dropped.
+    fn mark_idle(&mut self, id: ClassId) {
+        self.uses += 1;
+        if let Some(class) = self.classes.get_mut(&id) {
+            self.idle.remove(&(class.last_used, id));
+            class.last_used = self.uses;
+            self.idle.insert((self.uses, id));
+        }
+        while self.idle.len() > IDLE_CLASSES {
+            let Some((_, oldest)) = self.idle.pop_first() else {
+                return;
+            };
+            let Some(class) = self.classes.remove(&oldest) else {
+                continue;
+            };
+            self.by_requirement.remove(&class.requirement);
+            self.dirty.remove(&oldest);
+            for miner in class.serving {
+                if let Some(member) = self.members.get_mut(&miner) {
+                    member.ranks.remove(&oldest);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,197 @@
+use aitbc_common::job_input::JobType;
+use proptest::prelude::*;
+
+use super::super::matching::ModelOffer;
+use super::*;
+
+fn requirement(model: &str) -> Arc<Requirement> {
+    Arc::new(Requirement {
+        job_type: JobType::Inference,
+        model: model.into(),
+        digest: [0; 32],
+        min_vram_gib: 0,
+        max_rate: u64::MAX,
+        only_miner: None,
+        excluded: Vec::new(),
+    })
+}
+
+fn supply(model: &str, free_slots: usize) -> Supply {
+    let models = BTreeMap::from([(model.to_owned(), ModelOffer::default())]);
+    Supply {
+        offer: Offer {
+            models,
+            live: true,
+            ..Offer::default()
+        },
+        free_slots,
+        ..Supply::default()
+    }
+}
+
+fn job(n: u16) -> JobId {
+    JobId::new(u64::from(n), 0, [0; 10])
+}
+
+fn owner(n: u8) -> PublicKey {
+    PublicKey([n; 32])
+}
+
+fn push(queue: &mut Queue, model: &str, n: u16, by: u8, priority: i32) {
+    let tag = queue.new_tag(owner(by));
+    queue.push(
+        &requirement(model),
+        Waiting {
+            job: job(n),
+            owner: owner(by),
+            priority,
+            tag,
+        },
+    );
+}
+
+/// Runs every waiting job of model "m" on one miner and tells the order.
+fn drain(queue: &mut Queue) -> Vec<JobId> {
+    let miner = MinerId([1; 16]);
+    let mut order = Vec::new();
+    loop {
+        queue.set_miner(miner, supply("m", 1));
+        let Some((waiting, ..)) = queue.next_match() else {
+            return order;
+        };
+        order.push(waiting.job);
+    }
+}
+
+#[test]
+fn a_crowd_of_one_owner_does_not_starve_another() {
+    let mut queue = Queue::default();
+    (0..100).for_each(|n| push(&mut queue, "m", n, 1, 0));
+    push(&mut queue, "m", 200, 2, 0);
+    let order = drain(&mut queue);
+    assert_eq!(order.len(), 101);
+    assert!(order.iter().position(|j| *j == job(200)).unwrap() <= 1);
+}
+
+#[test]
+fn priority_ranks_an_owners_own_jobs_only() {
+    let mut queue = Queue::default();
+    push(&mut queue, "m", 1, 1, 0);
+    push(&mut queue, "m", 2, 2, 0);
+    push(&mut queue, "m", 3, 1, 50);
+    assert_eq!(drain(&mut queue), [job(3), job(2), job(1)]);
+}
+
+#[test]
+fn an_unmatchable_crowd_in_front_is_passed() {
+    let mut queue = Queue::default();
+    (0..1_000).for_each(|n| push(&mut queue, "missing", n, 1, 0));
+    push(&mut queue, "m", 2_000, 1, 0);
+    assert_eq!(drain(&mut queue), [job(2_000)]);
+    assert_eq!(queue.waiting(), 1_000);
+}
+
+#[test]
+fn positions_count_from_one() {
+    let mut queue = Queue::default();
+    (0..3).for_each(|n| push(&mut queue, "m", n, 1, 0));
+    let class = queue.intern(&requirement("m"));
+    let positions: Vec<_> = (1..=3u64)
+        .map(|n| queue.position(class, n * TAG_STEP, job(n as u16 - 1)))
+        .collect();
+    assert_eq!(positions, [Some(1), Some(2), Some(3)]);
+    assert_eq!(queue.position(class, 9, job(9)), None);
+}
+
+#[test]
+fn idle_classes_are_bounded() {
+    let mut queue = Queue::default();
+    queue.set_miner(MinerId([1; 16]), supply("m", 1));
+    for n in 0..3 * IDLE_CLASSES as u64 {
+        queue.intern(&Arc::new(Requirement {
+            max_rate: n,
+            ..(*requirement("m")).clone()
+        }));
+    }
+    assert_eq!(queue.classes.len(), IDLE_CLASSES);
+    assert_eq!(queue.members[&MinerId([1; 16])].ranks.len(), IDLE_CLASSES);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Push {
+        model: u8,
+        owner: u8,
+        priority: i32,
+    },
+    Cancel(usize),
+    Miner {
+        id: u8,
+        model: u8,
+        free: usize,
+        price: u64,
+        live: bool,
+    },
+    Gone(u8),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u8..3, 0u8..4, -2i32..3).prop_map(|(model, owner, priority)| Step::Push { model, owner, priority }),
+        1 => (0usize..50).prop_map(Step::Cancel),
+        2 => (0u8..4, 0u8..3, 0usize..3, 0u64..3, any::<bool>())
+            .prop_map(|(id, model, free, price, live)| Step::Miner { id, model, free, price, live }),
+        1 => (0u8..4).prop_map(Step::Gone),
+    ]
+}
+
+proptest! {
+    /// The one property of matching: no job waits while a free miner matches it. And no job is lost or given twice.
+    #[test]
+    fn no_job_waits_while_a_free_miner_matches(steps in proptest::collection::vec(any_step(), 1..80)) {
+        let mut queue = Queue::default();
+        let mut waiting: BTreeMap<JobId, (Waiting, ClassId, String)> = BTreeMap::new();
+        let mut miners: BTreeMap<MinerId, Supply> = BTreeMap::new();
+        for (n, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Push { model, owner: by, priority } => {
+                    let model = format!("m{model}");
+                    let tag = queue.new_tag(owner(by));
+                    let entry = Waiting { job: job(n as u16), owner: owner(by), priority, tag };
+                    let class = queue.push(&requirement(&model), entry);
+                    waiting.insert(entry.job, (entry, class, model));
+                }
+                Step::Cancel(n) => {
+                    if let Some(id) = waiting.keys().nth(n).copied() {
+                        let (entry, class, _) = waiting.remove(&id).unwrap();
+                        queue.remove(class, entry.owner, entry.priority, id);
+                    }
+                }
+                Step::Miner { id, model, free, price, live } => {
+                    let mut new = supply(&format!("m{model}"), free);
+                    new.offer.price = price;
+                    new.offer.live = live;
+                    miners.insert(MinerId([id; 16]), new.clone());
+                    queue.set_miner(MinerId([id; 16]), new);
+                }
+                Step::Gone(id) => {
+                    miners.remove(&MinerId([id; 16]));
+                    queue.remove_miner(MinerId([id; 16]));
+                }
+            }
+            while let Some((taken, _, miner)) = queue.next_match() {
+                let (_, _, model) = waiting.remove(&taken.job).expect("a job is given once");
+                let supply = miners.get_mut(&miner).expect("the miner is known");
+                prop_assert!(supply.offer.live && supply.free_slots > 0 && supply.offer.models.contains_key(&model));
+                supply.free_slots -= 1;
+                supply.load += 1;
+                queue.set_miner(miner, supply.clone());
+            }
+            prop_assert_eq!(queue.waiting(), waiting.len());
+            for (_, _, model) in waiting.values() {
+                let idle = miners.values().any(|s| s.offer.live && s.free_slots > 0 && s.offer.models.contains_key(model));
+                prop_assert!(!idle, "a job for {} waits although a miner is free", model);
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The coordinator's side of a miner's session, without clock, socket or store: events in, actions out.
+//!
+//! ```text
+//! CHALLENGED ──hello, proof checked, engine says yes──▶ OPEN ──drain──▶ DRAINING
+//!     │ 5 s, any other message, a bad proof               │ 30 s without heartbeat, the engine ends it
+//!     └───────────────────────────────────────────────────┴──────────▶ CLOSED
+//! ```
+//!
+//! Any message may arrive twice, and a miner may name attempts that it lost meanwhile: both are harmless.
+
+use std::collections::BTreeMap;
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::MinerId;
+use aitbc_common::layouts::Receipt;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::coordinator_message::Message as Down;
+use aitbc_proto::v1::miner_message::Message as Up;
+use aitbc_proto::v1::{self, ErrorReason};
+
+pub use super::action::{Action, AttemptStreams, Progress, StreamKind};
+use super::messages;
+use super::output_buffer::Append;
+use crate::engine::command::{AttemptId, Command, HeldAttempt, Reply, Resume, SessionId};
+
+/// A Hello must come within this many milliseconds: 5 s.
+pub const HELLO_WITHIN_MS: u64 = 5_000;
+/// A heartbeat is due each so many milliseconds: 10 s.
+pub const HEARTBEAT_MS: u64 = 10_000;
+/// Missed heartbeats that end a session.
+pub const MISSES: u64 = 3;
+/// A running attempt without a heartbeat for so many milliseconds is lost: 30 s.
+pub const LEASE_MS: u64 = HEARTBEAT_MS * MISSES;
+/// An assignment must be accepted within this many milliseconds: 5 s.
+pub const ACCEPT_WITHIN_MS: u64 = 5_000;
+/// Acknowledgements that are remembered, to answer a repeated delivery alike.
+const REMEMBERED: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Challenged,
+    Opening,
+    Open,
+    Draining,
+    Closed,
+}
+
+/// What a session has of an attempt.
+#[derive(Debug, Default)]
+struct Held {
+    /// A Complete or Fail of it is at the engine.
+    delivering: bool,
+    /// Where the last Resend of each stream began.
+    resent: [Option<u64>; 2],
+    /// Bytes of the result at the last Complete that did not fit.
+    short_result: Option<u64>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct SessionCore {
+    session: SessionId,
+    key: PublicKey,
+    peer: String,
+    state: State,
+    /// When it ends unless something is heard, in ms of the driver's clock.
+    deadline_ms: u64,
+    hello: Option<Box<v1::Hello>>,
+    held: BTreeMap<AttemptId, Held>,
+    done: Vec<(AttemptId, Option<v1::RequestError>)>,
+    actions: Vec<Action>,
+}
+
+impl SessionCore {
+    /// A session whose challenge was just sent, of the identity that the token named.
+    #[must_use]
+    pub fn new(session: SessionId, key: PublicKey, peer: String, now_ms: u64) -> Self {
+        Self {
+            session,
+            key,
+            peer,
+            state: State::Challenged,
+            deadline_ms: now_ms + HELLO_WITHIN_MS,
+            hello: None,
+            held: BTreeMap::new(),
+            done: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    /// When [`Self::tick`] has to be called at the latest, in ms of the driver's clock.
+    #[must_use]
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// What is to be done since the last call, in order.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Time passed.
+    pub fn tick(&mut self, now_ms: u64) {
+        if now_ms < self.deadline_ms || self.is_closed() {
+            return;
+        }
+        let problem = match self.state {
+            State::Challenged | State::Opening => "no valid Hello came within 5 s",
+            _ => "no heartbeat came for 30 s",
+        };
+        self.close(ApiError::new(ErrorReason::SessionProtocol, problem));
+    }
+
+    /// A message of the miner arrived.
+    pub fn message(&mut self, message: Up, streams: &mut dyn AttemptStreams, now_ms: u64) {
+        match (self.state, message) {
+            (State::Closed, _) => {}
+            (State::Challenged, Up::Hello(hello)) => self.hello(hello),
+            (State::Challenged, _) => self.protocol("the first message must be Hello"),
+            (_, Up::Hello(_)) => {}
+            (State::Opening, _) => self.protocol("wait for Welcome before the next message"),
+            (State::Open | State::Draining, message) => {
+                self.deadline_ms = now_ms + LEASE_MS;
+                self.open_message(message, streams);
+            }
+        }
+    }
+
+    fn open_message(&mut self, message: Up, streams: &mut dyn AttemptStreams) {
+        let session = self.session;
+        match message {
+            Up::Hello(_) => {}
+            Up::Inventory(inventory) => match messages::inventory(session, inventory) {
+                Ok(command) => self.actions.push(Action::Tell(command)),
+                Err(error) => self.close(error),
+            },
+            Up::Accept(v1::Accept { job_id, attempt }) => {
+                if let Some(attempt) = self.attempt(&job_id, attempt)
+                    && self.held.contains_key(&attempt)
+                {
+                    self.actions.push(Action::Tell(Command::Accept { session, attempt }));
+                }
+            }
+            Up::Reject(v1::Reject { job_id, attempt, failure }) => {
+                if let Some(attempt) = self.attempt(&job_id, attempt)
+                    && self.held.remove(&attempt).is_some()
+                {
+                    let failure = messages::failure(failure);
+                    self.actions.push(Action::Tell(Command::Reject { session, attempt, failure }));
+                }
+            }
+            Up::Output(output) => self.output(&output, streams),
+            Up::Checkpoint(checkpoint) => {
+                if let Some(attempt) = self.attempt(&checkpoint.job_id, checkpoint.attempt)
+                    && self.held.contains_key(&attempt)
+                {
+                    self.actions.push(Action::Checkpoint(attempt, checkpoint));
+                }
+            }
+            Up::Complete(complete) => self.complete(complete, streams),
+            Up::Fail(fail) => self.fail(fail),
+            Up::Heartbeat(heartbeat) => {
+                let sequence = heartbeat.sequence;
+                self.actions.push(Action::Send(Down::Heartbeat(v1::CoordinatorHeartbeat { sequence })));
+                let running = messages::held_attempts(&heartbeat.running);
+                let free_slots = if self.state == State::Draining { 0 } else { heartbeat.free_slots };
+                self.actions.push(Action::Tell(Command::Heartbeat { session, running, free_slots }));
+            }
+            Up::Drain(_) => {
+                self.state = State::Draining;
+                self.actions.push(Action::Tell(Command::Drain { session }));
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: v1::Hello) {
+        let Ok(miner_id) = hello.miner_id.parse() else {
+            return self.protocol("Hello names no valid miner id: register first and use the id that registration gave");
+        };
+        self.state = State::Opening;
+        self.actions.push(Action::CheckProof { miner_id, proof: hello.proof.clone() });
+        self.hello = Some(Box::new(hello));
+    }
+
+    /// The driver checked the proof of Hello.
+    pub fn proof_checked(&mut self, miner_id: MinerId, valid: bool) {
+        let Some(hello) = self.hello.take() else { return };
+        if !valid {
+            let message = "the proof in Hello does not answer this stream's challenge: sign chain id, challenge and miner id with the miner's own key";
+            return self.close(ApiError::new(ErrorReason::SessionProofInvalid, message));
+        }
+        let (running, spooled) = (messages::held_attempts(&hello.running), messages::held_attempts(&hello.spooled));
+        for HeldAttempt { attempt, .. } in running.iter().chain(&spooled) {
+            self.held.insert(*attempt, Held::default());
+        }
+        self.actions.push(Action::Open(Command::OpenSession {
+            session: self.session,
+            key: self.key,
+            miner_id,
+            peer: self.peer.clone(),
+            takeover: hello.takeover,
+            running,
+            spooled,
+        }));
+    }
+
+    /// The engine answered Open; the streams of attempts that continue are there.
+    pub fn opened(&mut self, answer: Result<Reply, ApiError>, streams: &dyn AttemptStreams, now_ms: u64) {
+        if self.state != State::Opening {
+            return;
+        }
+        let resumes = match answer {
+            Ok(Reply::SessionOpened(resumes)) => resumes,
+            Ok(_) => return self.close(ApiError::new(ErrorReason::Internal, "the engine gave another answer")),
+            Err(error) => return self.close(error),
+        };
+        let mut attempts = Vec::with_capacity(resumes.len());
+        self.held.clear();
+        for resume in resumes {
+            let attempt = match &resume {
+                Resume::Continue(info) => info.attempt,
+                Resume::Abandon(attempt) => *attempt,
+            };
+            let progress = streams.progress(attempt).filter(|_| matches!(resume, Resume::Continue(_)));
+            if progress.is_some() {
+                self.held.insert(attempt, Held::default());
+            }
+            attempts.push(messages::resume(attempt, progress.as_ref()));
+        }
+        self.state = State::Open;
+        self.deadline_ms = now_ms + LEASE_MS;
+        self.actions.push(Action::Send(messages::welcome(self.session, attempts)));
+    }
+
+    /// The engine gave this session an attempt; its Assign follows once it is signed.
+    pub fn assigned(&mut self, attempt: AttemptId) {
+        self.held.insert(attempt, Held::default());
+    }
+
+    /// The assignment is signed. It is not sent if the attempt was cancelled meanwhile.
+    pub fn signed(&mut self, attempt: AttemptId, assign: v1::Assign) {
+        if self.held.contains_key(&attempt) && !self.is_closed() {
+            self.actions.push(Action::Send(Down::Assign(assign)));
+        }
+    }
+
+    /// The engine stops an attempt.
+    pub fn cancelled(&mut self, attempt: AttemptId, status: v1::JobStatus) {
+        self.held.remove(&attempt);
+        if !self.is_closed() {
+            self.actions.push(Action::Send(messages::cancel(attempt, status)));
+        }
+    }
+
+    fn output(&mut self, output: &v1::Output, streams: &mut dyn AttemptStreams) {
+        let kind = match output.kind() {
+            v1::OutputKind::Output => StreamKind::Output,
+            v1::OutputKind::Result => StreamKind::Result,
+            v1::OutputKind::Unspecified => return self.protocol("Output names no stream"),
+        };
+        if output.data.len() > aitbc_common::limits::CHUNK_BYTES {
+            return self.protocol("a chunk has more than 256 KiB");
+        }
+        let Some(attempt) = self.attempt(&output.job_id, output.attempt) else { return };
+        if self.held.get(&attempt).is_none_or(|held| held.delivering) {
+            return;
+        }
+        match streams.append(attempt, kind, output.offset, &output.data) {
+            Some(Append::Appended(_)) => self.actions.push(Action::Arrived(attempt, kind)),
+            Some(Append::Gap { have }) => self.resend(attempt, kind, have, false),
+            Some(Append::TooLarge { limit }) => {
+                let problem = format!("more than {limit} bytes on one stream");
+                self.invalid(attempt, problem);
+            }
+            Some(Append::Duplicate) | None => {}
+        }
+    }
+
+    /// Asks for a stream from `have` on; for a gap only once, as the chunks behind it leave a gap too.
+    fn resend(&mut self, attempt: AttemptId, kind: StreamKind, have: u64, again: bool) {
+        let Some(held) = self.held.get_mut(&attempt) else { return };
+        let asked = &mut held.resent[kind as usize - 1];
+        if *asked != Some(have) || again {
+            *asked = Some(have);
+            self.actions.push(Action::Send(messages::resend(attempt, kind, have)));
+        }
+    }
+
+    fn complete(&mut self, complete: v1::Complete, streams: &dyn AttemptStreams) {
+        let Some(attempt) = self.attempt(&complete.job_id, complete.attempt) else { return };
+        if !self.may_deliver(attempt) {
+            return;
+        }
+        let Some(progress) = streams.progress(attempt) else {
+            self.held.remove(&attempt);
+            return self.stale(attempt);
+        };
+        let receipt = match Receipt::decode(&complete.receipt) {
+            Ok(receipt) => receipt,
+            Err(error) => return self.invalid(attempt, error.to_string()),
+        };
+        let Some(held) = self.held.get_mut(&attempt) else { return };
+        if progress.output_len < receipt.output_len {
+            return self.resend(attempt, StreamKind::Output, progress.output_len, true);
+        }
+        // The receipt has no length of the result: what does not hash to it is short, unless sending again adds nothing.
+        if progress.result_hash != receipt.result_hash && held.short_result != Some(progress.result_len) {
+            held.short_result = Some(progress.result_len);
+            return self.resend(attempt, StreamKind::Result, progress.result_len, true);
+        }
+        held.delivering = true;
+        self.actions.push(Action::Complete(attempt, Box::new(complete)));
+    }
+
+    fn fail(&mut self, fail: v1::Fail) {
+        let Some(attempt) = self.attempt(&fail.job_id, fail.attempt) else { return };
+        if self.may_deliver(attempt) {
+            self.start_fail(attempt, messages::failure(fail.failure), None);
+        }
+    }
+
+    /// What arrived for an attempt cannot become a valid delivery.
+    fn invalid(&mut self, attempt: AttemptId, message: String) {
+        let reason = v1::FailureReason::InvalidResult.into();
+        let refusal = ApiError::new(ErrorReason::ReceiptInvalid, message.clone());
+        self.start_fail(attempt, v1::Failure { reason, message }, Some(refusal));
+    }
+
+    fn start_fail(&mut self, attempt: AttemptId, failure: v1::Failure, refusal: Option<ApiError>) {
+        if let Some(held) = self.held.get_mut(&attempt) {
+            held.delivering = true;
+            self.actions.push(Action::Fail { attempt, failure, refusal });
+        }
+    }
+
+    /// Whether a Complete or Fail of it goes on; otherwise it is answered, or its answer is under way.
+    fn may_deliver(&mut self, attempt: AttemptId) -> bool {
+        if let Some(held) = self.held.get(&attempt) {
+            return !held.delivering;
+        }
+        match self.done.iter().find(|(done, _)| *done == attempt) {
+            Some((_, error)) => self.actions.push(Action::Send(messages::ack(attempt, error.clone()))),
+            None => self.stale(attempt),
+        }
+        false
+    }
+
+    /// A delivery or failure was dealt with: the miner may forget the attempt, unless the coordinator could not.
+    pub fn recorded(&mut self, attempt: AttemptId, outcome: Result<(), ApiError>) {
+        let error = match outcome {
+            Err(error) if error.reason == ErrorReason::Unavailable || error.reason == ErrorReason::StorageFull => {
+                return self.close(error);
+            }
+            Err(error) => Some(error.to_request_error()),
+            Ok(()) => None,
+        };
+        self.held.remove(&attempt);
+        if self.done.len() == REMEMBERED {
+            self.done.remove(0);
+        }
+        self.done.push((attempt, error.clone()));
+        if !self.is_closed() {
+            self.actions.push(Action::Send(messages::ack(attempt, error)));
+        }
+    }
+
+    fn stale(&mut self, attempt: AttemptId) {
+        let message = "this attempt is not the job's live one: forget it";
+        let error = ApiError::new(ErrorReason::StaleAttempt, message).to_request_error();
+        self.actions.push(Action::Send(messages::ack(attempt, Some(error))));
+    }
+
+    fn attempt(&mut self, job_id: &str, attempt: u32) -> Option<AttemptId> {
+        let parsed = messages::attempt(job_id, attempt);
+        if parsed.is_none() {
+            self.protocol("a message names no valid job id and attempt");
+        }
+        parsed
+    }
+
+    fn protocol(&mut self, problem: &str) {
+        self.close(ApiError::new(ErrorReason::SessionProtocol, problem));
+    }
+
+    /// Ends the session: says goodbye and closes the stream with this error.
+    pub fn close(&mut self, error: ApiError) {
+        if self.is_closed() {
+            return;
+        }
+        self.state = State::Closed;
+        self.actions.push(Action::Send(messages::going_away(&error)));
+        self.actions.push(Action::Close(error));
+    }
+}

@@ -1,0 +1,277 @@
+//! The streams of live attempts: written by sessions, read by watchers, kept across a miner's reconnect.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::ids::JobId;
+use aitbc_common::layouts::{Assignment, JobSpec, LayoutError};
+use aitbc_common::limits::{OUTPUT_BYTES, RESULT_BYTES};
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::core::{AttemptStreams, Progress, StreamKind};
+use super::output_buffer::{Append, OutputBuffer, Read, Spill};
+use crate::engine::command::{AttemptId, AttemptInfo};
+
+/// What was promised for an attempt.
+#[derive(Debug, Clone)]
+pub struct AttemptFacts {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The job's owner.
+    pub owner: PublicKey,
+    /// Job spec layout.
+    pub spec_bytes: Bytes,
+    /// The specification.
+    pub spec: JobSpec,
+    /// Assignment layout.
+    pub assignment_bytes: Bytes,
+    /// The assignment.
+    pub assignment: Assignment,
+    /// The service key's signature over it.
+    pub signature: [u8; 64],
+    /// Canonical model name.
+    pub model: String,
+}
+
+impl AttemptFacts {
+    /// Decodes the layouts and signs the assignment: about 30 µs.
+    pub fn sign(info: &AttemptInfo, service: &Identity) -> Result<Self, LayoutError> {
+        let assignment = Assignment::decode(&info.assignment)?;
+        Ok(Self {
+            attempt: info.attempt,
+            owner: info.owner,
+            spec_bytes: info.spec.clone(),
+            spec: JobSpec::decode(&info.spec)?,
+            assignment_bytes: info.assignment.clone(),
+            signature: assignment.sign(service),
+            assignment,
+            model: info.model.clone(),
+        })
+    }
+}
+
+/// A signed checkpoint of an attempt's output, verified.
+#[derive(Debug, Clone)]
+pub struct SignedCheckpoint {
+    /// Bytes of output it covers.
+    pub offset: u64,
+    /// SHA-256 of them, as the miner signed it.
+    pub hash: Hash,
+    /// Stream checkpoint layout.
+    pub layout: Bytes,
+    /// The miner's signature.
+    pub signature: Bytes,
+}
+
+#[derive(Debug)]
+struct State {
+    output: OutputBuffer,
+    result: OutputBuffer,
+    checkpoint: Option<SignedCheckpoint>,
+    first_ms: u64,
+    accepted: bool,
+}
+
+/// The two streams of an attempt.
+#[derive(Debug)]
+pub struct AttemptStream {
+    /// What was promised.
+    pub facts: AttemptFacts,
+    state: Mutex<State>,
+    /// Rises with everything that a watcher could send.
+    version: watch::Sender<u64>,
+}
+
+impl AttemptStream {
+    /// Empty streams.
+    #[must_use]
+    pub fn new(facts: AttemptFacts) -> Self {
+        let state = State {
+            output: OutputBuffer::new(OUTPUT_BYTES),
+            result: OutputBuffer::new(RESULT_BYTES),
+            checkpoint: None,
+            first_ms: 0,
+            accepted: false,
+        };
+        Self { facts, state: Mutex::new(state), version: watch::Sender::new(0) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `act` on one of the two buffers.
+    pub fn with<T>(&self, kind: StreamKind, act: impl FnOnce(&mut OutputBuffer) -> T) -> T {
+        let mut state = self.state();
+        match kind {
+            StreamKind::Output => act(&mut state.output),
+            StreamKind::Result => act(&mut state.result),
+        }
+    }
+
+    /// Takes a chunk that arrived at `now_ms` (Unix time).
+    pub fn append(&self, kind: StreamKind, offset: u64, data: &[u8], now_ms: u64) -> Append {
+        let appended = self.with(kind, |buffer| buffer.append(offset, data));
+        if kind == StreamKind::Output && matches!(appended, Append::Appended(_)) {
+            let mut state = self.state();
+            if state.first_ms == 0 {
+                state.first_ms = now_ms;
+            }
+            drop(state);
+            self.notify();
+        }
+        appended
+    }
+
+    /// Bytes from `offset` of the output.
+    #[must_use]
+    pub fn read_output(&self, offset: u64, max: usize) -> Read {
+        self.state().output.read(offset, max)
+    }
+
+    /// What should be stored of a stream now.
+    #[must_use]
+    pub fn spill(&self, kind: StreamKind, all: bool) -> Option<Spill> {
+        self.with(kind, |buffer| buffer.spill(all))
+    }
+
+    /// Keeps the newest checkpoint; one that contradicts the bytes that are here is dropped.
+    pub fn set_checkpoint(&self, checkpoint: SignedCheckpoint) {
+        let mut state = self.state();
+        let output = &state.output;
+        let fits = checkpoint.offset < output.len()
+            || (checkpoint.offset == output.len() && checkpoint.hash == output.digest());
+        let newer = state.checkpoint.as_ref().is_none_or(|old| old.offset < checkpoint.offset);
+        if fits && newer {
+            state.checkpoint = Some(checkpoint);
+            drop(state);
+            self.notify();
+        }
+    }
+
+    /// The newest checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<SignedCheckpoint> {
+        self.state().checkpoint.clone()
+    }
+
+    /// Unix time in ms of the first output; 0 = none.
+    #[must_use]
+    pub fn first_ms(&self) -> u64 {
+        self.state().first_ms
+    }
+
+    /// Bytes of output so far.
+    #[must_use]
+    pub fn output_len(&self) -> u64 {
+        self.state().output.len()
+    }
+
+    /// The miner accepted the attempt.
+    pub fn accept(&self) {
+        self.state().accepted = true;
+        self.notify();
+    }
+
+    /// Whether the miner accepted it.
+    #[must_use]
+    pub fn accepted(&self) -> bool {
+        self.state().accepted
+    }
+
+    /// How far both streams are.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let state = self.state();
+        Progress {
+            output_len: state.output.len(),
+            output_hash: state.output.digest(),
+            result_len: state.result.len(),
+            result_hash: state.result.digest(),
+        }
+    }
+
+    /// Whether the store has part of a stream.
+    #[must_use]
+    pub fn has_stored(&self) -> bool {
+        let state = self.state();
+        state.output.stored() > 0 || state.result.stored() > 0
+    }
+
+    /// Sees every later change.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn notify(&self) {
+        self.version.send_modify(|version| *version += 1);
+    }
+}
+
+/// All streams of live attempts.
+#[derive(Debug, Default)]
+pub struct Streams {
+    live: Mutex<BTreeMap<AttemptId, Arc<AttemptStream>>>,
+}
+
+impl Streams {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Arc<AttemptStream>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds streams, unless the attempt has some: those are returned instead.
+    pub fn insert(&self, stream: AttemptStream) -> Arc<AttemptStream> {
+        Arc::clone(self.live().entry(stream.facts.attempt).or_insert_with(|| Arc::new(stream)))
+    }
+
+    /// An attempt's streams.
+    #[must_use]
+    pub fn get(&self, attempt: AttemptId) -> Option<Arc<AttemptStream>> {
+        self.live().get(&attempt).cloned()
+    }
+
+    /// Forgets an attempt's streams; their readers keep them.
+    pub fn remove(&self, attempt: AttemptId) -> Option<Arc<AttemptStream>> {
+        self.live().remove(&attempt)
+    }
+
+    /// Forgets the streams of a job's attempts before `attempt` (all of them: `u16::MAX` and the job is final).
+    pub fn remove_before(&self, job_id: JobId, attempt: u16, also_last: bool) -> Vec<Arc<AttemptStream>> {
+        let mut live = self.live();
+        let first = AttemptId { job_id, attempt: 0 };
+        let last = AttemptId { job_id, attempt };
+        let mut gone: Vec<AttemptId> = live.range(first..last).map(|(attempt, _)| *attempt).collect();
+        if also_last && live.contains_key(&last) {
+            gone.push(last);
+        }
+        gone.iter().filter_map(|attempt| live.remove(attempt)).collect()
+    }
+
+    /// Forgets everything: after a failed commit, what the store lost must come again.
+    pub fn clear(&self) {
+        self.live().clear();
+    }
+}
+
+/// The streams as a session at some time sees them.
+#[derive(Debug)]
+pub struct StreamsNow<'a> {
+    /// The streams.
+    pub streams: &'a Streams,
+    /// Unix time in ms.
+    pub now_ms: u64,
+}
+
+impl AttemptStreams for StreamsNow<'_> {
+    fn append(&mut self, attempt: AttemptId, kind: StreamKind, offset: u64, data: &[u8]) -> Option<Append> {
+        Some(self.streams.get(attempt)?.append(kind, offset, data, self.now_ms))
+    }
+
+    fn progress(&self, attempt: AttemptId) -> Option<Progress> {
+        Some(self.streams.get(attempt)?.progress())
+    }
+}

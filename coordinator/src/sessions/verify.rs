@@ -1,0 +1,289 @@
+//! A small pool of threads that signs assignments and verifies deliveries and checkpoints, so that the network's thread
+//! never does. Verified deliveries go on to the engine a few at a time.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::layouts::StreamCheckpoint;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{self, ErrorReason};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::core::StreamKind;
+use super::delivery;
+use super::messages;
+use super::stored;
+use super::streams::{AttemptFacts, AttemptStream, SignedCheckpoint, Streams};
+use crate::engine::command::{AttemptInfo, Command, Completion, Reply};
+use crate::engine::handle::EngineHandle;
+use crate::store::{StoreError, keys, rows};
+
+/// Threads of the pool.
+const THREADS: usize = 2;
+/// Tasks that may wait for one thread.
+const WAITING: usize = 1_024;
+/// Tasks that a thread takes at once: their deliveries reach the engine together.
+const CHUNK: usize = 8;
+/// Largest result document kept in the job's row; a larger one is kept in chunks.
+const INLINE_RESULT_BYTES: u64 = 64 << 10;
+
+/// What is called with the outcome of a delivery.
+pub type Recorded = Box<dyn FnOnce(Result<v1::JobStatus, ApiError>) + Send>;
+
+/// A delivery to verify.
+pub struct Delivery {
+    /// Its attempt's streams, complete.
+    pub stream: Arc<AttemptStream>,
+    /// Who delivers.
+    pub miner: PublicKey,
+    /// The receipt and what came with it.
+    pub complete: Box<v1::Complete>,
+    /// Called once, on any thread; must not block.
+    pub recorded: Recorded,
+}
+
+/// What is called with a signed assignment; the streams of its attempt are there then.
+pub type Signed = Box<dyn FnOnce(v1::Assign) + Send>;
+
+/// Something for the pool.
+pub enum Task {
+    /// Sign an assignment and open its attempt's streams.
+    Sign {
+        /// What to run.
+        info: Box<AttemptInfo>,
+        /// Time left until the job expires.
+        time_left_ms: u64,
+        /// Called once unless the assignment does not parse; must not block.
+        signed: Signed,
+    },
+    /// Verify a delivery and give it to the engine.
+    Deliver(Delivery),
+    /// Verify a checkpoint and show it to watchers.
+    Checkpoint {
+        /// Its attempt's streams.
+        stream: Arc<AttemptStream>,
+        /// The checkpoint.
+        checkpoint: v1::Checkpoint,
+    },
+}
+
+/// The pool. Its threads end when it is dropped.
+pub struct VerifyPool {
+    threads: Vec<mpsc::Sender<Task>>,
+    joins: Vec<JoinHandle<()>>,
+}
+
+impl VerifyPool {
+    /// Starts the threads.
+    pub fn start(engine: &EngineHandle, service: &Identity, streams: &Arc<Streams>) -> std::io::Result<Self> {
+        let mut pool = Self { threads: Vec::new(), joins: Vec::new() };
+        for number in 0..THREADS {
+            let (send, receive) = mpsc::channel(WAITING);
+            let worker = Worker { engine: engine.clone(), service: service.clone(), streams: Arc::clone(streams) };
+            let thread = std::thread::Builder::new().name(format!("verify-{number}"));
+            pool.joins.push(thread.spawn(move || worker.run(receive))?);
+            pool.threads.push(send);
+        }
+        Ok(pool)
+    }
+
+    /// Gives the pool a task, waiting while it is busy. Tasks of one `key` are done in their order.
+    pub async fn submit(&self, key: u64, task: Task) {
+        // The threads end only after every sender is gone.
+        let _ = self.thread(key).send(task).await;
+    }
+
+    /// Gives the pool a task unless it is busy.
+    pub fn offer(&self, key: u64, task: Task) {
+        let _dropped = self.thread(key).try_send(task);
+    }
+
+    fn thread(&self, key: u64) -> &mpsc::Sender<Task> {
+        &self.threads[usize::try_from(key % self.threads.len() as u64).unwrap_or_default()]
+    }
+
+    /// Ends the threads after what waits.
+    pub fn stop(self) {
+        drop(self.threads);
+        for join in self.joins {
+            if join.join().is_err() {
+                tracing::error!("a verifying thread panicked");
+            }
+        }
+    }
+}
+
+struct Worker {
+    engine: EngineHandle,
+    service: Identity,
+    streams: Arc<Streams>,
+}
+
+impl Worker {
+    fn run(self, mut tasks: mpsc::Receiver<Task>) {
+        let mut commands = Vec::with_capacity(CHUNK);
+        while let Some(task) = tasks.blocking_recv() {
+            self.carry_out(task, &mut commands);
+            for _ in 1..CHUNK {
+                match tasks.try_recv() {
+                    Ok(task) => self.carry_out(task, &mut commands),
+                    Err(_) => break,
+                }
+            }
+            self.hand_on(&mut commands);
+        }
+    }
+
+    fn carry_out(&self, task: Task, commands: &mut Vec<(Command, Option<ApiError>, Recorded)>) {
+        match task {
+            Task::Sign { info, time_left_ms, signed } => match AttemptFacts::sign(&info, &self.service) {
+                Ok(facts) => {
+                    let signature = facts.signature;
+                    self.streams.insert(AttemptStream::new(facts));
+                    signed(messages::assign(*info, signature, time_left_ms));
+                }
+                Err(error) => tracing::error!(job_id = %info.attempt.job_id, %error, "an assignment of ours does not parse"),
+            },
+            Task::Deliver(delivery) => commands.extend(self.deliver(delivery)),
+            Task::Checkpoint { stream, checkpoint } => check_checkpoint(&stream, &checkpoint),
+        }
+    }
+
+    /// Verifies and flushes; what comes back is for the engine.
+    fn deliver(&self, delivery: Delivery) -> Option<(Command, Option<ApiError>, Recorded)> {
+        let Delivery { stream, miner, complete, recorded } = delivery;
+        match self.completion(&stream, miner, &complete) {
+            Ok(Ok(completion)) => Some((Command::Complete(Box::new(completion)), None, recorded)),
+            Ok(Err(problem)) => {
+                tracing::info!(job_id = %stream.facts.attempt.job_id, problem, "a delivery was refused");
+                let failure = v1::Failure { reason: v1::FailureReason::InvalidResult.into(), message: problem.clone() };
+                let command = Command::Fail { miner_key: miner, attempt: stream.facts.attempt, failure };
+                let message = format!("{problem}; the attempt counts as failed");
+                Some((command, Some(ApiError::new(ErrorReason::ReceiptInvalid, message)), recorded))
+            }
+            Err(error) => {
+                recorded(Err(store_error(&error)));
+                None
+            }
+        }
+    }
+
+    fn completion(
+        &self,
+        stream: &Arc<AttemptStream>,
+        miner: PublicKey,
+        complete: &v1::Complete,
+    ) -> Result<Result<Completion, String>, StoreError> {
+        let progress = stream.progress();
+        let attempt = stream.facts.attempt;
+        let whole = stream.with(StreamKind::Result, |buffer| buffer.whole().map(Bytes::copy_from_slice));
+        let result = match whole {
+            Some(result) => result,
+            None => {
+                stored::spill(&self.engine, stream, StreamKind::Result, true)?;
+                stored::read_all(&self.engine.store(), attempt, StreamKind::Result, progress.result_len)?.into()
+            }
+        };
+        let checked = match delivery::check(&stream.facts, &miner, complete, &progress, &result) {
+            Ok(checked) => checked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let inline = progress.result_len <= INLINE_RESULT_BYTES;
+        if !self.is_archived(stream)? {
+            if !inline {
+                stored::spill(&self.engine, stream, StreamKind::Result, true)?;
+            }
+            if !checked.output_in_result {
+                stored::spill(&self.engine, stream, StreamKind::Output, true)?;
+            }
+        }
+        Ok(Ok(Completion {
+            attempt,
+            miner_key: miner,
+            receipt: checked.receipt,
+            signature: checked.signature,
+            served_model: complete.served_model.clone(),
+            engine: complete.engine.clone(),
+            finish_reason: checked.finish_reason,
+            result: inline.then_some(result),
+            result_len: progress.result_len,
+            output_in_result: checked.output_in_result,
+            first_token_ms: stream.first_ms(),
+        }))
+    }
+
+    /// Whether the job has ended: then nothing more may be stored for it, whatever a repeated delivery brings.
+    fn is_archived(&self, stream: &AttemptStream) -> Result<bool, StoreError> {
+        let small = stream.with(StreamKind::Result, |buffer| buffer.len() <= INLINE_RESULT_BYTES && buffer.stored() == 0);
+        if small {
+            return Ok(false);
+        }
+        let key = keys::archived_job(&stream.facts.owner, stream.facts.attempt.job_id);
+        let rows = self.engine.store().get_many(&[(crate::store::Family::Archive, &key)])?;
+        match rows.into_iter().next().flatten() {
+            Some(row) => Ok(rows::decode::<rows::JobRow>(row)?.finished_ms > 0),
+            None => Ok(false),
+        }
+    }
+
+    fn hand_on(&self, commands: &mut Vec<(Command, Option<ApiError>, Recorded)>) {
+        if commands.is_empty() {
+            return;
+        }
+        let mut asked = Vec::with_capacity(commands.len());
+        let mut callers = Vec::with_capacity(commands.len());
+        for (command, refusal, recorded) in commands.drain(..) {
+            asked.push(command);
+            callers.push((refusal, recorded));
+        }
+        self.engine.blocking_call_all(asked, move |replies| {
+            for (reply, (refusal, recorded)) in replies.into_iter().zip(callers) {
+                recorded(outcome(reply, refusal));
+            }
+        });
+    }
+}
+
+fn outcome(reply: Result<Reply, ApiError>, refusal: Option<ApiError>) -> Result<v1::JobStatus, ApiError> {
+    match (reply?, refusal) {
+        (_, Some(refusal)) => Err(refusal),
+        (Reply::Completed(status) | Reply::Failed(status), None) => Ok(status),
+        _ => Err(ApiError::new(ErrorReason::Internal, "the engine gave another answer")),
+    }
+}
+
+fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
+    let facts = &stream.facts;
+    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else { return };
+    let assignment = &facts.assignment;
+    let ours = layout.chain_id == assignment.chain_id
+        && layout.job_id == assignment.job_id
+        && layout.attempt == assignment.attempt
+        && layout.job_ref == assignment.job_ref;
+    if !ours || !layout.verify(&assignment.miner_key, &checkpoint.signature) {
+        tracing::info!(job_id = %facts.attempt.job_id, "a checkpoint was refused");
+        return;
+    }
+    stream.set_checkpoint(SignedCheckpoint {
+        offset: layout.offset,
+        hash: layout.hash,
+        layout: checkpoint.checkpoint.clone(),
+        signature: checkpoint.signature.clone(),
+    });
+}
+
+/// A store's failure as callers see it.
+#[must_use]
+pub fn store_error(error: &StoreError) -> ApiError {
+    tracing::error!(%error, hint = error.hint(), "the store failed");
+    let retry = std::time::Duration::from_secs(1);
+    match error {
+        StoreError::Full(_) => {
+            ApiError::new(ErrorReason::StorageFull, "the coordinator's disk is full; reads go on").retry_after(retry * 30)
+        }
+        StoreError::Corrupt(_) => ApiError::new(ErrorReason::Internal, "stored data is damaged; the operator must look at the log"),
+        _ => ApiError::new(ErrorReason::Unavailable, "the coordinator's store is unavailable for a moment; try again").retry_after(retry),
+    }
+}
