@@ -6,6 +6,7 @@ pub mod config;
 pub mod errors;
 pub mod files;
 pub mod status;
+pub mod submitter;
 pub mod telemetry;
 pub mod terminal;
 
