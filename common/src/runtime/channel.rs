@@ -17,7 +17,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
 
-use super::errors::{CommandError, ExitCode, plain_io_error};
+use super::errors::{CommandError, ExitCode, lost_connection, plain_io_error};
 use super::{random_bytes, unix_ms};
 use crate::genesis::{self, Genesis};
 use crate::hash::{Hash, hash_text};
@@ -399,7 +399,8 @@ fn not_a_coordinator_status(url: &CoordinatorUrl, status: Status) -> CommandErro
     if status.get_details_error_info().is_some() {
         return CommandError::from(status);
     }
-    not_a_coordinator(url, &CommandError::from(status).message)
+    let why = lost_connection(&status).unwrap_or_else(|| status.message().to_owned());
+    not_a_coordinator(url, &why)
 }
 
 #[cfg(test)]

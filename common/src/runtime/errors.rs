@@ -191,7 +191,8 @@ impl From<Status> for CommandError {
             .get_details_retry_info()
             .and_then(|info| info.retry_delay);
         let (exit, hint) = explain(&reason, status.code());
-        let message = match (status.message(), lost_connection(&status)) {
+        let lost = lost_connection(&status);
+        let message = match (status.message(), &lost) {
             (_, Some(cause)) => format!("the connection to the coordinator was lost: {cause}"),
             ("", None) => format!("the coordinator answered: {}", status.code().description()),
             (message, None) => message.to_owned(),
@@ -205,6 +206,7 @@ impl From<Status> for CommandError {
             (hint, _) => hint.map(ToOwned::to_owned),
         };
         let retryable = retry_delay.is_some()
+            || lost.is_some()
             || matches!(
                 status.code(),
                 Code::Unavailable | Code::Aborted | Code::DeadlineExceeded
@@ -220,7 +222,7 @@ impl From<Status> for CommandError {
 }
 
 /// The innermost cause, where the status was made on this side because the transport failed.
-fn lost_connection(status: &Status) -> Option<String> {
+pub(super) fn lost_connection(status: &Status) -> Option<String> {
     let mut cause = std::error::Error::source(status)?;
     while let Some(next) = cause.source() {
         cause = next;

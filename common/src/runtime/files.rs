@@ -356,8 +356,12 @@ fn read_or_make_identity(path: &Path) -> Result<Identity, CommandError> {
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, CommandError> {
     let unreadable = |error: io::Error| {
-        identity_error(path, &format!("cannot be read: {}", plain_io_error(&error)))
-            .with_hint("make it readable for you alone: chmod 600 FILE")
+        identity_error(path, &format!("cannot be read: {}", plain_io_error(&error))).with_hint(
+            format!(
+                "make it yours: chown $USER {0} && chmod 600 {0}",
+                path.display()
+            ),
+        )
     };
     let mut file = match File::open(path) {
         Ok(file) => file,

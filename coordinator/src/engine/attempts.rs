@@ -164,13 +164,16 @@ impl EngineCore {
 
     /// Tells watchers, once it is durable.
     pub(super) fn changed(
-        &self,
+        &mut self,
         turn: &mut Turn,
         job_id: JobId,
         owner: PublicKey,
         status: JobStatus,
     ) {
         let at_ms = self.now;
+        self.change += 1;
+        let change = self.change;
+        turn.changes.insert(job_id, change);
         let started = self
             .jobs
             .get(&job_id)
@@ -181,7 +184,7 @@ impl EngineCore {
             .owners
             .get(&owner)
             .and_then(|jobs| jobs.first().copied());
-        turn.effect_later(move |core, rows| {
+        turn.effect_later(move |_, rows| {
             let row = rows.get(&job_id);
             let started = row
                 .and_then(|row| row.live_attempt())
@@ -195,7 +198,7 @@ impl EngineCore {
                 .map(|row| row.attempt)
                 .or_else(|| started.as_ref().map(|(attempt, _)| attempt.attempt));
             Some(Effect::Changed(Box::new(JobChange {
-                change: core.change,
+                change,
                 owner,
                 job_id,
                 request_id: request_id.unwrap_or_default(),
@@ -318,7 +321,7 @@ impl EngineCore {
         }
     }
 
-    fn holds(&self, attempt: AttemptId, miner: MinerId) -> bool {
+    pub(super) fn holds(&self, attempt: AttemptId, miner: MinerId) -> bool {
         self.miners
             .get(&miner)
             .is_some_and(|miner| miner.held.contains(&attempt))
@@ -343,7 +346,7 @@ impl EngineCore {
             self.stop_job(turn, job_id, Event::Cancel);
         }
         turn.reply_later([(job_id, owner)], move |core, rows| {
-            match rows.get(&job_id) {
+            match rows.owned(&job_id, &owner) {
                 None => super::queries::not_found(job),
                 Some(row) => {
                     let view = core.view(row.clone());
@@ -380,7 +383,7 @@ impl EngineCore {
         }
         let key = crate::store::keys::archived_job(&owner, job_id);
         let stored = reads.get_many(&[(crate::store::Family::Archive, &key)])?;
-        if stored.iter().all(Option::is_none) && !turn.fresh.contains_key(&job_id) {
+        if stored.iter().all(Option::is_none) && !turn.touches(job_id, owner) {
             turn.refuse(ErrorReason::JobNotFound, super::queries::no_job(job));
             return Ok(());
         }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::command::Command;
 use super::core::{EngineConfig, EngineCore};
 use super::handle::{Done, EffectSink, EngineClock, EngineHandle, Request, unavailable};
+use super::stats::EngineStats;
 use crate::store::{Durability, Fence, SHARDS, Store, StoreError};
 
 /// Requests that may wait for the engine.
@@ -45,11 +46,13 @@ pub fn start(
     let clock = Arc::new(EngineClock::new(core.now()));
     let (requests, receiver) = mpsc::channel(CHANNEL);
     let fence = Arc::new(RwLock::new(fence));
+    let stats = Arc::new(EngineStats::default());
     let handle = EngineHandle {
         requests,
         fence: Arc::clone(&fence),
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
+        stats: Arc::clone(&stats),
     };
     let driver = Driver {
         core,
@@ -57,6 +60,7 @@ pub fn start(
         store,
         fence,
         clock,
+        stats,
         sink,
         has_room,
         waiting: VecDeque::new(),
@@ -75,6 +79,7 @@ struct Driver {
     store: Arc<dyn Store>,
     fence: Arc<RwLock<Fence>>,
     clock: Arc<EngineClock>,
+    stats: Arc<EngineStats>,
     sink: Box<dyn EffectSink>,
     has_room: HasRoom,
     waiting: VecDeque<Request>,
@@ -99,6 +104,7 @@ impl Driver {
                         .await
                 });
                 if count == Ok(0) {
+                    tracing::info!("engine stopped {}", self.stats);
                     return Ok(());
                 }
                 self.waiting.extend(taken.drain(..));
@@ -144,6 +150,7 @@ impl Driver {
         commands: Vec<Command>,
         callers: Vec<(usize, Done)>,
     ) -> Result<(), StoreError> {
+        self.stats.turn(commands.len());
         let outcome = self
             .core
             .apply(self.clock.now_ms(), commands, &self.store)
@@ -154,8 +161,10 @@ impl Driver {
                         .read()
                         .expect("no holder of this lock panics")
                         .clone();
+                    let (operations, bytes) = (output.batch.len(), output.batch.bytes());
                     self.store
                         .commit(&fence, output.batch, Durability::Synced)?;
+                    self.stats.commit(operations, bytes);
                 }
                 Ok((output.replies, output.effects))
             });

@@ -9,6 +9,7 @@ use aitbc_proto::v1::ErrorReason;
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{Command, Effect, Reply};
+use super::stats::EngineStats;
 use crate::store::{Fence, Store};
 
 /// When a caller may come back while the engine recovers.
@@ -62,6 +63,7 @@ pub struct EngineHandle {
     pub(super) fence: Arc<RwLock<Fence>>,
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Arc<EngineClock>,
+    pub(super) stats: Arc<EngineStats>,
 }
 
 impl EngineHandle {
@@ -122,6 +124,12 @@ impl EngineHandle {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// What was done since the start.
+    #[must_use]
+    pub fn stats(&self) -> &EngineStats {
+        &self.stats
     }
 
     /// The engine's time: Unix ms.

@@ -15,6 +15,7 @@ mod polling;
 mod queries;
 mod recover;
 mod sessions;
+pub mod stats;
 mod submit;
 mod timers;
 mod turn;

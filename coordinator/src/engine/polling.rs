@@ -7,7 +7,7 @@ use super::command::{AttemptId, Reply};
 use super::core::EngineCore;
 use super::timers::Timer;
 use super::turn::Turn;
-use crate::jobs::lifecycle::Event;
+use crate::jobs::lifecycle::{Event, Phase};
 
 impl EngineCore {
     pub(super) fn poll(&mut self, turn: &mut Turn, key: PublicKey, lease_ms: u64) {
@@ -50,7 +50,7 @@ impl EngineCore {
         if let Some(live) = self.jobs.get_mut(&waiting.job) {
             live.class = None;
         }
-        let lease_until = self.now + lease_ms;
+        let lease_until = self.now.saturating_add(lease_ms);
         let Some(attempt) = self.lease(
             turn,
             waiting.job,
@@ -85,7 +85,8 @@ impl EngineCore {
                 "this identity has no registered miner",
             );
         };
-        let lease_until = self.now + lease_ms;
+        let lease_until = self.now.saturating_add(lease_ms);
+        let before = self.jobs.get(&attempt.job_id).map(|live| live.job.phase);
         let event = Event::Hold {
             attempt: attempt.attempt,
             miner,
@@ -93,7 +94,11 @@ impl EngineCore {
         };
         match self.advance(turn, attempt.job_id, event, None) {
             Ok(_) => {
-                self.timers.insert((lease_until, Timer::Lease(attempt)));
+                // A longer lease is found by the timer of the shorter one, which then waits on.
+                if !matches!(before, Some(Phase::Processing { lease_until: old, .. }) if old <= lease_until)
+                {
+                    self.timers.insert((lease_until, Timer::Lease(attempt)));
+                }
                 turn.reply(Reply::LeaseExtended(lease_until));
             }
             Err(error) => turn.refuse(ErrorReason::StaleAttempt, error.to_string()),

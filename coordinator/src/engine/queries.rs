@@ -31,12 +31,6 @@ impl EngineCore {
             .owners
             .get(&owner)
             .and_then(|jobs| jobs.last().copied());
-        let fresh = turn
-            .fresh
-            .keys()
-            .next_back()
-            .copied()
-            .filter(|id| self.jobs.get(id).is_some_and(|live| live.owner == owner));
         let prefix = keys::archived_jobs_of(&owner);
         let page = reads.scan(Family::Archive, &prefix..&keys::prefix_end(&prefix), 1)?;
         let archived = page
@@ -44,7 +38,7 @@ impl EngineCore {
             .first()
             .and_then(|(key, _)| keys::parse_job(key))
             .map(|(_, id)| id);
-        Ok(live.max(fresh).max(archived))
+        Ok(live.max(turn.newest_touched(owner)).max(archived))
     }
 
     pub(super) fn get_job(
@@ -58,7 +52,7 @@ impl EngineCore {
             turn.reply(not_found(job));
             return Ok(());
         };
-        turn.reply_later([(id, owner)], move |core, rows| match rows.get(&id) {
+        turn.reply_later([(id, owner)], move |core, rows| match rows.owned(&id, &owner) {
             Some(row) => Reply::Job(Box::new(core.view(row.clone()))),
             None => not_found(job),
         });
@@ -89,7 +83,9 @@ impl EngineCore {
             view.started_ms = view.started_ms.max(lease.started_ms);
         }
         if let Some(class) = live.class {
-            let position = self.queue.position(class, live.tag, live.job.id);
+            let position =
+                self.queue
+                    .position(class, live.owner, live.priority, live.job.id);
             view.estimated_start_ms =
                 position.and_then(|position| self.queue.estimate_ms(class, position));
             view.queue_position = position.and_then(|position| u32::try_from(position).ok());
@@ -132,7 +128,7 @@ impl EngineCore {
                     return Ok(());
                 };
                 turn.reply_later([(id, owner)], move |core, rows| {
-                    let Some(row) = rows.get(&id) else {
+                    let Some(row) = rows.owned(&id, &owner) else {
                         return not_found(job);
                     };
                     let live = core.jobs.get(&id).map(|live| (*live.requirement).clone());

@@ -59,6 +59,10 @@ impl EngineCore {
                 core.restore_job(key, value)
             })?;
         }
+        let served = core.jobs.values().filter(|live| live.job.attempt > 0);
+        let served = served.map(|live| live.tag).max();
+        let oldest = core.jobs.values().map(|live| live.tag).min();
+        core.queue.restore_time(served, oldest);
         Ok(core)
     }
 

@@ -10,7 +10,7 @@ use aitbc_proto::v1::{self, ErrorReason, JobStatus};
 
 use super::attempts::lost_outcome;
 use super::command::{AttemptId, Effect, HeldAttempt, Reply, Resume, SessionId};
-use super::core::{EngineCore, Session};
+use super::core::{EngineCore, LiveJob, Session};
 use super::timers::{Timer, failure};
 use super::turn::Turn;
 use crate::jobs::lifecycle::{Event, Phase};
@@ -162,9 +162,13 @@ impl EngineCore {
         let lease_until = now + self.config.lease_ms;
         let progress_ms = self.config.progress_ms;
         let accepts = self.is_leased(held.attempt);
+        let its_own = |live: &&mut LiveJob| {
+            live.job.attempt == held.attempt.attempt && live.job.phase.holder() == Some(miner)
+        };
         if let Some(lease) = self
             .jobs
             .get_mut(&held.attempt.job_id)
+            .filter(its_own)
             .and_then(|live| live.lease.as_mut())
         {
             if held.output_bytes > lease.output_bytes {
@@ -280,11 +284,16 @@ impl EngineCore {
     ) {
         if let Some(miner) = self.seen(session) {
             for held in &running {
-                if !self.hold(turn, held, miner) {
+                // A lost attempt may still deliver until its job is leased again.
+                if !self.hold(turn, held, miner) && !self.may_deliver(held.attempt, miner) {
                     self.stop_stale(turn, session, held.attempt);
                 }
             }
-            let named = u32::try_from(running.len()).unwrap_or(u32::MAX);
+            let named = running
+                .iter()
+                .filter(|held| self.holds(held.attempt, miner))
+                .count();
+            let named = u32::try_from(named).unwrap_or(u32::MAX);
             if let Some(live) = self.session_mut(miner) {
                 live.heartbeat_slots = named.saturating_add(free_slots);
                 live.suspended = false;

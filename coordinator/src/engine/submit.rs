@@ -70,7 +70,7 @@ impl EngineCore {
         turn.use_request(submission.owner, &submission.request_id, request);
         self.insert_job(&row, submission.owner, requirement);
         let (job_id, owner) = (submission.job_id, submission.owner);
-        turn.fresh.insert(job_id, row);
+        turn.add(owner, row);
         self.enqueue(job_id);
         self.changed(turn, job_id, owner, JobStatus::Queued);
         turn.reply_later([(job_id, owner)], move |core, rows| {

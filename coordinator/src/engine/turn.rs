@@ -18,8 +18,22 @@ use crate::store::{Batch, Family, StoreError, keys};
 /// Miners' counters are stored at most this often, in milliseconds.
 const SAVE_MINERS_MS: u64 = 10_000;
 
-/// Rows of jobs, by id, with the edits of this batch.
-pub(super) type Rows = BTreeMap<JobId, JobRow>;
+/// Rows of jobs with the edits of this batch, and whose jobs they are.
+#[derive(Default)]
+pub(super) struct Rows(BTreeMap<JobId, (PublicKey, JobRow)>);
+
+impl Rows {
+    /// A job's row.
+    pub fn get(&self, job: &JobId) -> Option<&JobRow> {
+        self.0.get(job).map(|(_, row)| row)
+    }
+
+    /// A job's row where it is this identity's job: for what a caller asks.
+    pub fn owned(&self, job: &JobId, owner: &PublicKey) -> Option<&JobRow> {
+        let (_, row) = self.0.get(job).filter(|(known, _)| known == owner)?;
+        Some(row)
+    }
+}
 
 type LaterReply = Box<dyn FnOnce(&EngineCore, &Rows) -> Reply + Send>;
 type LaterEffect = Box<dyn FnOnce(&EngineCore, &Rows) -> Option<Effect> + Send>;
@@ -34,10 +48,14 @@ pub(super) struct Turn {
     replies: Vec<Pending<Reply, LaterReply>>,
     effects: Vec<Pending<Effect, LaterEffect>>,
     edits: Vec<(JobId, Edit)>,
-    /// Jobs whose rows are needed, with their owners.
-    needed: BTreeMap<JobId, PublicKey>,
+    /// Jobs whose rows are needed, and whose they should be: a caller may name another's job.
+    needed: BTreeSet<(JobId, PublicKey)>,
+    /// Numbers of the newest changes that watchers are told of: a row holds the number of its last one.
+    pub changes: BTreeMap<JobId, u64>,
+    /// Jobs that are new or changed in this batch, with their owners.
+    touched: BTreeMap<JobId, PublicKey>,
     /// Rows of jobs that are new in this batch.
-    pub fresh: Rows,
+    fresh: Rows,
     /// Idempotency keys: as stored, and as used in this batch.
     requests: BTreeMap<(PublicKey, String), RequestRow>,
     new_requests: Vec<(Vec<u8>, RequestRow)>,
@@ -54,8 +72,10 @@ impl Turn {
             replies: Vec::new(),
             effects: Vec::new(),
             edits: Vec::new(),
-            needed: BTreeMap::new(),
-            fresh: Rows::new(),
+            needed: BTreeSet::new(),
+            changes: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            fresh: Rows::default(),
             requests: BTreeMap::new(),
             new_requests: Vec::new(),
             saved_miners: BTreeSet::new(),
@@ -93,9 +113,28 @@ impl Turn {
         self.effects.push(Pending::Later(Box::new(effect)));
     }
 
+    /// Changes the row of a job of `owner`, which must exist.
     pub fn edit(&mut self, job: JobId, owner: PublicKey, edit: Edit) {
-        self.needed.insert(job, owner);
+        self.needed.insert((job, owner));
+        self.touched.insert(job, owner);
         self.edits.push((job, edit));
+    }
+
+    /// A new job.
+    pub fn add(&mut self, owner: PublicKey, row: JobRow) {
+        self.touched.insert(row.id(), owner);
+        self.fresh.0.insert(row.id(), (owner, row));
+    }
+
+    /// Whether this job of `owner` is new or changed in this batch.
+    pub fn touches(&self, job: JobId, owner: PublicKey) -> bool {
+        self.touched.get(&job) == Some(&owner)
+    }
+
+    /// The newest of them.
+    pub fn newest_touched(&self, owner: PublicKey) -> Option<JobId> {
+        let mut own = self.touched.iter().rev().filter(|(_, by)| **by == owner);
+        own.next().map(|(job, _)| *job)
     }
 
     /// Reads what is known of the idempotency keys that the commands name: today's and yesterday's.
@@ -154,24 +193,21 @@ impl Turn {
         reads: &dyn Reads,
     ) -> Result<Output, StoreError> {
         let mut rows = self.load(reads)?;
-        let mut edited: BTreeSet<JobId> = self.fresh.keys().copied().collect();
-        rows.append(&mut self.fresh);
+        rows.0.append(&mut self.fresh.0);
         for (job, edit) in std::mem::take(&mut self.edits) {
-            let row = rows
+            let (_, row) = rows
+                .0
                 .get_mut(&job)
                 .ok_or_else(|| StoreError::Corrupt(format!("the row of {job} is missing")))?;
             edit.apply(row, core);
-            edited.insert(job);
         }
         let mut batch = Batch::new();
-        // One number for the whole batch: who saw a part of it asks for all of it again.
-        core.change += 1;
-        for job in edited {
-            let Some(row) = rows.get_mut(&job) else {
+        for job in self.touched.keys() {
+            let Some((owner, row)) = rows.0.get_mut(job) else {
                 continue;
             };
-            row.change = core.change;
-            put_job(&mut batch, row, self.needed.get(&job))?;
+            row.change = self.changes.get(job).copied().unwrap_or(row.change);
+            put_job(&mut batch, row, owner);
         }
         self.put_others(core, &mut batch);
         if !batch.is_empty() {
@@ -197,29 +233,33 @@ impl Turn {
         })
     }
 
-    /// A job's row is in one of two tables; both are asked, since a job may have become final in this very batch.
+    /// A job's row is in one of two tables; both are asked, unless this batch changes the job as a live one.
     fn load(&self, reads: &dyn Reads) -> Result<Rows, StoreError> {
         let missing: Vec<_> = self
             .needed
             .iter()
-            .filter(|(job, _)| !self.fresh.contains_key(job))
+            .filter(|(job, _)| !self.fresh.0.contains_key(job))
             .collect();
         if missing.is_empty() {
-            return Ok(Rows::new());
+            return Ok(Rows::default());
         }
         let mut wanted = Vec::with_capacity(2 * missing.len());
-        for (job, owner) in &missing {
-            wanted.push((Family::Active, keys::active_job(owner, **job)));
-            wanted.push((Family::Archive, keys::archived_job(owner, **job)));
+        for (job, owner) in missing {
+            wanted.push((*job, *owner, Family::Active, keys::active_job(owner, *job)));
+            if !self.touches(*job, *owner) || self.dropped_outputs.contains(job) {
+                let archived = keys::archived_job(owner, *job);
+                wanted.push((*job, *owner, Family::Archive, archived));
+            }
         }
-        let wanted: Vec<_> = wanted
+        let keys: Vec<_> = wanted
             .iter()
-            .map(|(family, key)| (*family, key.as_slice()))
+            .map(|(.., family, key)| (*family, key.as_slice()))
             .collect();
-        let mut rows = Rows::new();
-        for value in reads.get_many(&wanted)?.into_iter().flatten() {
-            let row: JobRow = rows::decode(value)?;
-            rows.insert(row.id(), row);
+        let mut rows = Rows::default();
+        for (value, (job, owner, ..)) in reads.get_many(&keys)?.into_iter().zip(&wanted) {
+            if let Some(value) = value {
+                rows.0.insert(*job, (*owner, rows::decode(value)?));
+            }
         }
         Ok(rows)
     }
@@ -254,9 +294,7 @@ impl Turn {
 }
 
 /// Live jobs go to one table, final ones to the other.
-fn put_job(batch: &mut Batch, row: &JobRow, owner: Option<&PublicKey>) -> Result<(), StoreError> {
-    let owner = owner
-        .ok_or_else(|| StoreError::Corrupt(format!("the owner of {} is not known", row.id())))?;
+fn put_job(batch: &mut Batch, row: &JobRow, owner: &PublicKey) {
     let active = keys::active_job(owner, row.id());
     if row.finished_ms == 0 {
         batch.put(Family::Active, active, row.encode_to_vec());
@@ -268,5 +306,4 @@ fn put_job(batch: &mut Batch, row: &JobRow, owner: Option<&PublicKey>) -> Result
             row.encode_to_vec(),
         );
     }
-    Ok(())
 }

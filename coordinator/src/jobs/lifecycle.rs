@@ -297,14 +297,15 @@ fn fail(
         _ => AttemptOutcome::Failed,
     };
     let mut effects = vec![Effect::AttemptEnds(outcome)];
-    if class == FailureClass::Nobody {
+    // Attempt numbers never restart, so the last one ends the job, however often it was returned.
+    let last = job.attempt == u16::MAX;
+    if class == FailureClass::Nobody && !last {
         job.phase = Phase::Queued { not_before: now };
         effects.push(Effect::Enqueue { not_before: now });
         return effects;
     }
-    job.retries_spent += 1;
-    // Attempt numbers never restart, so the last one ends the job, however often it was returned.
-    let exhausted = job.retries_spent > job.max_retries || job.attempt == u16::MAX;
+    job.retries_spent = job.retries_spent.saturating_add(1);
+    let exhausted = job.retries_spent > job.max_retries || last;
     if class == FailureClass::Job || exhausted {
         job.phase = Phase::Failed;
         effects.push(Effect::Finish(JobStatus::Failed));

@@ -100,6 +100,13 @@ impl Queue {
         *last = tag.max(*last);
     }
 
+    /// Takes up fair order at recovery where it was: at the newest turn that is known to have been served, and not before
+    /// the oldest job that waits.
+    pub fn restore_time(&mut self, served: Option<u64>, oldest: Option<u64>) {
+        let oldest = oldest.map(|tag| tag.saturating_sub(TAG_STEP));
+        self.virtual_time = self.virtual_time.max(served.max(oldest).unwrap_or(0));
+    }
+
     /// The class of these requirements, made if missing.
     pub fn intern(&mut self, requirement: &Arc<Requirement>) -> ClassId {
         if let Some(id) = self.by_requirement.get(requirement) {
@@ -245,11 +252,25 @@ impl Queue {
 
     /// Place of a job in its class, from 1; counted up to 10,000.
     #[must_use]
-    pub fn position(&self, class: ClassId, tag: u64, job: JobId) -> Option<usize> {
-        let turns = &self.classes.get(&class)?.turns;
-        turns
-            .contains_key(&(tag, job))
-            .then(|| turns.range(..=(tag, job)).take(MAX_POSITION).count())
+    pub fn position(
+        &self,
+        class: ClassId,
+        owner: PublicKey,
+        priority: i32,
+        job: JobId,
+    ) -> Option<usize> {
+        let class = self.classes.get(&class)?;
+        let tag = *class
+            .by_owner
+            .get(&owner)?
+            .get(&(Reverse(priority), job))?;
+        Some(
+            class
+                .turns
+                .range(..=(tag, job))
+                .take(MAX_POSITION)
+                .count(),
+        )
     }
 
     /// Milliseconds until the job at `position` of a class starts, from what its miners are predicted to do; `None` where

@@ -96,11 +96,11 @@ fn positions_count_from_one() {
     let mut queue = Queue::default();
     (0..3).for_each(|n| push(&mut queue, "m", n, 1, 0));
     let class = queue.intern(&requirement("m"));
-    let positions: Vec<_> = (1..=3u64)
-        .map(|n| queue.position(class, n * TAG_STEP, job(n as u16 - 1)))
+    let positions: Vec<_> = (1..=3)
+        .map(|n| queue.position(class, owner(1), 0, job(n - 1)))
         .collect();
     assert_eq!(positions, [Some(1), Some(2), Some(3)]);
-    assert_eq!(queue.position(class, 9, job(9)), None);
+    assert_eq!(queue.position(class, owner(1), 0, job(9)), None);
 }
 
 #[test]

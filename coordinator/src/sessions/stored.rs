@@ -1,14 +1,18 @@
-//! The part of attempts' streams that the store has. All of it blocks: never call it on the network's thread.
+//! The part of attempts' streams that the store has. What is not async blocks: never call that on the network's thread.
 
 use std::sync::Arc;
 
 use aitbc_common::limits::CHUNK_BYTES;
+use aitbc_common::result_document::ResultDocument;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::ErrorReason;
 use bytes::Bytes;
 
 use super::core::StreamKind;
-use super::streams::AttemptStream;
+use super::streams::{AttemptFacts, AttemptStream, Streams};
 use crate::engine::command::AttemptId;
 use crate::engine::handle::EngineHandle;
+use crate::store::rows::JobRow;
 use crate::store::{Batch, Durability, Family, Store, StoreError, keys};
 
 /// Rows read at once.
@@ -98,4 +102,98 @@ pub fn delete(engine: &EngineHandle, attempt: AttemptId, kinds: &[StreamKind]) -
         batch.delete_range(Family::Output, first, end);
     }
     engine.store().commit(&engine.fence(), batch, Durability::Buffered)
+}
+
+/// A store's failure as callers see it.
+#[must_use]
+pub fn store_error(error: &StoreError) -> ApiError {
+    tracing::error!(%error, hint = error.hint(), "the store failed");
+    let retry = std::time::Duration::from_secs(1);
+    match error {
+        StoreError::Full(_) => {
+            ApiError::new(ErrorReason::StorageFull, "the coordinator's disk is full; reads go on").retry_after(retry * 30)
+        }
+        StoreError::Corrupt(_) => ApiError::new(ErrorReason::Internal, "stored data is damaged; the operator must look at the log"),
+        _ => ApiError::new(ErrorReason::Unavailable, "the coordinator's store is unavailable for a moment; try again").retry_after(retry),
+    }
+}
+
+/// Runs what blocks off the network's thread.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(store_error(&error)),
+        Err(_) => Err(ApiError::new(ErrorReason::Unavailable, "the coordinator is stopping; try again")),
+    }
+}
+
+/// The streams of a running attempt: those that are there, or what the store has of it after a restart.
+pub async fn resume(store: &Arc<dyn Store>, streams: &Streams, facts: AttemptFacts) -> Result<Arc<AttemptStream>, ApiError> {
+    if let Some(stream) = streams.get(facts.attempt) {
+        return Ok(stream);
+    }
+    let (store, stream) = (Arc::clone(store), AttemptStream::new(facts));
+    let stream = blocking(move || restore(&store, &stream).map(|()| stream)).await?;
+    let stream = streams.insert(stream);
+    stream.accept();
+    Ok(stream)
+}
+
+/// The output or the result document of a completed job.
+#[derive(Debug, Clone)]
+pub enum Archived {
+    /// All of it.
+    Whole(Bytes),
+    /// In the store, in chunks.
+    Chunks(AttemptId, StreamKind),
+}
+
+impl Archived {
+    /// A completed job's result document.
+    #[must_use]
+    pub fn result(row: &JobRow) -> Self {
+        match row.delivery.as_ref().and_then(|delivery| delivery.result.clone()) {
+            Some(result) => Self::Whole(result),
+            None => Self::Chunks(delivered_attempt(row), StreamKind::Result),
+        }
+    }
+
+    /// A completed job's output.
+    pub async fn output(store: &Arc<dyn Store>, row: &JobRow) -> Result<Self, ApiError> {
+        let Some(delivery) = row.delivery.as_ref().filter(|delivery| delivery.output_in_result) else {
+            return Ok(Self::Chunks(delivered_attempt(row), StreamKind::Output));
+        };
+        let (result, len, store) = (Self::result(row), delivery.result_len, Arc::clone(store));
+        let content = move || {
+            let result = match result {
+                Self::Whole(result) => result,
+                Self::Chunks(attempt, kind) => read_all(&store, attempt, kind, len)?.into(),
+            };
+            let document = ResultDocument::from_bytes(&result);
+            let document = document.map_err(|error| StoreError::Corrupt(format!("a result document: {error}")))?;
+            Ok(Self::Whole(document.content.unwrap_or_default().into_bytes().into()))
+        };
+        blocking(content).await
+    }
+
+    /// Some bytes from `offset` on, in chunks of at most 256 KiB; none at the end.
+    pub async fn read(&self, store: &Arc<dyn Store>, offset: u64) -> Result<Vec<Bytes>, ApiError> {
+        match self {
+            Self::Whole(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let end = (start + CHUNK_BYTES).min(bytes.len());
+                Ok(if start == end { Vec::new() } else { vec![bytes.slice(start..end)] })
+            }
+            Self::Chunks(attempt, kind) => {
+                let (store, attempt, kind) = (Arc::clone(store), *attempt, *kind);
+                blocking(move || read(&store, attempt, kind, offset)).await
+            }
+        }
+    }
+}
+
+/// The attempt that completed a job: always its newest.
+#[must_use]
+pub fn delivered_attempt(row: &JobRow) -> AttemptId {
+    AttemptId { job_id: row.id(), attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX) }
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::core::StreamKind;
 use super::delivery;
 use super::messages;
-use super::stored;
+use super::stored::{self, store_error};
 use super::streams::{AttemptFacts, AttemptStream, SignedCheckpoint, Streams};
 use crate::engine::command::{AttemptInfo, Command, Completion, Reply};
 use crate::engine::handle::EngineHandle;
@@ -272,18 +272,4 @@ fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
         layout: checkpoint.checkpoint.clone(),
         signature: checkpoint.signature.clone(),
     });
-}
-
-/// A store's failure as callers see it.
-#[must_use]
-pub fn store_error(error: &StoreError) -> ApiError {
-    tracing::error!(%error, hint = error.hint(), "the store failed");
-    let retry = std::time::Duration::from_secs(1);
-    match error {
-        StoreError::Full(_) => {
-            ApiError::new(ErrorReason::StorageFull, "the coordinator's disk is full; reads go on").retry_after(retry * 30)
-        }
-        StoreError::Corrupt(_) => ApiError::new(ErrorReason::Internal, "stored data is damaged; the operator must look at the log"),
-        _ => ApiError::new(ErrorReason::Unavailable, "the coordinator's store is unavailable for a moment; try again").retry_after(retry),
-    }
 }

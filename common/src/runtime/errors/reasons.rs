@@ -166,6 +166,11 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "stop the miner (Ctrl-C drains it), or hand its jobs back: aitbc miner fail JOB_ID --return",
     ),
     (
+        "INTERNAL",
+        Failed,
+        "try again; if it stays, the coordinator's log says more: tell its operator",
+    ),
+    (
         "SESSION_PROTOCOL",
         Failed,
         "the versions of miner and coordinator may not fit together",

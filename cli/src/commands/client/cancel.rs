@@ -1,0 +1,51 @@
+//! `aitbc client cancel`: stop a job and its bill.
+
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::CancelJobRequest;
+use clap::Args;
+use serde_json::json;
+
+use super::job_text::status_name;
+use super::status::empty_answer;
+use super::submission::{about, with_retries};
+use crate::context::Context;
+use crate::values::JobSelector;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc client cancel last
+  aitbc client cancel job_01m83xj880emq8k9w39qsaekf4 --json";
+
+/// Which job.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Its id, or last for your newest
+    #[arg(value_name = "JOB_ID")]
+    job: JobSelector,
+}
+
+/// Cancels and says what the job is now; no error if it had ended.
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+    let connection = context.connect(Scope::Client).await?;
+    let request = CancelJobRequest {
+        job_id: arguments.job.to_string(),
+    };
+    let jobs = connection.jobs();
+    let answer = with_retries(|| {
+        let (mut jobs, request) = (jobs.clone(), request.clone());
+        async move { jobs.cancel_job(request).await }
+    })
+    .await
+    .map_err(about(arguments.job))?;
+    let job = answer.job.ok_or_else(|| empty_answer("the job"))?;
+    let status = status_name(job.status);
+    let text = if answer.cancelled {
+        format!("{} is cancelled", job.job_id)
+    } else {
+        format!("{} had ended already: {status}", job.job_id)
+    };
+    let document = json!({"job_id": job.job_id, "status": status, "cancelled": answer.cancelled});
+    context.result(&document, text)
+}

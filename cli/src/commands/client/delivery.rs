@@ -1,0 +1,110 @@
+//! A result that checked, and how it is shown.
+
+use std::io::Write as _;
+
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::terminal::{StreamEscaper, is_terminal_stdout, print_bytes};
+use aitbc_common::verify::{ProofParts, Verified, VerifyError};
+use aitbc_proto::v1::{ExecutionProof, Job};
+
+/// A completed job's result, checked against its proof.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The job.
+    pub job: Job,
+    /// The proof as it came.
+    pub proof: ExecutionProof,
+    /// The proof as it checked, with the result document.
+    pub verified: Verified,
+    /// The output, byte for byte.
+    pub output: Vec<u8>,
+}
+
+impl Delivery {
+    /// What the job was for: the output, or an embedding job's vectors as JSON.
+    pub fn content(&self) -> &[u8] {
+        match &self.verified.document.embeddings {
+            Some(embeddings) => embeddings.get().as_bytes(),
+            None => &self.output,
+        }
+    }
+}
+
+/// The parts of a proof that travelled.
+pub fn proof_parts(proof: &ExecutionProof) -> ProofParts<'_> {
+    ProofParts {
+        spec: &proof.spec,
+        assignment: &proof.assignment,
+        assignment_signature: &proof.assignment_signature,
+        receipt: &proof.receipt,
+        receipt_signature: &proof.receipt_signature,
+        service_key: &proof.service_key,
+    }
+}
+
+/// Whether the model's name beside the receipt is the one in it.
+pub fn check_model_name(verified: &Verified, proof: &ExecutionProof) -> Result<(), VerifyError> {
+    verified.proof.check_model_name(&proof.served_model)
+}
+
+/// A check that failed: exit code 8.
+pub fn proof_failed(error: &VerifyError) -> CommandError {
+    CommandError::new(ExitCode::ProofFailed, error.reason(), error.to_string())
+        .with_hint("do not use this result: it was changed on its way, or its signer lies")
+}
+
+/// A completed job without what proves it: exit code 8.
+pub fn missing_proof() -> CommandError {
+    CommandError::new(
+        ExitCode::ProofFailed,
+        "PROOF_MISSING",
+        "the coordinator sent a result without its proof",
+    )
+    .with_hint("do not use this result")
+}
+
+/// Prints what a job was for: exact bytes into a pipe or file; on a terminal harmless, with a line end.
+pub fn print_delivery(delivery: &Delivery) -> Result<(), CommandError> {
+    let content = delivery.content();
+    if !is_terminal_stdout() {
+        return print_bytes(content);
+    }
+    let mut escaper = StreamEscaper::default();
+    let mut text = escaper.push(content);
+    text.push_str(&escaper.finish());
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    print_bytes(text.as_bytes())
+}
+
+/// Writes a file that the user named; whole or not at all.
+pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| {
+        CommandError::file(format_args!("write {}", path.display()), &error)
+            .with_hint("name another file, or make its folder first")
+    };
+    // What is no plain file (a pipe, /dev/stdout) cannot be replaced, only written to.
+    let special = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file());
+    if special {
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map_err(failed)?;
+        return file.write_all(bytes).map_err(failed);
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent
+        && !parent.is_dir()
+    {
+        return Err(failed(std::io::ErrorKind::NotFound.into()));
+    }
+    let path = std::path::absolute(path).map_err(failed)?;
+    aitbc_common::runtime::files::write_atomic(
+        &path,
+        bytes,
+        aitbc_common::runtime::files::PLAIN_MODE,
+    )
+}

@@ -1,0 +1,176 @@
+//! `aitbc client submit --explain`: who could run a job, and what it would cost.
+
+use std::fmt::Write as _;
+
+use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::channel::Connection;
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_proto::v1::explain_job_request::Subject;
+use aitbc_proto::v1::{ExplainJobRequest, ExplainJobResponse, MatchingMiner};
+use serde_json::{Value, json};
+
+use super::job_text::about;
+use super::new_job::NewJob;
+use super::submission::with_retries;
+use crate::context::Context;
+use crate::output::json::{ait, seconds, warning_name, warnings};
+use crate::output::miner::speed;
+use crate::output::table;
+
+/// Asks and prints; nothing is submitted.
+pub async fn run(
+    context: &Context,
+    connection: &Connection,
+    job: &NewJob,
+) -> Result<(), CommandError> {
+    let request = ExplainJobRequest {
+        // Nothing is proven about it, so its salt may be known.
+        subject: Some(Subject::Spec(job.spec([0; 32]))),
+    };
+    let jobs = connection.jobs();
+    let answer = with_retries(|| {
+        let (mut jobs, request) = (jobs.clone(), request.clone());
+        async move { jobs.explain_job(request).await }
+    })
+    .await?;
+    if !context.json {
+        for warning in &answer.warnings {
+            context.warn(&warning_name(warning), &warning.message);
+        }
+    }
+    context.result(&explanation_json(&answer), explanation_text(&answer))
+}
+
+fn explanation_json(answer: &ExplainJobResponse) -> Value {
+    json!({
+        "known_miners": answer.known_miners,
+        "matching_miners": answer.matching_miners,
+        "free_miners": answer.free_miners,
+        "filters": answer.filters.iter().map(|filter| json!({
+            "filter": filter.filter,
+            "removed": filter.removed,
+            "detail": filter.detail,
+        })).collect::<Value>(),
+        "miners": answer.miners.iter().map(miner_json).collect::<Value>(),
+        "queued_jobs": answer.queued_jobs,
+        "estimated_start_seconds": seconds(answer.estimated_start.as_ref()),
+        "warnings": warnings(&answer.warnings),
+    })
+}
+
+fn miner_json(miner: &MatchingMiner) -> Value {
+    json!({
+        "miner_id": miner.miner_id,
+        "name": miner.name,
+        "price_per_hour_ait": ait(miner.price_per_hour_micro_ait),
+        "free_slots": miner.free_slots,
+        "output_tokens_per_second": speed(miner.output_speed),
+        "predicted_cost_ait": miner.predicted_cost_micro_ait.map(ait),
+    })
+}
+
+fn explanation_text(answer: &ExplainJobResponse) -> String {
+    let (matching, known) = (answer.matching_miners, answer.known_miners);
+    let mut text = format!(
+        "{matching} of {known} known miners match, {} of them free now",
+        answer.free_miners
+    );
+    for filter in answer.filters.iter().filter(|filter| filter.removed > 0) {
+        let detail = if filter.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", filter.detail)
+        };
+        let _infallible = write!(
+            text,
+            "\n  {} removed by {}{detail}",
+            filter.removed, filter.filter
+        );
+    }
+    if matching > 0 {
+        let _infallible = write!(text, "\n  {} waiting in front", answer.queued_jobs);
+        if let Some(estimate) = &answer.estimated_start {
+            let _infallible = write!(text, ", would start in about {}", about(estimate));
+        }
+    }
+    if !answer.miners.is_empty() {
+        let header = [
+            "MINER",
+            "NAME",
+            ">AIT/HOUR",
+            ">FREE",
+            ">TOKENS/S",
+            ">WOULD COST",
+        ];
+        let rows = answer.miners.iter().map(row).collect();
+        let _infallible = write!(text, "\n{}", table::render(&header, rows));
+    }
+    text
+}
+
+fn row(miner: &MatchingMiner) -> Vec<String> {
+    let unknown = || "–".to_owned();
+    vec![
+        miner.miner_id.clone(),
+        miner.name.clone(),
+        MicroAit(miner.price_per_hour_micro_ait).to_string(),
+        miner.free_slots.to_string(),
+        if miner.output_speed == 0 {
+            unknown()
+        } else {
+            format!("{:.1}", f64::from(miner.output_speed) / 1_000.0)
+        },
+        miner
+            .predicted_cost_micro_ait
+            .map_or_else(unknown, |cost| format!("{} AIT", MicroAit(cost))),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use aitbc_proto::v1::FilterResult;
+
+    use super::*;
+
+    #[test]
+    fn what_removed_miners_is_named() {
+        let answer = ExplainJobResponse {
+            known_miners: 3,
+            matching_miners: 1,
+            free_miners: 1,
+            filters: vec![
+                FilterResult {
+                    filter: "live".into(),
+                    removed: 0,
+                    detail: String::new(),
+                },
+                FilterResult {
+                    filter: "vram".into(),
+                    removed: 2,
+                    detail: "wanted 48 GiB, the most is 24 GiB".into(),
+                },
+            ],
+            miners: vec![MatchingMiner {
+                name: "rig-1".into(),
+                price_per_hour_micro_ait: 500_000,
+                predicted_cost_micro_ait: Some(298),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let text = explanation_text(&answer);
+        assert!(
+            text.starts_with(
+                "1 of 3 known miners match, 1 of them free now\n  2 removed by vram: wanted 48 GiB"
+            ),
+            "{text}"
+        );
+        assert!(
+            !text.contains("live") && text.contains("0.000298 AIT"),
+            "{text}"
+        );
+        let document = explanation_json(&answer);
+        assert_eq!(document["miners"][0]["predicted_cost_ait"], "0.000298");
+        assert_eq!(document["filters"][1]["removed"], 2);
+    }
+}

@@ -1,0 +1,166 @@
+//! `aitbc client list`: your jobs.
+
+use aitbc_common::money::MicroAit;
+use aitbc_common::nearest::nearest;
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::terminal::rfc3339_ms;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::{Job, JobStatus, ListJobsRequest};
+use clap::Args;
+
+use super::job_text::status_name;
+use super::submission::with_retries;
+use crate::context::Context;
+use crate::output::job::job_json;
+use crate::output::json::{page, timestamp_ms};
+use crate::output::table;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc client list
+  aitbc client list --status queued,processing
+  aitbc client list --json --page-size 1000";
+
+const STATUSES: [(&str, JobStatus); 8] = [
+    ("pending", JobStatus::Pending),
+    ("funded", JobStatus::Funded),
+    ("queued", JobStatus::Queued),
+    ("processing", JobStatus::Processing),
+    ("completed", JobStatus::Completed),
+    ("failed", JobStatus::Failed),
+    ("cancelled", JobStatus::Cancelled),
+    ("expired", JobStatus::Expired),
+];
+
+/// Which of them.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Only jobs with this status; several with commas
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
+    status: Vec<JobStatus>,
+    /// Jobs on one page, 1 to 1,000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    page_size: u32,
+    /// The page after the one that gave this token
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        default_value = "",
+        hide_default_value = true
+    )]
+    page_token: String,
+}
+
+fn status(text: &str) -> Result<JobStatus, CommandError> {
+    if let Some((_, status)) = STATUSES.iter().find(|(name, _)| *name == text) {
+        return Ok(*status);
+    }
+    let names = STATUSES.map(|(name, _)| name);
+    let hint = match nearest(text, names) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are: {}", names.join(", ")),
+    };
+    let shown: String = text.chars().take(40).collect();
+    Err(CommandError::usage(format!("no job has the status {shown:?}")).with_hint(hint))
+}
+
+/// Asks and prints.
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+    let connection = context.connect(Scope::Read).await?;
+    let request = ListJobsRequest {
+        page_size: arguments.page_size,
+        page_token: arguments.page_token,
+        statuses: arguments
+            .status
+            .iter()
+            .map(|status| *status as i32)
+            .collect(),
+    };
+    let jobs = connection.jobs();
+    let answer = with_retries(|| {
+        let (mut jobs, request) = (jobs.clone(), request.clone());
+        async move { jobs.list_jobs(request).await }
+    })
+    .await?;
+    let document = page(
+        "jobs",
+        answer.jobs.iter().map(job_json).collect(),
+        &answer.next_page_token,
+    );
+    if answer.jobs.is_empty() {
+        context.result(&document, "no jobs")?;
+        context.next("aitbc client submit --type inference --model llama3 --prompt \"Hello\"");
+        return Ok(());
+    }
+    let header = [
+        "JOB",
+        "STATUS",
+        "TYPE",
+        "MODEL",
+        "MINER",
+        "SUBMITTED",
+        ">TOKENS",
+        ">COST",
+    ];
+    context.result(
+        &document,
+        table::render(&header, answer.jobs.iter().map(row).collect()),
+    )?;
+    if !answer.next_page_token.is_empty() {
+        context.next(format_args!(
+            "aitbc client list --page-token {}",
+            answer.next_page_token
+        ));
+    }
+    Ok(())
+}
+
+fn row(job: &Job) -> Vec<String> {
+    let unknown = || "–".to_owned();
+    let named = |text: &str| {
+        if text.is_empty() {
+            unknown()
+        } else {
+            text.to_owned()
+        }
+    };
+    vec![
+        job.job_id.clone(),
+        status_name(job.status),
+        job.r#type()
+            .as_str_name()
+            .trim_start_matches("JOB_TYPE_")
+            .to_lowercase(),
+        job.model.clone(),
+        named(&job.miner_name),
+        job.created_at
+            .as_ref()
+            .map_or_else(unknown, |time| rfc3339_ms(timestamp_ms(time))),
+        job.output_tokens
+            .map_or_else(unknown, |tokens| tokens.to_string()),
+        job.cost_micro_ait
+            .map_or_else(unknown, |cost| format!("{} AIT", MicroAit(cost))),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_have_names() {
+        for (name, wanted) in STATUSES {
+            assert_eq!(status(name).unwrap(), wanted);
+            assert_eq!(status_name(wanted as i32), name);
+        }
+        assert!(
+            status("compleeted")
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("completed")
+        );
+        assert!(status("").unwrap_err().hint.unwrap().contains("queued"));
+    }
+}

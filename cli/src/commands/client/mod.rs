@@ -1,0 +1,69 @@
+//! `aitbc client`: submit jobs, follow them, fetch and check results.
+
+mod cancel;
+mod delete;
+mod delivery;
+mod explain;
+mod fetch;
+pub mod follow;
+pub mod input;
+mod job_text;
+mod list;
+mod logs;
+pub mod new_job;
+mod proof_text;
+mod records;
+mod result;
+mod retry;
+pub mod show;
+mod status;
+pub mod submission;
+pub mod submit;
+mod verify;
+pub mod watchers;
+
+use aitbc_common::runtime::errors::CommandError;
+use clap::Subcommand;
+
+use crate::context::Context;
+
+/// Its verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Submit a job
+    Submit(submit::Arguments),
+    /// Show where a job stands
+    Status(status::Arguments),
+    /// Print a job's output and check its proof
+    Result(result::Arguments),
+    /// Check a saved receipt, without a network
+    Verify(verify::Arguments),
+    /// List your jobs, newest first
+    List(list::Arguments),
+    /// Cancel a job
+    Cancel(cancel::Arguments),
+    /// Submit a finished job once more, as a new job
+    Retry(retry::Arguments),
+    /// Delete a finished job's input, output and result
+    Delete(delete::Arguments),
+    /// Show what happened to a job
+    Logs(logs::Arguments),
+}
+
+/// Carries out a verb.
+pub async fn run(context: &Context, command: Command) -> Result<(), CommandError> {
+    match command {
+        Command::Submit(arguments) => submit::run(context, arguments).await,
+        Command::Status(arguments) => status::run(context, arguments).await,
+        Command::Result(arguments) => result::run(context, arguments).await,
+        Command::Verify(arguments) => verify::run(context, &arguments),
+        Command::List(arguments) => list::run(context, arguments).await,
+        Command::Cancel(arguments) => cancel::run(context, arguments).await,
+        Command::Retry(arguments) => retry::run(context, arguments).await,
+        Command::Delete(arguments) => delete::run(context, arguments).await,
+        Command::Logs(arguments) => logs::run(context, arguments).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! `aitbc client result`: a job's output, and whether its proof checks.
+
+use std::path::PathBuf;
+
+use aitbc_common::runtime::channel::Connection;
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::terminal::print_line;
+use aitbc_common::token::Scope;
+use aitbc_common::verify::ReceiptFile;
+use clap::Args;
+
+use super::delivery::{Delivery, print_delivery, proof_parts, write_file};
+use super::follow::{Target, follow};
+use super::proof_text::{proof_line, result_json};
+use super::show::completed;
+use super::status::{get, id_of, is_final};
+use super::submission::about;
+use super::watchers::Silent;
+use super::{fetch, records};
+use crate::context::Context;
+use crate::output::clean_err;
+use crate::values::JobSelector;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc client result last --wait
+  aitbc client result job_01m83xj880emq8k9w39qsaekf4 --output answer.txt --receipt receipt.json
+  aitbc client result last --json
+
+The output goes to stdout, byte for byte; the proof of execution to stderr.";
+
+/// Which job, and where to.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Its id, or last for your newest
+    #[arg(value_name = "JOB_ID")]
+    job: JobSelector,
+    /// Wait until it is finished
+    #[arg(long)]
+    wait: bool,
+    /// Write the output to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Save the receipt; aitbc client verify checks it without a network
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
+}
+
+/// Fetches, checks, prints; nothing that does not check is printed.
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+    let connection = context.connect(Scope::Client).await?;
+    let delivery = deliver(context, &connection, &arguments).await?;
+    if let Some(path) = &arguments.receipt {
+        write_file(
+            path,
+            &ReceiptFile::new(&proof_parts(&delivery.proof)).to_bytes(),
+        )?;
+    }
+    if let Some(path) = &arguments.output {
+        write_file(path, delivery.content())?;
+    }
+    if context.json {
+        return print_line(result_json(&delivery));
+    }
+    if arguments.output.is_none() {
+        print_delivery(&delivery)?;
+    }
+    context.note(clean_err(&proof_line(&delivery)));
+    if let Some(calls) = &delivery.verified.document.tool_calls {
+        context.note(format_args!(
+            "the model asks for {} tool calls: aitbc client result {} --json",
+            calls.len(),
+            delivery.job.job_id
+        ));
+    }
+    Ok(())
+}
+
+async fn deliver(
+    context: &Context,
+    connection: &Connection,
+    arguments: &Arguments,
+) -> Result<Delivery, CommandError> {
+    let job = get(connection, &arguments.job).await?;
+    let job_id = id_of(&job)?;
+    if !arguments.wait || is_final(&job) {
+        // The specification is needed only for a job that has a result.
+        let trust = || records::trust(context, connection, job_id);
+        let id = job_id.to_string();
+        return fetch::delivery(connection, &id, trust)
+            .await
+            .map_err(about(&id));
+    }
+    let target = Target {
+        job_id: job_id.to_string(),
+        trust: records::trust(context, connection, job_id)?,
+        cancel_on_interrupt: false,
+    };
+    completed(follow(connection, target, &mut Silent).await?)
+}

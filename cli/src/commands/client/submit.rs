@@ -1,0 +1,249 @@
+//! `aitbc client submit`: submit a job.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use aitbc_common::ids::MinerId;
+use aitbc_common::job_input::JobType;
+use aitbc_common::limits::{MAX_PRIORITY, MAX_RETRIES, MAX_VRAM_GIB, REQUEST_ID_CHARS};
+use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::SubmitJobResponse;
+use clap::{ArgGroup, Args};
+use serde_json::{Value, json};
+
+use super::input::{self, Source};
+use super::new_job::{self, Model, NewJob};
+use super::show::{self, Telling};
+use super::watchers::event;
+use super::{explain, job_text, submission};
+use crate::context::Context;
+use crate::output::json::{enum_value, hash_or_null, seconds, time, warning_name, warnings};
+use crate::values;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc client submit --type inference --model llama3 --data '{\"prompt\":\"Hello AITBC\"}'
+  aitbc client submit --type inference --model llama3 --prompt \"Why is the sky blue?\" --watch
+  aitbc client submit --type embedding --model all-minilm --data '{\"input\":[\"one\",\"two\"]}'
+  aitbc client submit --type inference --model llama3 --data @chat.json --max-price 0.5 --timeout 10m
+  aitbc client submit --type inference --model llama3 --prompt Hi --explain
+
+An inference job takes \"prompt\" or \"messages\", and \"system\", \"tools\", \"think\", \"keep_alive\", \"format\", \"options\".";
+
+/// What to compute, and who may do it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("input").required(true).args(["data", "prompt"]))]
+pub struct Arguments {
+    /// What to compute: inference, embedding or agent
+    #[arg(long = "type", value_name = "TYPE", default_value = "inference", value_parser = job_type)]
+    job_type: JobType,
+    /// The model, with the digest it must have where that matters
+    #[arg(long, value_name = "NAME[@sha256:HEX]", value_parser = new_job::model)]
+    model: Model,
+    /// The input document: JSON, @FILE, or - for stdin; at most 3 MiB
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    data: Option<OsString>,
+    /// A text as the input
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<OsString>,
+    /// Follow the job and print its output as it comes
+    #[arg(long, conflicts_with = "explain")]
+    watch: bool,
+    /// The highest price in AIT per hour
+    #[arg(long, value_name = "AIT", value_parser = values::price_per_hour, allow_hyphen_values = true)]
+    max_price: Option<MicroAit>,
+    /// Video memory that the miner's GPU must have, in GiB
+    #[arg(long, value_name = "GIB", default_value = "0", hide_default_value = true, value_parser = vram, allow_hyphen_values = true)]
+    min_vram: u32,
+    /// Only this miner
+    #[arg(long, value_name = "MINER_ID", value_parser = values::miner_id)]
+    miner: Option<MinerId>,
+    /// Rank among your own jobs, -100 to 100; higher first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(i64::from(-MAX_PRIORITY)..=i64::from(MAX_PRIORITY)))]
+    priority: i32,
+    /// Time until the job expires, 1s to 7d
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = new_job::timeout, allow_hyphen_values = true)]
+    timeout: Duration,
+    /// Failed attempts after which the job fails, 0 to 20 [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)))]
+    max_retries: Option<u32>,
+    /// Idempotency key, 1 to 64 characters: the same request under the same key makes one job
+    #[arg(long, value_name = "KEY", value_parser = request_id)]
+    request_id: Option<String>,
+    /// Refuse the job if no known miner could run it
+    #[arg(long)]
+    require_miner: bool,
+    /// Submit nothing: show which miners match and what removed the others
+    #[arg(long)]
+    explain: bool,
+    /// With --watch: Ctrl-C cancels the job instead of leaving it
+    #[arg(long, requires = "watch")]
+    cancel_on_interrupt: bool,
+}
+
+fn job_type(text: &str) -> Result<JobType, CommandError> {
+    text.parse()
+        .map_err(|error: aitbc_common::job_input::UnknownJobType| {
+            CommandError::usage(error.to_string()).with_hint(error.hint)
+        })
+}
+
+fn vram(text: &str) -> Result<u32, CommandError> {
+    let digits = text.strip_suffix("GiB").unwrap_or(text).trim_end();
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    match digits.parse() {
+        Ok(gib) if plain && gib <= MAX_VRAM_GIB => Ok(gib),
+        _ => Err(CommandError::usage(format!(
+            "{:?} is no amount of video memory",
+            text.chars().take(40).collect::<String>()
+        ))
+        .with_hint(format!(
+            "give whole GiB, 1 to {MAX_VRAM_GIB}, for example --min-vram 24"
+        ))),
+    }
+}
+
+fn request_id(text: &str) -> Result<String, CommandError> {
+    let fits =
+        (1..=REQUEST_ID_CHARS).contains(&text.chars().count()) && !text.contains(char::is_control);
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err(CommandError::usage("the request id does not fit")
+        .with_hint(format!("give 1 to {REQUEST_ID_CHARS} characters")))
+}
+
+/// Submits, or explains.
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+    let source = match (arguments.data, arguments.prompt) {
+        (Some(data), _) => Source::Data(data),
+        (None, Some(prompt)) => Source::Prompt(prompt),
+        (None, None) => unreachable!("the command line takes one of the two"),
+    };
+    let job = NewJob {
+        job_type: arguments.job_type,
+        model: arguments.model,
+        input: input::read(arguments.job_type, &source)?,
+        max_price: arguments.max_price,
+        min_vram_gib: arguments.min_vram,
+        miner: arguments.miner,
+        timeout: arguments.timeout,
+        priority: arguments.priority,
+        max_retries: arguments.max_retries,
+        require_miner: arguments.require_miner,
+        request_id: arguments.request_id,
+    };
+    let connection = context.connect(Scope::Client).await?;
+    if arguments.explain {
+        return explain::run(context, &connection, &job).await;
+    }
+    let submitted = submission::submit(context, &connection, &job).await?;
+    let response = &submitted.response;
+    warn(context, response);
+    if !arguments.watch {
+        return print(context, "Job submitted", response);
+    }
+    if context.json {
+        aitbc_common::runtime::terminal::print_line(event("submitted", submitted_json(response)))?;
+    } else {
+        context.note(format_args!(
+            "{}  {}",
+            response.job_id,
+            job_text::submitted_state(response)
+        ));
+    }
+    show::submitted(
+        context,
+        &connection,
+        submitted,
+        arguments.cancel_on_interrupt,
+        Telling::Everything,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Says what there is to know about an accepted job.
+pub fn warn(context: &Context, response: &SubmitJobResponse) {
+    for warning in &response.warnings {
+        // In JSON they are part of the document.
+        if !context.json {
+            context.warn(&warning_name(warning), &warning.message);
+        }
+    }
+}
+
+/// Prints a job that was just submitted.
+pub fn print(
+    context: &Context,
+    title: &str,
+    response: &SubmitJobResponse,
+) -> Result<(), CommandError> {
+    let state = job_text::submitted_state(response);
+    let text = format!("{title}\n  job_id  {}\n  status  {state}", response.job_id);
+    context.result(&submitted_json(response), text)?;
+    context.next("aitbc client result last --wait");
+    Ok(())
+}
+
+/// A submitted job as JSON.
+pub fn submitted_json(response: &SubmitJobResponse) -> Value {
+    json!({
+        "job_id": response.job_id,
+        "status": enum_value!(JobStatus, "JOB_STATUS_", response.status),
+        "payment_status": enum_value!(PaymentStatus, "PAYMENT_STATUS_", response.payment_status),
+        "queue_position": response.queue_position,
+        "matching_miners": response.matching_miners,
+        "created_at": time(response.created_at.as_ref()),
+        "deadline": time(response.deadline.as_ref()),
+        "warnings": warnings(&response.warnings),
+        "known_miners": response.known_miners,
+        "estimated_start_seconds": seconds(response.estimated_start.as_ref()),
+        "job_ref": hash_or_null(&response.job_ref),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_hint() {
+        assert_eq!(job_type("embedding").unwrap(), JobType::Embedding);
+        let error = job_type("inferense").unwrap_err();
+        assert!(error.hint.unwrap().contains("inference"));
+        assert_eq!(
+            (
+                vram("24").unwrap(),
+                vram("24GiB").unwrap(),
+                vram("24 GiB").unwrap()
+            ),
+            (24, 24, 24)
+        );
+        for bad in ["", "-1", "NaN", "+5", "1.5", "4097", "99999999999", "GiB"] {
+            assert!(vram(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+        assert_eq!(request_id("a b").unwrap(), "a b");
+        for bad in ["", "a\nb", &"x".repeat(65)] {
+            assert!(request_id(bad).unwrap_err().hint.is_some());
+        }
+    }
+
+    #[test]
+    fn a_submission_has_its_documented_fields_in_order() {
+        let response = SubmitJobResponse {
+            job_id: "job_x".into(),
+            status: 3,
+            payment_status: 1,
+            queue_position: Some(1),
+            matching_miners: 1,
+            ..Default::default()
+        };
+        let text = submitted_json(&response).to_string();
+        let beginning = r#"{"job_id":"job_x","status":"queued","payment_status":"unfunded","queue_position":1,"matching_miners":1,"created_at":null,"deadline":null,"warnings":[]"#;
+        assert!(text.starts_with(beginning), "{text}");
+    }
+}

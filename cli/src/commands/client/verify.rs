@@ -1,0 +1,132 @@
+//! `aitbc client verify`: whether a saved receipt checks, without a network.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aitbc_common::limits::OUTPUT_BYTES;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::verify::{Proof, ReceiptFile, Trust, verify_receipt_file};
+use clap::Args;
+use serde_json::json;
+
+use super::delivery::proof_failed;
+use super::job_text::{elapsed_seconds, short_digest};
+use super::proof_text::receipt_json;
+use super::records;
+use crate::context::Context;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc client verify receipt.json
+  aitbc client verify receipt.json --output answer.txt";
+
+/// Which receipt.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A file that aitbc client result --receipt FILE wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Whether this is the output that the receipt is for
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Checks and prints.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
+    let file = read_receipt(&arguments.file)?;
+    let output = arguments.output.as_deref().map(read_output).transpose()?;
+    let trust = own_trust(context, &file)?;
+    let proof = verify_receipt_file(&file, trust.as_ref(), output.as_deref())
+        .map_err(|error| proof_failed(&error))?;
+    if trust.is_none() {
+        context.warn(
+            "OWN_SPEC_MISSING",
+            format_args!(
+                "{} was not submitted from here; compare the service key with your network's: {}",
+                proof.receipt.job_id, proof.service_key
+            ),
+        );
+    }
+    print(context, &proof, trust.is_some(), output.is_some())
+}
+
+fn print(
+    context: &Context,
+    proof: &Proof,
+    own: bool,
+    with_output: bool,
+) -> Result<(), CommandError> {
+    let receipt = &proof.receipt;
+    let document = json!({
+        "job_id": receipt.job_id.to_string(),
+        "receipt": receipt_json(proof, "", ""),
+        "proof": {
+            "signature": "valid",
+            "output": if with_output { "matches" } else { "not_given" },
+            "spec": if own { "own" } else { "not_known" },
+            "ledger": null,
+        },
+        "service_key": proof.service_key.to_string(),
+    });
+    let output = if with_output {
+        "; the output matches"
+    } else {
+        "; give --output FILE to check the output too"
+    };
+    let text = format!(
+        "receipt ✓ {job}, attempt {attempt}, model {digest}, {tokens_in} tokens in, {tokens_out} out, {work}{output}\n  \
+         miner    {miner}\n  \
+         pays     {payee}\n  \
+         output   {bytes} bytes, sha256:{hash}",
+        job = receipt.job_id,
+        attempt = receipt.attempt,
+        digest = short_digest(&receipt.model_digest),
+        tokens_in = receipt.tokens_in,
+        tokens_out = receipt.tokens_out,
+        work = elapsed_seconds(receipt.work_ms),
+        miner = receipt.miner_key,
+        payee = receipt.payee,
+        bytes = receipt.output_len,
+        hash = hex::encode(receipt.output_hash),
+    );
+    context.result(&document, text)
+}
+
+fn read_receipt(path: &Path) -> Result<ReceiptFile, CommandError> {
+    let bytes = fs::read(path).map_err(|error| {
+        CommandError::file(format_args!("read {}", path.display()), &error)
+            .with_hint("save a receipt with: aitbc client result JOB_ID --receipt FILE")
+    })?;
+    ReceiptFile::from_bytes(&bytes).map_err(|error| {
+        CommandError::new(
+            ExitCode::ProofFailed,
+            "PROOF_DAMAGED",
+            format!("{} is no receipt file: {error}", path.display()),
+        )
+        .with_hint("save it again with: aitbc client result JOB_ID --receipt FILE")
+    })
+}
+
+fn read_output(path: &Path) -> Result<Vec<u8>, CommandError> {
+    let failed =
+        |error: std::io::Error| CommandError::file(format_args!("read {}", path.display()), &error);
+    let length = fs::metadata(path).map_err(failed)?.len();
+    // A result document in JSON may be a little longer than the output it escapes.
+    if length > OUTPUT_BYTES * 2 {
+        return Err(CommandError::new(
+            ExitCode::ProofFailed,
+            "PROOF_OUTPUT_DIFFERS",
+            "the output is longer than any job's",
+        )
+        .with_hint("give the file that aitbc client result --output FILE wrote"));
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// What this user kept of the job, where it was submitted from here.
+fn own_trust(context: &Context, file: &ReceiptFile) -> Result<Option<Trust>, CommandError> {
+    let proof = Proof::decode(&file.parts()).map_err(|error| proof_failed(&error))?;
+    let record = records::read_job(&context.home, &proof.receipt.job_id)?;
+    Ok(record.and_then(|record| record.trust().ok()))
+}

@@ -1,0 +1,33 @@
+//! The commands: one folder per noun, one file per verb.
+//!
+//! Each has `Arguments` (or a `Command` of verbs) and `run`, which returns an error for every exit code but 0.
+
+pub mod completions;
+pub mod config;
+pub mod dev;
+pub mod identity;
+pub mod miner;
+pub mod models;
+pub mod token;
+
+use aitbc_common::runtime::errors::CommandError;
+
+use crate::arguments::{Cli, Command};
+use crate::context::Context;
+
+/// Carries out a command line.
+pub async fn run(cli: Cli) -> Result<(), CommandError> {
+    if let Command::Completions(arguments) = &cli.command {
+        return completions::run(arguments);
+    }
+    let context = &Context::new(&cli.global)?;
+    match cli.command {
+        Command::Models(arguments) => models::run(context, arguments).await,
+        Command::Miner(command) => miner::run(context, command).await,
+        Command::Identity(command) => identity::run(context, command),
+        Command::Token(arguments) => token::run(context, arguments).await,
+        Command::Config(command) => config::run(context, command).await,
+        Command::Dev(arguments) => dev::run(context, arguments).await,
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

@@ -1,0 +1,181 @@
+//! What every command has at hand: options, settings, the user's files, a connection.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use aitbc_common::hash::{Hash, hash_text};
+use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
+use aitbc_common::runtime::config::{ClientOptions, ClientSettings, Loaded};
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
+use aitbc_common::runtime::terminal::{note_line, note_next};
+use aitbc_common::token::Scope;
+use serde_json::json;
+
+use crate::arguments::GlobalOptions;
+use crate::output;
+
+/// What a command has at hand.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Whether results and errors are JSON.
+    pub json: bool,
+    /// The user's files.
+    pub home: Home,
+    options: ClientOptions,
+}
+
+impl Context {
+    /// For a command line's options.
+    pub fn new(options: &GlobalOptions) -> Result<Self, CommandError> {
+        Ok(Self {
+            json: options.json,
+            home: Home::discover()?,
+            options: ClientOptions {
+                coordinator: options.coordinator.clone(),
+                miner: None,
+            },
+        })
+    }
+
+    /// For tests: files below a folder, a coordinator's address, results as JSON.
+    #[cfg(test)]
+    pub fn for_test(folder: &std::path::Path, coordinator: std::net::SocketAddr) -> Self {
+        Self {
+            json: true,
+            home: Home::below(folder),
+            options: ClientOptions {
+                coordinator: Some(coordinator.to_string()),
+                miner: None,
+            },
+        }
+    }
+
+    /// The settings: defaults, file, environment, options.
+    pub fn settings(&self) -> Result<Loaded<ClientSettings>, CommandError> {
+        ClientSettings::load(&self.home, self.options.clone())
+    }
+
+    /// Where the coordinator is.
+    pub fn coordinator(&self) -> Result<CoordinatorUrl, CommandError> {
+        self.settings()?.value.coordinator_url()
+    }
+
+    /// Connects as this user, to the network that is pinned for the address.
+    pub async fn connect(&self, scope: Scope) -> Result<Connection, CommandError> {
+        self.connect_as(self.home.identity()?, scope).await
+    }
+
+    /// Connects as another identity, to the network that is pinned for the address.
+    pub async fn connect_as(
+        &self,
+        identity: Identity,
+        scope: Scope,
+    ) -> Result<Connection, CommandError> {
+        let connection = Connection::open(&self.coordinator()?, Arc::new(identity), scope).await?;
+        self.check_pin(&connection)?;
+        Ok(connection)
+    }
+
+    /// The name of this user's miner: as given, else as set.
+    pub fn miner_name(&self, given: Option<&str>) -> Result<String, CommandError> {
+        let name = match given {
+            Some(name) => name.to_owned(),
+            None => self.settings()?.value.miner,
+        };
+        check_miner_name(&name)?;
+        Ok(name)
+    }
+
+    fn check_pin(&self, connection: &Connection) -> Result<(), CommandError> {
+        let (url, chain_id, service_key) = (
+            &connection.url,
+            connection.chain_id(),
+            connection.service_key(),
+        );
+        match self.home.pin(url, chain_id, service_key)? {
+            Pin::Same | Pin::New => Ok(()),
+            // Development networks are made anew all the time; what can pose as one on loopback is this user's anyway.
+            Pin::Changed { .. } if url.is_loopback() => {
+                self.home.repin(url, chain_id, service_key)?;
+                self.warn(
+                    "NETWORK_CHANGED",
+                    format_args!(
+                        "{} serves another network than before; it is remembered now",
+                        url.host_and_port()
+                    ),
+                );
+                Ok(())
+            }
+            Pin::Changed {
+                chain_id: pinned,
+                service_key: pinned_key,
+            } => Err(changed_network(
+                url,
+                (&pinned, &pinned_key),
+                (chain_id, service_key),
+            )),
+        }
+    }
+
+    /// Prints a result: the document where JSON was asked for, else the text.
+    pub fn result(
+        &self,
+        document: &serde_json::Value,
+        text: impl Display,
+    ) -> Result<(), CommandError> {
+        output::result(self.json, document, text)
+    }
+
+    /// Says something on stderr, but not to programs.
+    pub fn note(&self, line: impl Display) {
+        if !self.json {
+            note_line(line);
+        }
+    }
+
+    /// Names the usual next command on stderr, but not to programs.
+    pub fn next(&self, command: impl Display) {
+        if !self.json {
+            note_next(command);
+        }
+    }
+
+    /// Warns on stderr: `warning: …`, or `{"warning":{"reason","message"}}`.
+    pub fn warn(&self, reason: &str, message: impl Display) {
+        if self.json {
+            note_line(json!({"warning": {"reason": reason, "message": message.to_string()}}));
+        } else {
+            note_line(format_args!(
+                "warning: {}",
+                output::clean_err(&message.to_string())
+            ));
+        }
+    }
+}
+
+fn changed_network(
+    url: &CoordinatorUrl,
+    pinned: (&Hash, &PublicKey),
+    found: (&Hash, &PublicKey),
+) -> CommandError {
+    let what = if pinned.0 == found.0 {
+        format!("service key {} instead of {}", found.1, pinned.1)
+    } else {
+        format!(
+            "chain {} instead of {}",
+            hash_text(found.0),
+            hash_text(pinned.0)
+        )
+    };
+    CommandError::new(
+        ExitCode::ProofFailed,
+        "NETWORK_CHANGED",
+        format!("{url} is not the network that it was: {what}"),
+    )
+    .with_hint("if its operator confirms the change: aitbc config trust")
+}
+
+#[cfg(test)]
+mod tests;

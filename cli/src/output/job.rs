@@ -1,0 +1,102 @@
+//! A job as the CLI's JSON shows it.
+
+use aitbc_proto::v1::{Attempt, Job};
+use serde_json::{Value, json};
+
+use super::json::{ait, enum_value, failure, hash_or_null, seconds, text_or_null, time};
+
+/// The whole job, every field that the coordinator sent.
+pub fn job_json(job: &Job) -> Value {
+    json!({
+        "job_id": job.job_id,
+        "status": enum_value!(JobStatus, "JOB_STATUS_", job.status),
+        "payment_status": enum_value!(PaymentStatus, "PAYMENT_STATUS_", job.payment_status),
+        "type": enum_value!(JobType, "JOB_TYPE_", job.r#type),
+        "model": job.model,
+        "served_model": text_or_null(&job.served_model),
+        "model_digest": hash_or_null(&job.model_digest),
+        "miner_id": text_or_null(&job.miner_id),
+        "miner_name": text_or_null(&job.miner_name),
+        "attempt": job.attempt,
+        "retries_spent": job.retries_spent,
+        "max_retries": job.max_retries,
+        "queue_position": job.queue_position,
+        "estimated_start_seconds": seconds(job.estimated_start.as_ref()),
+        "created_at": time(job.created_at.as_ref()),
+        "assigned_at": time(job.assigned_at.as_ref()),
+        "started_at": time(job.started_at.as_ref()),
+        "first_token_at": time(job.first_token_at.as_ref()),
+        "finished_at": time(job.finished_at.as_ref()),
+        "deadline": time(job.deadline.as_ref()),
+        "input_tokens": job.input_tokens,
+        "output_tokens": job.output_tokens,
+        "output_bytes": job.output_bytes,
+        "work_seconds": seconds(job.work_time.as_ref()),
+        "cost_ait": job.cost_micro_ait.map(ait),
+        "finish_reason": enum_value!(FinishReason, "FINISH_REASON_", job.finish_reason),
+        "failure": failure(job.failure.as_ref()),
+        "attempts": job.attempts.iter().map(attempt_json).collect::<Value>(),
+        "retry_of": text_or_null(&job.retry_of),
+        "priority": job.priority,
+        "request_id": text_or_null(&job.request_id),
+        "job_ref": hash_or_null(&job.job_ref),
+    })
+}
+
+fn attempt_json(attempt: &Attempt) -> Value {
+    json!({
+        "attempt": attempt.attempt,
+        "miner_id": text_or_null(&attempt.miner_id),
+        "miner_name": text_or_null(&attempt.miner_name),
+        "outcome": enum_value!(AttemptOutcome, "ATTEMPT_OUTCOME_", attempt.outcome),
+        "error": failure(attempt.failure.as_ref()),
+        "assigned_at": time(attempt.assigned_at.as_ref()),
+        "ended_at": time(attempt.ended_at.as_ref()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aitbc_proto::v1::{JobStatus, JobType};
+
+    use super::*;
+
+    #[test]
+    fn an_empty_job_has_nulls_where_nothing_is_known() {
+        let document = job_json(&Job::default());
+        for absent in [
+            "miner_id",
+            "queue_position",
+            "finished_at",
+            "cost_ait",
+            "work_seconds",
+            "failure",
+            "job_ref",
+            "finish_reason",
+        ] {
+            assert_eq!(document[absent], Value::Null, "{absent}");
+        }
+        assert_eq!(document["attempts"], json!([]));
+    }
+
+    #[test]
+    fn a_job_shows_its_values() {
+        let job = Job {
+            job_id: "job_x".into(),
+            status: JobStatus::Completed.into(),
+            r#type: JobType::Inference.into(),
+            cost_micro_ait: Some(298),
+            attempts: vec![Attempt {
+                attempt: 1,
+                outcome: 2,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let document = job_json(&job);
+        assert_eq!(document["status"], "completed");
+        assert_eq!(document["type"], "inference");
+        assert_eq!(document["cost_ait"], "0.000298");
+        assert_eq!(document["attempts"][0]["outcome"], "completed");
+    }
+}

@@ -1,0 +1,134 @@
+//! Values on the command line: durations, ids, prices.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use aitbc_common::ids::{IdError, JobId, MinerId};
+use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
+use aitbc_common::runtime::errors::CommandError;
+use jiff::SignedDuration;
+
+/// A job on the command line: its id, or `last` for the newest of this identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobSelector {
+    /// The newest; the coordinator knows which.
+    Last,
+    /// This one.
+    Id(JobId),
+}
+
+impl FromStr for JobSelector {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        if text == "last" {
+            return Ok(Self::Last);
+        }
+        text.parse().map(Self::Id).map_err(|error| {
+            let hint = format!("{}; \"last\" is your newest job", IdError::hint(&error));
+            CommandError::usage(error.to_string()).with_hint(hint)
+        })
+    }
+}
+
+impl fmt::Display for JobSelector {
+    /// As requests name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Reads a miner's id.
+pub fn miner_id(text: &str) -> Result<MinerId, CommandError> {
+    text.parse()
+        .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
+/// Reads a duration such as `90s`, `10m`, `1h30m`; a plain number counts seconds.
+pub fn duration(text: &str) -> Result<Duration, CommandError> {
+    let shown: String = text.chars().take(40).collect();
+    let refuse = |why: &str| {
+        CommandError::usage(format!("{shown:?} is no duration{why}"))
+            .with_hint("give a number with a unit, for example 90s, 10m, 1h30m or 2d; a plain number counts seconds")
+    };
+    if text.len() > 64 {
+        return Err(refuse(""));
+    }
+    if text.starts_with('-') {
+        return Err(refuse(": it is negative"));
+    }
+    if text.chars().all(|c| c.is_ascii_digit() || c == '.')
+        && let Ok(seconds) = text.parse::<f64>()
+    {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| refuse(": it is too long"));
+    }
+    let days = text
+        .strip_suffix('d')
+        .and_then(|days| days.trim_end().parse::<u32>().ok());
+    if let Some(days) = days {
+        return Ok(Duration::from_secs(u64::from(days) * 86_400));
+    }
+    let parsed: SignedDuration = text.parse().map_err(|_| refuse(""))?;
+    Duration::try_from(parsed).map_err(|_| refuse(": it is negative"))
+}
+
+/// Reads a price in AIT per hour, 0 to 1,000,000 with at most 6 decimals.
+pub fn price_per_hour(text: &str) -> Result<MicroAit, CommandError> {
+    MicroAit::parse(text, MAX_PRICE_PER_HOUR)
+        .map_err(|error| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_or_count_seconds() {
+        for (text, ms) in [
+            ("90", 90_000),
+            ("0.5", 500),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("250ms", 250),
+            ("2d", 172_800_000),
+            ("1 hour", 3_600_000),
+        ] {
+            assert_eq!(duration(text).unwrap(), Duration::from_millis(ms), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused_with_a_hint() {
+        for bad in [
+            "",
+            ".",
+            "NaN",
+            "inf",
+            "-5",
+            "-5m",
+            "5 parsecs",
+            "1e9",
+            "99999999999999999999999999999",
+            "9".repeat(400).as_str(),
+            "m",
+        ] {
+            assert!(duration(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn jobs_are_ids_or_last() {
+        let id = JobId::new(1_000, 3, [9; 10]);
+        assert_eq!(
+            id.to_string().parse::<JobSelector>().unwrap(),
+            JobSelector::Id(id)
+        );
+        assert_eq!("last".parse::<JobSelector>().unwrap().to_string(), "last");
+        let error = "Last".parse::<JobSelector>().unwrap_err();
+        assert!(error.hint.unwrap().contains("last"));
+    }
+}

@@ -1,0 +1,78 @@
+//! The services, one thin file each: authenticate, decode, call, encode.
+
+pub mod convert;
+mod deliveries;
+mod job_history;
+mod job_lists;
+mod job_results;
+mod job_service;
+mod miner_service;
+mod network_service;
+mod polling;
+pub mod validate;
+
+use std::sync::Arc;
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::ErrorReason;
+use tokio::sync::Semaphore;
+use tonic::Request;
+
+use crate::auth::Authenticator;
+use crate::engine::command::{Command, JobSelector, JobView, Reply};
+use crate::limits::Limits;
+use crate::network::Network;
+use crate::sessions::driver::SessionContext;
+
+pub use job_service::Jobs;
+pub use miner_service::Miners;
+pub use network_service::NetworkInfo;
+
+/// Deliveries by CompleteJob that are taken at once; each may hold 36 MiB. Others wait.
+const DELIVERIES: usize = 8;
+
+/// What the services share.
+pub struct Services {
+    /// The engine and what surrounds it.
+    pub context: SessionContext,
+    /// The network.
+    pub network: Network,
+    /// Checks tokens.
+    pub authenticator: Authenticator,
+    /// How often callers may call.
+    pub limits: Arc<Limits>,
+    deliveries: Semaphore,
+}
+
+impl Services {
+    /// The parts put together.
+    #[must_use]
+    pub fn new(context: SessionContext, network: Network, authenticator: Authenticator, limits: Arc<Limits>) -> Arc<Self> {
+        Arc::new(Self { context, network, authenticator, limits, deliveries: Semaphore::new(DELIVERIES) })
+    }
+
+    /// The caller, whose token must cover `needed`; the call counts against its limit.
+    fn caller<T>(&self, request: &Request<T>, needed: Scope) -> Result<PublicKey, ApiError> {
+        let caller = self.authenticator.authenticate(request, needed)?;
+        self.limits.call(&caller)?;
+        Ok(caller)
+    }
+
+    async fn call(&self, command: Command) -> Result<Reply, ApiError> {
+        self.context.engine.call(command).await
+    }
+
+    async fn job(&self, owner: PublicKey, job: JobSelector) -> Result<JobView, ApiError> {
+        match self.call(Command::GetJob { owner, job }).await? {
+            Reply::Job(view) => Ok(*view),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// An answer that does not fit its command.
+fn unexpected() -> ApiError {
+    ApiError::new(ErrorReason::Internal, "the engine gave another answer than asked for; please report this")
+}

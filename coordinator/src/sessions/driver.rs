@@ -1,0 +1,369 @@
+//! One miner's session: its stream, its core, and what the core asks for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::ids::MinerId;
+use aitbc_common::layouts::SessionProof;
+use aitbc_common::limits::SESSION_BATCH_BYTES;
+use aitbc_common::runtime::random_bytes;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::coordinator_message::Message as Down;
+use aitbc_proto::v1::{self, CoordinatorMessage, ErrorReason, OpenSessionRequest, OpenSessionResponse};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::core::{Action, SessionCore};
+use super::hub::{Hub, SessionEvent};
+use super::inbox::{self, Batch};
+use super::messages;
+use super::output_buffer::SPILL_BYTES;
+use super::stored;
+use super::streams::{AttemptFacts, Streams, StreamsNow};
+use super::stored::store_error;
+use super::verify::{Delivery, Task, VerifyPool};
+use crate::engine::command::{AttemptId, Command, Effect, Reply, Resume, SessionId};
+use crate::engine::handle::EngineHandle;
+
+/// Events of the engine and the pool that may wait; one more closes the session.
+const EVENTS: usize = 1_024;
+/// Responses that may wait for the connection.
+const RESPONSES: usize = 4;
+/// Messages that may wait for a slow miner; one more closes the session.
+const PENDING: usize = 4_096;
+/// Commands that may wait for the engine; one more closes the session.
+const COMMANDS: usize = 4_096;
+/// Items taken at once before anything is sent.
+const AT_ONCE: usize = 64;
+/// Time for the last messages of a session that ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What sessions share.
+#[derive(Clone)]
+pub struct SessionContext {
+    /// The engine.
+    pub engine: EngineHandle,
+    /// Who hears of its effects.
+    pub hub: Arc<Hub>,
+    /// Streams of live attempts.
+    pub streams: Arc<Streams>,
+    /// Threads for signatures.
+    pub pool: Arc<VerifyPool>,
+    /// Key that signs assignments.
+    pub service: Identity,
+    /// The chain.
+    pub chain_id: Hash,
+    /// Cancelled when the coordinator drains.
+    pub shutdown: CancellationToken,
+}
+
+/// What a session sends.
+pub type SessionResponses = ReceiverStream<Result<OpenSessionResponse, Status>>;
+
+/// What waits for the engine: a command, and for a failure its attempt and what the miner is told.
+type Told = (Command, Option<(AttemptId, Option<ApiError>)>);
+
+/// Opens a session for the identity that the call's token named.
+#[must_use]
+pub fn open(context: &SessionContext, key: PublicKey, peer: String, up: Streaming<OpenSessionRequest>) -> SessionResponses {
+    let (down, responses) = mpsc::channel(RESPONSES);
+    let (events_in, events) = mpsc::channel(EVENTS);
+    let end = context.shutdown.child_token();
+    let id = context.hub.add_session(events_in.clone(), end.clone());
+    let now = context.engine.now_ms();
+    let driver = Driver {
+        context: context.clone(),
+        id,
+        key,
+        challenge: random_bytes(),
+        core: SessionCore::new(id, key, peer, now),
+        inbox: inbox::start(up),
+        events,
+        events_in,
+        end,
+        down,
+        pending: VecDeque::new(),
+        waiting: Vec::new(),
+        telling: false,
+        signing: Vec::new(),
+        closed_with: None,
+    };
+    tokio::spawn(driver.run());
+    ReceiverStream::new(responses)
+}
+
+struct Driver {
+    context: SessionContext,
+    id: SessionId,
+    key: PublicKey,
+    challenge: [u8; 32],
+    core: SessionCore,
+    inbox: mpsc::Receiver<Batch>,
+    events: mpsc::Receiver<SessionEvent>,
+    events_in: mpsc::Sender<SessionEvent>,
+    end: CancellationToken,
+    down: mpsc::Sender<Result<OpenSessionResponse, Status>>,
+    pending: VecDeque<CoordinatorMessage>,
+    waiting: Vec<Told>,
+    telling: bool,
+    signing: Vec<Task>,
+    closed_with: Option<ApiError>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let (challenge, chain_id) = (self.challenge.to_vec().into(), self.context.chain_id.to_vec().into());
+        self.send(Down::Challenge(v1::Challenge { challenge, chain_id }));
+        while !self.core.is_closed() {
+            let wait = self.core.deadline_ms().saturating_sub(self.context.engine.now_ms());
+            tokio::select! {
+                biased;
+                () = self.end.cancelled() => self.core.close(ended()),
+                Some(event) = self.events.recv() => self.events_arrived(event),
+                Ok(permit) = self.down.reserve(), if !self.pending.is_empty() => {
+                    permit.send(Ok(next_batch(&mut self.pending)));
+                    continue;
+                }
+                batch = self.inbox.recv() => match batch {
+                    Some(batch) => self.batches_arrived(batch),
+                    None => break,
+                },
+                () = self.down.closed() => break,
+                () = tokio::time::sleep(Duration::from_millis(wait)) => self.core.tick(self.context.engine.now_ms()),
+            }
+            self.carry_out().await;
+        }
+        self.carry_out().await;
+        self.context.hub.remove_session(self.id);
+        let farewell = self.farewell();
+        let _cut_off = tokio::time::timeout(FAREWELL, farewell).await;
+        // Its answer does not matter: the session is gone either way.
+        let _ = self.context.engine.call(Command::CloseSession { session: self.id }).await;
+    }
+
+    async fn farewell(&mut self) {
+        while !self.pending.is_empty() {
+            if self.down.send(Ok(next_batch(&mut self.pending))).await.is_err() {
+                return;
+            }
+        }
+        if let Some(error) = self.closed_with.take() {
+            let _gone = self.down.send(Err(error.into())).await;
+        }
+    }
+
+    fn batches_arrived(&mut self, first: Batch) {
+        self.batch(first);
+        for _ in 1..AT_ONCE {
+            match self.inbox.try_recv() {
+                Ok(batch) => self.batch(batch),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn batch(&mut self, (batch, _share): Batch) {
+        let now_ms = self.context.engine.now_ms();
+        let mut streams = StreamsNow { streams: &self.context.streams, now_ms };
+        for message in batch.messages {
+            match message.message {
+                Some(message) => self.core.message(message, &mut streams, now_ms),
+                None => self.core.close(ApiError::new(
+                    ErrorReason::SessionProtocol,
+                    "a message of a kind that this coordinator does not know",
+                )),
+            }
+        }
+    }
+
+    fn events_arrived(&mut self, first: SessionEvent) {
+        self.event(first);
+        for _ in 1..AT_ONCE {
+            match self.events.try_recv() {
+                Ok(event) => self.event(event),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::Effects(effects) => effects.into_iter().for_each(|effect| self.effect(effect)),
+            SessionEvent::Signed(attempt, assign) => self.core.signed(attempt, *assign),
+            SessionEvent::Recorded(attempt, outcome) => self.core.recorded(attempt, outcome),
+            SessionEvent::Told(failures) => {
+                self.telling = false;
+                for (attempt, answer, refusal) in failures {
+                    let outcome = match (answer, refusal) {
+                        (Ok(_), Some(refusal)) => Err(refusal),
+                        (answer, _) => answer.map(|_| ()),
+                    };
+                    self.core.recorded(attempt, outcome);
+                }
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Assign { info, time_left_ms, .. } => {
+                let attempt = info.attempt;
+                self.core.assigned(attempt);
+                let (events, end) = (self.events_in.clone(), self.end.clone());
+                let signed = Box::new(move |assign| report(&events, &end, SessionEvent::Signed(attempt, Box::new(assign))));
+                self.signing.push(Task::Sign { info, time_left_ms, signed });
+            }
+            Effect::CancelAttempt { attempt, status, .. } => self.core.cancelled(attempt, status),
+            Effect::EndSession { reason, .. } => self.core.close(reason),
+            Effect::Changed(_) => {}
+        }
+    }
+
+    async fn carry_out(&mut self) {
+        loop {
+            let actions = self.core.take_actions();
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                self.act(action).await;
+            }
+        }
+        for task in std::mem::take(&mut self.signing) {
+            self.context.pool.submit(self.id, task).await;
+        }
+        self.tell();
+    }
+
+    async fn act(&mut self, action: Action) {
+        match action {
+            Action::Send(message) => self.send(message),
+            Action::CheckProof { miner_id, proof } => self.check_proof(miner_id, &proof),
+            Action::Open(command) => self.open_at_engine(command).await,
+            Action::Tell(command) => self.waiting.push((command, None)),
+            Action::Fail { attempt, failure, refusal } => {
+                let command = Command::Fail { miner_key: self.key, attempt, failure };
+                self.waiting.push((command, Some((attempt, refusal))));
+            }
+            Action::Complete(attempt, complete) => self.deliver(attempt, complete).await,
+            Action::Checkpoint(attempt, checkpoint) => {
+                if let Some(stream) = self.context.streams.get(attempt) {
+                    self.context.pool.offer(self.id, Task::Checkpoint { stream, checkpoint });
+                }
+            }
+            Action::Arrived(attempt, kind) => self.spill(attempt, kind).await,
+            Action::Close(error) => self.closed_with = Some(error),
+        }
+        if self.pending.len() > PENDING || self.waiting.len() > COMMANDS {
+            self.core.close(behind());
+        }
+    }
+
+    fn check_proof(&mut self, miner_id: MinerId, proof: &[u8]) {
+        let layout = SessionProof { chain_id: self.context.chain_id, challenge: self.challenge, miner_id };
+        self.core.proof_checked(miner_id, layout.verify(&self.key, proof));
+    }
+
+    async fn open_at_engine(&mut self, command: Command) {
+        let answer = self.context.engine.call(command).await;
+        if let Ok(Reply::SessionOpened(resumes)) = &answer {
+            for resume in resumes {
+                let Resume::Continue(info) = resume else { continue };
+                let resumed = match AttemptFacts::sign(info, &self.context.service) {
+                    Ok(facts) => stored::resume(&self.context.engine.store(), &self.context.streams, facts).await,
+                    Err(error) => Err(ApiError::new(ErrorReason::Internal, format!("a stored assignment: {error}"))),
+                };
+                if let Err(error) = resumed {
+                    return self.core.close(error);
+                }
+            }
+        }
+        let now_ms = self.context.engine.now_ms();
+        let streams = StreamsNow { streams: &self.context.streams, now_ms };
+        self.core.opened(answer, &streams, now_ms);
+    }
+
+    async fn deliver(&mut self, attempt: AttemptId, complete: Box<v1::Complete>) {
+        let Some(stream) = self.context.streams.get(attempt) else {
+            let gone = ApiError::new(ErrorReason::StaleAttempt, "the job has ended or is elsewhere: forget this attempt");
+            return self.core.recorded(attempt, Err(gone));
+        };
+        let (events, end) = (self.events_in.clone(), self.end.clone());
+        let recorded = Box::new(move |outcome: Result<v1::JobStatus, ApiError>| {
+            report(&events, &end, SessionEvent::Recorded(attempt, outcome.map(|_| ())));
+        });
+        let delivery = Delivery { stream, miner: self.key, complete, recorded };
+        self.context.pool.submit(self.id, Task::Deliver(delivery)).await;
+    }
+
+    async fn spill(&mut self, attempt: AttemptId, kind: super::core::StreamKind) {
+        let Some(stream) = self.context.streams.get(attempt) else { return };
+        if stream.with(kind, |buffer| buffer.len() - buffer.stored() < SPILL_BYTES as u64) {
+            return;
+        }
+        let engine = self.context.engine.clone();
+        let spilled = tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, false)).await;
+        if let Ok(Err(error)) = spilled {
+            // What is in memory may not be what the store has: the miner sends again from what the store has.
+            self.context.streams.remove(attempt);
+            self.core.close(store_error(&error));
+        }
+    }
+
+    fn send(&mut self, message: Down) {
+        self.pending.push_back(CoordinatorMessage { message: Some(message) });
+    }
+
+    /// Gives the engine what waits, one batch at a time so that the order holds.
+    fn tell(&mut self) {
+        if self.telling || self.waiting.is_empty() {
+            return;
+        }
+        self.telling = true;
+        let (commands, tags): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
+        let (engine, events) = (self.context.engine.clone(), self.events_in.clone());
+        tokio::spawn(async move {
+            let answers = engine.call_all(commands).await;
+            let failures = answers.into_iter().zip(tags);
+            let failures = failures.filter_map(|(answer, tag)| tag.map(|(attempt, refusal)| (attempt, answer, refusal)));
+            // A session that ended meanwhile needs no answer.
+            let _ = events.send(SessionEvent::Told(failures.collect())).await;
+        });
+    }
+}
+
+/// From threads that must not wait: a session that does not keep up ends.
+fn report(events: &mpsc::Sender<SessionEvent>, end: &CancellationToken, event: SessionEvent) {
+    if events.try_send(event).is_err() {
+        end.cancel();
+    }
+}
+
+/// What waits, up to the bound of a batch; at least one message.
+fn next_batch(pending: &mut VecDeque<CoordinatorMessage>) -> OpenSessionResponse {
+    let mut messages = Vec::with_capacity(pending.len().min(64));
+    let mut bytes = 0;
+    while let Some(message) = pending.front() {
+        bytes += messages::encoded_len(message);
+        if bytes > SESSION_BATCH_BYTES && !messages.is_empty() {
+            break;
+        }
+        messages.extend(pending.pop_front());
+    }
+    OpenSessionResponse { messages }
+}
+
+fn ended() -> ApiError {
+    ApiError::new(ErrorReason::Unavailable, "the coordinator recovers or stops; come back in a moment")
+        .retry_after(Duration::from_secs(1))
+}
+
+fn behind() -> ApiError {
+    ApiError::new(ErrorReason::Unavailable, "this session does not keep up with what is sent; come back")
+        .retry_after(Duration::from_secs(1))
+}

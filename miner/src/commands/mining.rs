@@ -1,0 +1,175 @@
+//! What `mine` and `mine-ollama` share: registration, session, log.
+
+use std::sync::Arc;
+
+use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{ErrorReason, Miner};
+use clap::Args;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::context::Context;
+use super::registration::{Declaration, find, register};
+use super::server;
+use super::signals::Signals;
+use crate::execution::Executor;
+use crate::mining_log::{Banner, MiningLog};
+use crate::model_server::{Offer, ServerState, measure_when_idle, watch as watch_server};
+use crate::runner::OllamaClient;
+use crate::session::driver::{Driver, ReportSink};
+use crate::session::{CoreConfig, End, SessionCore};
+use crate::spool::{Spool, SpoolWriter};
+
+/// Options that both take.
+#[derive(Debug, Clone, Args)]
+pub struct MiningOptions {
+    /// Take one job after the other (default: one job, then exit)
+    #[arg(long)]
+    pub continuous: bool,
+    /// Jobs at once (default: 1)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub slots: u32,
+    /// The miner's name; each has an identity of its own (default: rig-1)
+    #[arg(long, value_name = "NAME")]
+    pub miner: Option<String>,
+    /// Take over from a live session of this miner
+    #[arg(long)]
+    pub takeover: bool,
+}
+
+/// Mines until a signal comes, or until one job is done.
+pub async fn mine(
+    context: &Context,
+    client: OllamaClient,
+    offer: Offer,
+    pull: bool,
+    options: &MiningOptions,
+) -> Result<(), CommandError> {
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let work = async {
+        let state = server::ready(context, &client, &offer, pull, &stop).await?;
+        hold_session(context, client, offer, state, options, &stop).await
+    };
+    signals.guard(&stop, work).await
+}
+
+async fn hold_session(
+    context: &Context,
+    client: OllamaClient,
+    offer: Offer,
+    state: ServerState,
+    options: &MiningOptions,
+    stop: &CancellationToken,
+) -> Result<(), CommandError> {
+    let (connection, identity) = context.connect().await?;
+    let miner = match find(&connection).await? {
+        Some(miner) => miner,
+        None => {
+            let declared = Declaration { slots: Some(offer.slots), ..Declaration::default() };
+            let inventory = Some(state.inventory.clone());
+            let response = register(&connection, &context.miner, &identity, declared, inventory).await?;
+            let miner = response.miner.ok_or_else(incomplete)?;
+            context.note(format_args!("registered as {} ({})", miner.miner_id, miner.name));
+            miner
+        }
+    };
+    let config = CoreConfig {
+        identity: identity.clone(),
+        miner_id: miner.miner_id.parse().map_err(|_| incomplete())?,
+        chain_id: *connection.chain_id(),
+        service_key: *connection.service_key(),
+        takeover: options.takeover,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        job_limit: (!options.continuous).then_some(1),
+    };
+    // A connection of its own is opened for the session, again and again.
+    drop(connection);
+
+    let (mut spool, mut spooled) = Spool::open(&context.folder().join("spool"))?;
+    spooled.retain(|record| {
+        let here = record.receipt().is_some_and(|receipt| receipt.chain_id == config.chain_id);
+        if !here {
+            spool.forget(record.key);
+        }
+        here
+    });
+    let spool = SpoolWriter::start(spool).map_err(|error| CommandError::file("start the spool's thread", &error))?;
+
+    let mut log = MiningLog::new(context.json, banner(context, &miner), state.clone());
+    if miner.paused {
+        log.paused()?;
+    }
+    let core = SessionCore::new(config, state.inventory.clone(), spooled);
+    let trouble = Arc::new(Notify::new());
+    let runs = Executor::new(Arc::new(client.clone()), trouble.clone());
+    let (state, states) = watch::channel(state);
+    let mut background = JoinSet::new();
+    // Measuring every local model would load them all.
+    if !offer.models.is_empty() {
+        background.spawn(measure_when_idle(client.clone(), offer.clone(), states.clone(), runs.0.busy(), trouble.clone()));
+    }
+    background.spawn(watch_server(client, offer, state, trouble));
+    let log = Arc::new(std::sync::Mutex::new(log));
+    let sink: ReportSink = {
+        let log = log.clone();
+        Box::new(move |report| lock(&log).report(report).map_err(|_| ()))
+    };
+    let driver = Driver::new(core, (context.url.clone(), identity), runs, states, spool, sink);
+    let end = driver.run(stop.clone()).await;
+    background.abort_all();
+    lock(&log).ended(&end)?;
+    conclude(end)
+}
+
+fn lock(log: &std::sync::Mutex<MiningLog>) -> std::sync::MutexGuard<'_, MiningLog> {
+    log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn banner(context: &Context, miner: &Miner) -> Banner {
+    Banner {
+        coordinator: context.url.host_and_port(),
+        miner: miner.name.clone(),
+        price: MicroAit(miner.price_per_hour_micro_ait),
+    }
+}
+
+fn incomplete() -> CommandError {
+    CommandError::new(ExitCode::Failed, "INTERNAL", "the coordinator's answer is incomplete")
+}
+
+/// How a command ends whose session has ended.
+fn conclude(end: End) -> Result<(), CommandError> {
+    let refused = |reason: ErrorReason, message: String| {
+        Err(CommandError::from(Status::from(ApiError::new(reason, message))))
+    };
+    match end {
+        End::Drained | End::JobsDone { failed: 0 } => Ok(()),
+        End::JobsDone { .. } => Err(CommandError::new(ExitCode::Failed, "JOB_FAILED", "the job failed")
+            .with_hint("the log above says why; with --continuous the miner goes on")),
+        End::SessionExists { message } => refused(ErrorReason::SessionExists, message),
+        End::WrongChain => {
+            let message = "the coordinator serves another network than before".to_owned();
+            refused(ErrorReason::WrongChain, message)
+        }
+        End::Refused { reason, message } => refused(reason, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_session_is_a_plain_failure_with_the_way_out() {
+        let error = conclude(End::SessionExists { message: "since 10:00:00Z from 127.0.0.1:4000".to_owned() }).unwrap_err();
+        assert_eq!((error.exit, &error.reason[..]), (ExitCode::Failed, "SESSION_EXISTS"));
+        assert!(error.message.contains("10:00:00Z") && error.hint.unwrap().contains("--takeover"));
+        assert!(conclude(End::Drained).is_ok());
+        assert_eq!(conclude(End::JobsDone { failed: 1 }).unwrap_err().exit, ExitCode::Failed);
+    }
+}

@@ -1,0 +1,393 @@
+//! One attempt: its output and result, and how much of them the coordinator was sent.
+
+use std::time::Duration;
+
+use aitbc_common::hash::Sha256Stream;
+use aitbc_common::limits::{CHUNK_BYTES, RESULT_BYTES};
+use aitbc_proto::v1::miner_message::Message;
+use aitbc_proto::v1::{Checkpoint, Complete, Fail, Failure, FailureReason, MinerModel, Output, OutputKind, RunningAttempt};
+use bytes::{Bytes, BytesMut};
+
+use super::evidence::{Promise, outcome};
+use super::{AttemptKey, SpoolRecord, Summary};
+use crate::runner::{FinishReason, RunResult, result_document};
+
+/// Output waits until there is this much of it …
+const COALESCE_BYTES: usize = 256;
+/// … or this long.
+const COALESCE_TIME: Duration = Duration::from_millis(40);
+/// Time between two checkpoints.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// A Complete or Fail that was not answered for this long is sent again.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// A run that goes on.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) promise: Promise,
+    pub(super) model: MinerModel,
+    pub(super) engine: String,
+    /// When the job expires.
+    pub(super) deadline: Duration,
+    first_token: Option<Duration>,
+    output_tokens: u32,
+    hash: Sha256Stream,
+    checkpoint_at: Duration,
+    checkpointed: u64,
+}
+
+impl Run {
+    pub(super) fn new(promise: Promise, model: MinerModel, engine: String, deadline: Duration) -> Self {
+        Self {
+            promise,
+            model,
+            engine,
+            deadline,
+            first_token: None,
+            output_tokens: 0,
+            hash: Sha256Stream::default(),
+            checkpoint_at: Duration::ZERO,
+            checkpointed: 0,
+        }
+    }
+
+    /// Time since the first token; loading the model is not work.
+    pub(super) fn generating(&self, now: Duration) -> Duration {
+        self.first_token.map_or(Duration::ZERO, |first| now.saturating_sub(first))
+    }
+
+    /// When the budget is spent, if there is one and it runs.
+    pub(super) fn budget_end(&self) -> Option<Duration> {
+        let budget = self.promise.assignment.budget_ms;
+        (budget != u64::MAX).then_some(())?;
+        self.first_token.map(|first| first.saturating_add(Duration::from_millis(budget)))
+    }
+
+    pub(super) fn output_tokens(&self) -> u32 {
+        self.output_tokens
+    }
+}
+
+/// Where an attempt stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Running(Box<Run>),
+    /// Finished; on its way into the spool.
+    Storing { complete: Complete, summary: Summary },
+    /// Finished and in the spool.
+    Done { complete: Complete, summary: Summary },
+    Failed(Failure),
+}
+
+/// One attempt that the coordinator has not yet acknowledged.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) stage: Stage,
+    output: BytesMut,
+    result: Bytes,
+    sent_output: usize,
+    sent_result: usize,
+    /// Since when output waits to be sent.
+    waiting_since: Duration,
+    /// Signed and not yet sent: the offset it is for, and the message.
+    checkpoint: Option<(usize, Checkpoint)>,
+    /// When Complete or Fail was sent.
+    concluded: Option<Duration>,
+    /// Complete or Fail waits until then.
+    not_before: Duration,
+}
+
+impl Attempt {
+    pub(super) fn start(run: Run) -> Self {
+        Self::new(Stage::Running(Box::new(run)), BytesMut::new(), Bytes::new())
+    }
+
+    /// A finished one out of the spool; `None` where the record is damaged.
+    pub(super) fn from_record(record: SpoolRecord) -> Option<Self> {
+        let receipt = record.receipt()?;
+        let summary = Summary {
+            outcome: receipt.outcome,
+            input_tokens: receipt.tokens_in,
+            output_tokens: receipt.tokens_out,
+            generating: Duration::ZERO,
+            work_ms: receipt.work_ms,
+            rate: record.rate,
+        };
+        let stage = Stage::Done { complete: record.complete, summary };
+        Some(Self::new(stage, BytesMut::from(&record.output[..]), record.result))
+    }
+
+    fn new(stage: Stage, output: BytesMut, result: Bytes) -> Self {
+        Self {
+            stage,
+            output,
+            result,
+            sent_output: 0,
+            sent_result: 0,
+            waiting_since: Duration::ZERO,
+            checkpoint: None,
+            concluded: None,
+            not_before: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn run(&self) -> Option<&Run> {
+        match &self.stage {
+            Stage::Running(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Takes a slot.
+    pub(super) fn is_running(&self) -> bool {
+        self.run().is_some()
+    }
+
+    /// Bytes of output and result that it keeps in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.output.len() + self.result.len()
+    }
+
+    pub(super) fn output_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    pub(super) fn output_text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+
+    pub(super) fn describe(&self, key: AttemptKey) -> RunningAttempt {
+        RunningAttempt {
+            job_id: key.job.to_string(),
+            attempt: u32::from(key.attempt),
+            output_bytes: self.output.len() as u64,
+        }
+    }
+
+    /// A newer assignment of the same attempt: its receipt will name it.
+    pub(super) fn renew(&mut self, promise: Promise, deadline: Duration) {
+        if let Stage::Running(run) = &mut self.stage
+            && promise.assignment.issued_ms >= run.promise.assignment.issued_ms
+        {
+            run.promise = promise;
+            run.deadline = deadline;
+        }
+    }
+
+    /// Takes more output.
+    pub(super) fn append(&mut self, now: Duration, data: &[u8], output_tokens: u32) {
+        let Stage::Running(run) = &mut self.stage else { return };
+        if run.first_token.is_none() {
+            run.first_token = Some(now);
+            run.checkpoint_at = now.saturating_add(CHECKPOINT_INTERVAL);
+        }
+        run.output_tokens = run.output_tokens.max(output_tokens);
+        if data.is_empty() {
+            return;
+        }
+        if self.sent_output == self.output.len() {
+            self.waiting_since = now;
+        }
+        run.hash.update(data);
+        self.output.extend_from_slice(data);
+    }
+
+    /// Signs a checkpoint where one is due; whether it did.
+    pub(super) fn tick_checkpoint(&mut self, now: Duration, identity: &aitbc_common::identity::Identity) -> bool {
+        let Stage::Running(run) = &mut self.stage else { return false };
+        if run.hash.len() == run.checkpointed || now < run.checkpoint_at {
+            return false;
+        }
+        let work_ms = u64::try_from(run.generating(now).as_millis()).unwrap_or(u64::MAX);
+        let message = run.promise.checkpoint(identity, &run.hash, run.output_tokens, work_ms);
+        run.checkpointed = run.hash.len();
+        run.checkpoint_at = now.saturating_add(CHECKPOINT_INTERVAL);
+        self.checkpoint = Some((self.output.len(), message));
+        true
+    }
+
+    /// Ends the run: signs the receipt. The record goes into the spool.
+    pub(super) fn finish(
+        &mut self,
+        now: Duration,
+        key: AttemptKey,
+        identity: &aitbc_common::identity::Identity,
+        result: &RunResult,
+    ) -> Result<SpoolRecord, Failure> {
+        let Stage::Running(run) = &mut self.stage else {
+            return Err(failure(FailureReason::Unspecified, "it does not run".to_owned()));
+        };
+        if result.content.as_bytes() != &self.output[..] {
+            let message = "the result is not what was streamed before".to_owned();
+            return Err(failure(FailureReason::Garbage, message));
+        }
+        let document = Bytes::from(result_document(result));
+        if document.len() as u64 > RESULT_BYTES {
+            let message = format!("the result has {} bytes; at most {RESULT_BYTES} can be delivered", document.len());
+            return Err(failure(FailureReason::InputRefused, message));
+        }
+        let complete = run.promise.complete(identity, (&run.model, &run.engine), &run.hash, &document, result);
+        let rate = run.promise.assignment.rate;
+        let generating =
+            if result.eval_duration.is_zero() { run.generating(now) } else { result.eval_duration };
+        let summary = Summary {
+            outcome: outcome(result.finish_reason),
+            input_tokens: result.tokens_in,
+            output_tokens: result.tokens_out,
+            generating,
+            work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
+            rate,
+        };
+        self.result = document.clone();
+        self.stage = Stage::Storing { complete: complete.clone(), summary };
+        Ok(SpoolRecord { key, output: Bytes::copy_from_slice(&self.output), result: document, complete, rate })
+    }
+
+    /// What a run that is ended early has produced so far.
+    pub(super) fn partial_result(&self, now: Duration, finish_reason: FinishReason) -> RunResult {
+        let run = self.run();
+        let generating = run.map_or(Duration::ZERO, |run| run.generating(now));
+        RunResult {
+            content: self.output_text(),
+            thinking: String::new(),
+            tool_calls: Vec::new(),
+            embeddings: None,
+            finish_reason,
+            tokens_in: 0,
+            tokens_out: run.map_or(0, Run::output_tokens),
+            prompt_eval_duration: Duration::ZERO,
+            eval_duration: generating,
+            load_duration: Duration::ZERO,
+        }
+    }
+
+    /// It is in the spool: the receipt may go.
+    pub(super) fn stored(&mut self) -> bool {
+        let Stage::Storing { complete, summary } = &self.stage else { return false };
+        self.stage = Stage::Done { complete: complete.clone(), summary: *summary };
+        true
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.stage = Stage::Failed(failure);
+        self.concluded = None;
+    }
+
+    /// Sends from these offsets on a new connection, or after a Resend (`None` = as it is).
+    pub(super) fn rewind(&mut self, output: Option<u64>, result: Option<u64>) {
+        let clamp = |offset: u64, length: usize| usize::try_from(offset).unwrap_or(usize::MAX).min(length);
+        if let Some(offset) = output {
+            self.sent_output = clamp(offset, self.output.len());
+        }
+        if let Some(offset) = result {
+            self.sent_result = clamp(offset, self.result.len());
+        }
+        self.waiting_since = Duration::ZERO;
+        self.concluded = None;
+        self.not_before = Duration::ZERO;
+    }
+
+    /// The coordinator could not take Complete or Fail just now.
+    pub(super) fn postpone(&mut self, until: Duration) {
+        self.concluded = None;
+        self.not_before = until;
+    }
+
+    /// The next message to send, with at most `limit` bytes of data.
+    pub(super) fn next_message(&mut self, key: AttemptKey, now: Duration, limit: usize) -> Option<Message> {
+        if let Stage::Failed(_) = self.stage {
+            return self.conclude(key, now);
+        }
+        if let Some((offset, message)) = self.checkpoint.take_if(|(offset, _)| *offset <= self.sent_output)
+            && offset == self.sent_output
+        {
+            return Some(Message::Checkpoint(message));
+        }
+        if let Some(end) = self.sendable(now) {
+            let end = end.min(self.sent_output.saturating_add(limit.min(CHUNK_BYTES)));
+            let data = Bytes::copy_from_slice(&self.output[self.sent_output..end]);
+            let offset = std::mem::replace(&mut self.sent_output, end);
+            return Some(part(key, OutputKind::Output, offset, data));
+        }
+        if self.is_running() {
+            return None;
+        }
+        if self.sent_result < self.result.len() {
+            let end = self.result.len().min(self.sent_result.saturating_add(limit.min(CHUNK_BYTES)));
+            let data = self.result.slice(self.sent_result..end);
+            let offset = std::mem::replace(&mut self.sent_result, end);
+            return Some(part(key, OutputKind::Result, offset, data));
+        }
+        self.conclude(key, now)
+    }
+
+    /// Up to where output is to be sent now.
+    fn sendable(&self, now: Duration) -> Option<usize> {
+        let waiting = self.output.len().checked_sub(self.sent_output).filter(|waiting| *waiting > 0)?;
+        // A checkpoint follows exactly the bytes that it covers, so that a watcher can check it as it reads.
+        if let Some((offset, _)) = self.checkpoint
+            && offset > self.sent_output
+        {
+            return Some(offset);
+        }
+        let now_or_never = !self.is_running()
+            || self.sent_output == 0
+            || waiting >= COALESCE_BYTES
+            || now >= self.waiting_since.saturating_add(COALESCE_TIME);
+        now_or_never.then_some(self.output.len())
+    }
+
+    fn conclude(&mut self, key: AttemptKey, now: Duration) -> Option<Message> {
+        let unanswered = self.concluded.is_none_or(|sent| now >= sent.saturating_add(ANSWER_TIME));
+        if !unanswered || now < self.not_before {
+            return None;
+        }
+        let message = match &self.stage {
+            Stage::Done { complete, .. } => Message::Complete(complete.clone()),
+            Stage::Failed(failure) => Message::Fail(Fail {
+                job_id: key.job.to_string(),
+                attempt: u32::from(key.attempt),
+                failure: Some(failure.clone()),
+            }),
+            Stage::Running(_) | Stage::Storing { .. } => return None,
+        };
+        self.concluded = Some(now);
+        Some(message)
+    }
+
+    /// When time alone changes its state: a checkpoint or an end is due.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        let run = self.run()?;
+        let checkpoint = (run.hash.len() > run.checkpointed).then_some(run.checkpoint_at);
+        [Some(run.deadline), run.budget_end(), checkpoint].into_iter().flatten().min()
+    }
+
+    /// When time alone makes something ready to be sent.
+    pub(super) fn next_flush(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Running(_) if self.sent_output < self.output.len() => {
+                Some(self.waiting_since.saturating_add(COALESCE_TIME))
+            }
+            Stage::Done { .. } | Stage::Failed(_) => {
+                Some(self.concluded.map_or(self.not_before, |sent| sent.saturating_add(ANSWER_TIME)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn part(key: AttemptKey, kind: OutputKind, offset: usize, data: Bytes) -> Message {
+    Message::Output(Output {
+        job_id: key.job.to_string(),
+        attempt: u32::from(key.attempt),
+        kind: kind as i32,
+        offset: offset as u64,
+        data,
+    })
+}
+
+/// A failure with a message of at most 1,024 bytes.
+pub(super) fn failure(reason: FailureReason, mut message: String) -> Failure {
+    crate::text::cut(&mut message, aitbc_common::limits::FAILURE_MESSAGE_BYTES);
+    Failure { reason: reason as i32, message }
+}

@@ -1,0 +1,22 @@
+//! A miner's session: one stream to a coordinator.
+//!
+//! [`SessionCore`] decides, [`driver`] performs. The core has no clock, no I/O and no randomness, so that the simulator
+//! runs the very same code.
+
+mod admission;
+mod attempt;
+mod connect;
+mod core;
+mod coordinator;
+pub mod driver;
+mod event;
+mod evidence;
+mod history;
+mod outgoing;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use self::core::{CoreConfig, SessionCore};
+pub use event::{Action, AttemptKey, End, Event, JobStart, Notice, Summary};
+pub use record::{RecordError, SpoolRecord};

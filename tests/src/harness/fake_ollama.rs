@@ -1,0 +1,163 @@
+//! A scripted model server, for faults that a real one shows rarely: hanging, answering 500 or garbage, a cut stream.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the server does with a request to generate; everything else it answers as Ollama does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// Answers in full: `Hello` and ` there`.
+    Answer,
+    /// Takes the request and says nothing.
+    Hang,
+    /// Begins an answer and says nothing more.
+    HangInMidStream,
+    /// Answers 500.
+    Fail,
+    /// Answers what is no JSON.
+    Garbage,
+    /// Begins an answer and closes the connection.
+    Cut,
+    /// Says that the model is not there.
+    ModelMissing,
+}
+
+/// The server; it ends with the test's process.
+#[derive(Debug)]
+pub struct FakeOllama {
+    address: String,
+    script: Arc<Mutex<Script>>,
+}
+
+impl FakeOllama {
+    /// Starts one that offers the model `llama3:latest`.
+    #[must_use]
+    pub fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let script = Arc::new(Mutex::new(script));
+        let shared = script.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let script = shared.clone();
+                std::thread::spawn(move || serve(stream, &script));
+            }
+        });
+        Self { address, script }
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Does something else from now on.
+    pub fn plays(&self, script: Script) {
+        *self.script.lock().unwrap_or_else(PoisonError::into_inner) = script;
+    }
+}
+
+/// Answers one request; the connection then closes.
+fn serve(stream: TcpStream, script: &Mutex<Script>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut request = String::new();
+    reader.read_line(&mut request).ok()?;
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).ok()?;
+        let header = header.trim().to_ascii_lowercase();
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if header.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let path = request.split(' ').nth(1)?.to_owned();
+    let script = *script.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stream = stream;
+    let reply = match path.as_str() {
+        "/api/generate" | "/api/chat" => return generate(stream, script, path == "/api/chat"),
+        "/api/version" => r#"{"version":"0.17.4"}"#.to_owned(),
+        "/api/tags" => tags(),
+        "/api/ps" => r#"{"models":[]}"#.to_owned(),
+        "/api/show" => {
+            r#"{"details":{"family":"llama"},"model_info":{"general.architecture":"llama","llama.context_length":2048},"capabilities":["completion"]}"#
+                .to_owned()
+        }
+        _ => return respond(&mut stream, "404 Not Found", r#"{"error":"no such path"}"#),
+    };
+    respond(&mut stream, "200 OK", &reply)
+}
+
+fn tags() -> String {
+    let digest = "6b4f07566ccec04e27c2fb969b4d4a8d9984f7452501ef9a4e8b03e56ef3c2a7";
+    format!(
+        r#"{{"models":[{{"name":"llama3:latest","model":"llama3:latest","size":98363022,"digest":"{digest}","details":{{"family":"llama","parameter_size":"134.52M","quantization_level":"Q4_1"}}}}]}}"#
+    )
+}
+
+fn respond(stream: &mut TcpStream, status: &str, body: &str) -> Option<()> {
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}").ok()
+}
+
+fn token(text: &str, chat: bool) -> String {
+    let part = if chat {
+        format!(r#""message":{{"role":"assistant","content":"{text}"}}"#)
+    } else {
+        format!(r#""response":"{text}""#)
+    };
+    format!(r#"{{"model":"llama3","created_at":"2026-01-01T00:00:00Z",{part},"done":false}}"#)
+}
+
+fn chunk(stream: &mut TcpStream, line: &str) -> Option<()> {
+    write!(stream, "{:x}\r\n{line}\n\r\n", line.len() + 1).ok()?;
+    stream.flush().ok()
+}
+
+fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
+    match script {
+        Script::Hang => return hold(&stream),
+        Script::Fail => {
+            return respond(
+                &mut stream,
+                "500 Internal Server Error",
+                r#"{"error":"llama runner process has terminated"}"#,
+            );
+        }
+        Script::ModelMissing => {
+            return respond(
+                &mut stream,
+                "404 Not Found",
+                r#"{"error":"model 'llama3' not found"}"#,
+            );
+        }
+        _ => {}
+    }
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n").ok()?;
+    if script == Script::Garbage {
+        chunk(&mut stream, "<html>this is no answer</html>")?;
+        return stream.write_all(b"0\r\n\r\n").ok();
+    }
+    chunk(&mut stream, &token("Hello", chat))?;
+    match script {
+        Script::HangInMidStream => return hold(&stream),
+        Script::Cut => return None,
+        _ => {}
+    }
+    chunk(&mut stream, &token(" there", chat))?;
+    let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":30000000"#);
+    chunk(&mut stream, &last)?;
+    stream.write_all(b"0\r\n\r\n").ok()
+}
+
+/// Keeps the connection open until the other side closes it.
+fn hold(mut stream: &TcpStream) -> Option<()> {
+    stream.read_exact(&mut [0]).ok()
+}

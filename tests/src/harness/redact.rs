@@ -1,0 +1,169 @@
+//! Ids, hashes, times and measured numbers differ in each run: snapshots show what kind of thing stands there.
+
+use serde_json::Value;
+
+/// Replaces what differs in each run by its kind: `[job_id]`, `[time]`, `[number]`, ….
+#[must_use]
+pub fn redact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut before: Option<char> = None;
+    while let Some(first) = rest.chars().next() {
+        let starts_word = before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_');
+        let found = if starts_word { kind_of(rest) } else { None };
+        if let Some((kind, length)) = found {
+            out.push_str(kind);
+            before = rest[..length].chars().next_back();
+            rest = &rest[length..];
+        } else {
+            out.push(first);
+            before = Some(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}
+
+fn run(text: &str, allowed: impl Fn(char) -> bool) -> usize {
+    text.find(|c| !allowed(c)).unwrap_or(text.len())
+}
+
+/// The kind and length of what stands at the front of `text`, where it differs in each run.
+fn kind_of(text: &str) -> Option<(&'static str, usize)> {
+    let base32 = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || c == '…';
+    let hexadecimal = |c: char| c.is_ascii_hexdigit() || c == '…';
+    let prefixed = |prefix: &str, allowed: &dyn Fn(char) -> bool| {
+        let rest = text.strip_prefix(prefix)?;
+        let length = run(rest, allowed);
+        (length > 0).then_some(prefix.len() + length)
+    };
+    let known: [(&'static str, &str, &dyn Fn(char) -> bool); 6] = [
+        ("[job_id]", "job_0", &base32),
+        ("[miner_id]", "miner_0", &base32),
+        ("[hash]", "sha256:", &hexadecimal),
+        ("[key]", "ed25519:", &hexadecimal),
+        ("[0x]", "0x", &hexadecimal),
+        ("[address]", "127.0.0.1:", &|c: char| c.is_ascii_digit()),
+    ];
+    for (kind, prefix, allowed) in known {
+        if let Some(length) = prefixed(prefix, allowed) {
+            return Some((kind, length));
+        }
+    }
+    time(text)
+        .or_else(|| decimal(text))
+        .or_else(|| measured(text))
+}
+
+/// A whole number of something measured: seconds, tokens.
+fn measured(text: &str) -> Option<(&'static str, usize)> {
+    let digits = run(text, |c| c.is_ascii_digit());
+    let unit = &text[digits..];
+    let counts = [" s", " ms", " tokens", " out"].iter().any(|word| {
+        unit.strip_prefix(word)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
+    });
+    (digits > 0 && counts).then_some(("[number]", digits))
+}
+
+/// `2026-11-23T10:00:00.000Z`, `10:00:00.000Z`, `10:00:00.000` or `10:10:00Z`.
+fn time(text: &str) -> Option<(&'static str, usize)> {
+    let matches = |pattern: &str, text: &str| {
+        text.len() >= pattern.len()
+            && text.bytes().zip(pattern.bytes()).all(|(c, p)| {
+                if p == b'0' {
+                    c.is_ascii_digit()
+                } else {
+                    c == p
+                }
+            })
+    };
+    [
+        "0000-00-00T00:00:00.000Z",
+        "0000-00-00T00:00:00Z",
+        "00:00:00.000Z",
+        "00:00:00.000",
+        "00:00:00Z",
+        "00:00:00",
+    ]
+    .into_iter()
+    .find(|pattern| matches(pattern, text))
+    .map(|pattern| ("[time]", pattern.len()))
+}
+
+/// A number with decimals: durations, speeds, costs. Whole numbers are often part of what is said and stay.
+fn decimal(text: &str) -> Option<(&'static str, usize)> {
+    let whole = run(text, |c| c.is_ascii_digit());
+    let rest = text[whole..].strip_prefix('.')?;
+    let decimals = run(rest, |c| c.is_ascii_digit());
+    let ends = !rest[decimals..].starts_with('.');
+    (whole > 0 && decimals > 0 && ends).then_some(("[number]", whole + 1 + decimals))
+}
+
+/// The same for a JSON document: texts as above, and numbers of fields that are measured.
+#[must_use]
+pub fn redact_json(value: &Value) -> Value {
+    redact_field("", value)
+}
+
+fn redact_field(name: &str, value: &Value) -> Value {
+    let measured = [
+        "_tokens",
+        "_seconds",
+        "per_second",
+        "speed",
+        "memory_gib",
+        "_bytes",
+        "estimated_start",
+    ]
+    .iter()
+    .any(|end| name.ends_with(end));
+    match value {
+        Value::Number(_) if measured => Value::from("[number]"),
+        Value::Number(number) if !number.is_u64() => Value::from("[number]"),
+        Value::String(_) if matches!(name, "output" | "processor" | "content") => {
+            Value::from("[text]")
+        }
+        Value::String(text) => Value::from(redact(text)),
+        Value::Array(items) => items.iter().map(|item| redact_field(name, item)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), redact_field(name, value)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_by_its_kind() {
+        for (text, expected) in [
+            (
+                "job_01m83xj880emq8k9w39qsaekf4 queued (position 1)",
+                "[job_id] queued (position 1)",
+            ),
+            (
+                "job_01m8…ekf4, 2.140 s, 0.000298 AIT",
+                "[job_id], [number] s, [number] AIT",
+            ),
+            ("yours until 10:10:00Z", "yours until [time]"),
+            ("10:00:04.215  inference", "[time]  inference"),
+            (r#""2026-11-23T10:00:00.000Z""#, r#""[time]""#),
+            ("sha256:365c0bd3c000 0x7099…79C8", "[hash] [0x]"),
+            (
+                "Ollama 0.17.4 at 127.0.0.1:1234",
+                "Ollama 0.17.4 at [address]",
+            ),
+            (
+                "14 tokens in, 61 out, about 2 s; 1 slot",
+                "[number] tokens in, [number] out, about [number] s; 1 slot",
+            ),
+            ("rig-1 1x RTX 4090, 24 GiB", "rig-1 1x RTX 4090, 24 GiB"),
+        ] {
+            assert_eq!(redact(text), expected);
+        }
+    }
+}

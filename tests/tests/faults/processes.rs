@@ -1,0 +1,153 @@
+//! Processes in each other's way, and environments that lack something.
+
+use aitbc_tests::harness::{Network, Process, Stream};
+
+#[test]
+fn two_coordinators_on_one_data_folder() {
+    let network = Network::start();
+    let mut second = Process::start(network.coordinator_command("127.0.0.1:0"));
+    let refused = second.wait();
+    refused.refuses(refused.code, "data");
+    assert_ne!(refused.code, 0);
+    let _first_is_well = network.user("me").types("aitbc models").succeeds();
+}
+
+#[test]
+fn a_port_in_use() {
+    let (network, other) = (Network::start(), Network::without_coordinator());
+    let mut second = Process::start(other.coordinator_command(network.address()));
+    let refused = second.wait();
+    refused.refuses(refused.code, network.address());
+    assert_ne!(refused.code, 0);
+}
+
+#[test]
+fn a_coordinator_beyond_loopback_or_without_dev() {
+    let network = Network::without_coordinator();
+    let beyond = Process::start(network.coordinator_command("0.0.0.0:0")).wait();
+    beyond.refuses(beyond.code, "loopback");
+    let user = network.user("me");
+    let standard = user.types("aitbc-coordinator --listen 127.0.0.1:0 --data-dir standard");
+    standard.refuses(2, "--dev");
+}
+
+#[test]
+fn a_coordinator_drains() {
+    let mut network = Network::start();
+    let stopped = network.stop_coordinator();
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    network.restart_coordinator();
+    let _models = network.user("me").types("aitbc models").succeeds();
+}
+
+#[test]
+fn nobody_listens() {
+    let network = Network::without_coordinator();
+    let user = network.user("me");
+    for line in ["aitbc models", "aitbc client list", "aitbc client submit --type inference --model llama3 --prompt Hi"] {
+        user.types(line).refuses(3, "aitbc-coordinator --dev");
+    }
+    let error = user.types("aitbc models --json").exits(3).json_error();
+    assert_eq!((&error["retryable"], &error["exit_code"]), (&true.into(), &3.into()));
+}
+
+#[test]
+fn a_second_session_of_one_miner() {
+    let network = Network::start();
+    let server = aitbc_tests::harness::FakeOllama::start(aitbc_tests::harness::Script::Answer);
+    let user = network.user("me").with("OLLAMA_HOST", server.address());
+    let line = "aitbc miner mine-ollama --model llama3 --continuous";
+    let mut first = user.starts(line);
+    first.prints("polling");
+    let ready = || user.types("aitbc miner status --json").succeeds().json()["status"] == "ready";
+    aitbc_tests::harness::wait_for("the first session", || ready().then_some(()));
+
+    let second = user.types(line);
+    second.refuses(1, "--takeover");
+    let third = user.starts(&format!("{line} --takeover"));
+    third.prints("polling");
+    let replaced = first.wait();
+    assert_ne!(replaced.code, 101, "{replaced:?}");
+    let _ran = user.types("aitbc run llama3 Hi").succeeds();
+}
+
+#[test]
+fn a_miner_on_a_terminal_needs_two_interrupts_at_most() {
+    let network = Network::start();
+    let server = aitbc_tests::harness::FakeOllama::start(aitbc_tests::harness::Script::Hang);
+    let user = network.user("me").with("OLLAMA_HOST", server.address());
+    let mut miner = user.starts("aitbc miner mine-ollama --model llama3 --continuous");
+    miner.prints("polling");
+    let _submitted = user.types("aitbc client submit --type inference --model llama3 --prompt Hi").succeeds();
+    miner.prints("job received");
+    miner.interrupt();
+    miner.prints("draining");
+    miner.interrupt();
+    assert_eq!(miner.wait().code, 130);
+}
+
+#[test]
+fn a_closed_pipe() {
+    let network = Network::start();
+    let user = network.user("me");
+    for line in [
+        "aitbc client submit --help | head -1",
+        "aitbc completions bash | head -1",
+        "aitbc config show | head -1",
+        "aitbc models --json | head -c 1",
+    ] {
+        let output = user.types(&format!("{{ {}; echo code=$? >&2; }} | {}", line.split(" | ").next().expect("a command"), line.split(" | ").nth(1).expect("a reader")));
+        assert!(output.stderr.contains("code=0"), "{line}: {output:?}");
+        assert!(!output.stderr.contains("panic"), "{line}: {output:?}");
+    }
+    // A reader that reads nothing at all.
+    let output = user.types("{ aitbc completions bash; echo code=$? >&2; } | true");
+    assert!(output.stderr.contains("code=0") && !output.stderr.contains("panic"), "{output:?}");
+}
+
+#[test]
+fn no_home_folder() {
+    let network = Network::start();
+    let user = network.user("me").without("HOME").without("AITBC_HOME");
+    user.types("aitbc identity show").refuses(1, "AITBC_HOME");
+    user.types("aitbc client list").refuses(1, "AITBC_HOME");
+}
+
+#[test]
+fn a_home_folder_that_cannot_be_written() {
+    let network = Network::start();
+    // Root may write anywhere but here; and a file is no folder for anybody.
+    let file = network.write("file", "");
+    for home in ["/proc/aitbc".to_owned(), file.join("home").to_string_lossy().into_owned()] {
+        let user = network.user("me").with("AITBC_HOME", &home);
+        let refused = user.types("aitbc client list");
+        refused.refuses(1, "AITBC_HOME");
+        assert!(refused.stderr.contains(&home), "{refused:?}");
+    }
+    let user = network.user("me");
+    let data = file.join("data");
+    let refused = user.types(&format!("aitbc-coordinator --dev --listen 127.0.0.1:0 --data-dir {}", data.display()));
+    refused.refuses(refused.code, "data");
+    assert_ne!(refused.code, 0);
+}
+
+#[test]
+fn an_identity_that_others_may_read() {
+    let network = Network::start();
+    let user = network.user("me");
+    let _made = user.types("aitbc identity show").succeeds();
+    let _opened = user.types("chmod 644 \"$AITBC_HOME/identity.key\"").succeeds();
+    user.types("aitbc client list").refuses(4, "chmod 600");
+}
+
+#[test]
+fn an_interrupted_watcher_detaches() {
+    let network = Network::start();
+    let user = network.user("me");
+    let mut watcher = user.start(&["client", "submit", "--model", "llama3", "--prompt", "Hi", "--watch", "--json"]);
+    watcher.wait_for(Stream::Stdout, "the job's first event", |text| text.contains("queued").then_some(()));
+    watcher.interrupt();
+    assert_eq!(watcher.wait().code, 130);
+    let status = user.types("aitbc client status last --json").succeeds().json();
+    assert_eq!(status["status"], "queued", "the job goes on");
+}
