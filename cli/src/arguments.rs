@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{completions, config, dev, identity, miner, models, token};
+use crate::commands::{chat, client, completions, config, dev, identity, miner, models, run, token};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +50,13 @@ pub struct GlobalOptions {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Ask a model and print its answer
+    Run(run::Arguments),
+    /// Talk with a model
+    Chat(chat::Arguments),
+    /// Submit jobs, follow them, fetch results
+    #[command(subcommand)]
+    Client(client::Command),
     /// List the models that can be asked for
     Models(models::Arguments),
     /// Look after this machine's miner, or see who mines

@@ -69,7 +69,8 @@ fn suggestion(error: &clap::Error) -> Option<String> {
     let value = kinds.into_iter().find_map(|kind| error.get(kind))?;
     match value {
         ContextValue::String(near) => Some(near.clone()),
-        ContextValue::Strings(near) => near.first().cloned(),
+        // The most similar comes last.
+        ContextValue::Strings(near) => near.last().cloned(),
         _ => None,
     }
 }
@@ -168,6 +169,13 @@ mod tests {
     fn a_value_brings_its_own_hint() {
         let error = refusal("miner fail job_123");
         assert!(error.hint.unwrap().contains("26 characters"));
+    }
+
+    #[test]
+    fn an_option_whose_value_may_be_missing_leaves_the_next_option_alone() {
+        let cli = parse_words("miner poll --wait --json").unwrap().unwrap();
+        assert!(cli.global.json);
+        refusal("miner poll --wait -5");
     }
 
     #[test]

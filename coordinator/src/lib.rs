@@ -1,5 +1,16 @@
 //! The coordinator as a library: its cores run in the binary, in tests and in the simulator.
 
+pub mod auth;
+pub mod config;
+mod connections;
+pub mod coordinator;
 pub mod engine;
+pub mod grpc;
 pub mod jobs;
+pub mod limits;
+pub mod network;
+pub mod retention;
+pub mod server;
+pub mod sessions;
 pub mod store;
+mod timeouts;

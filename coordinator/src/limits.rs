@@ -28,7 +28,11 @@ pub struct LimitConfig {
 
 impl LimitConfig {
     /// For networks that strangers use.
-    pub const STANDARD: Self = Self { address_calls: 100, identity_submits: 100, identity_calls: 1_000 };
+    pub const STANDARD: Self = Self {
+        address_calls: 100,
+        identity_submits: 100,
+        identity_calls: 1_000,
+    };
 }
 
 struct Limiter<K: Hash + Eq + Clone> {
@@ -46,7 +50,9 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 
     fn check(&self, key: &K, count: u32) -> Result<(), ApiError> {
-        let (Some(limiter), Some(count)) = (&self.limiter, NonZeroU32::new(count)) else { return Ok(()) };
+        let (Some(limiter), Some(count)) = (&self.limiter, NonZeroU32::new(count)) else {
+            return Ok(());
+        };
         if limiter.len() > SWEEP_ENTRIES {
             limiter.retain_recent();
         }
@@ -56,7 +62,11 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             Err(_more_than_the_burst) => Duration::from_secs(10),
         };
         let wait = wait.max(Duration::from_millis(10));
-        let message = format!("too many {}: come back in {:.1} s", self.what, wait.as_secs_f64());
+        let message = format!(
+            "too many {}: come back in {:.1} s",
+            self.what,
+            wait.as_secs_f64()
+        );
         Err(ApiError::new(ErrorReason::RateLimited, message).retry_after(wait))
     }
 }
@@ -86,7 +96,8 @@ impl Limits {
 
     /// `count` jobs of an identity.
     pub fn submits(&self, identity: &PublicKey, count: usize) -> Result<(), ApiError> {
-        self.submits.check(identity, u32::try_from(count).unwrap_or(u32::MAX))
+        self.submits
+            .check(identity, u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// A call of an identity.
@@ -101,14 +112,21 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_then_says_when_to_come_back() {
-        let limits = Limits::new(LimitConfig { identity_submits: 1, ..LimitConfig::default() });
+        let limits = Limits::new(LimitConfig {
+            identity_submits: 1,
+            ..LimitConfig::default()
+        });
         let (one, two) = (PublicKey([1; 32]), PublicKey([2; 32]));
         for _ in 0..10 {
             limits.submits(&one, 1).unwrap();
         }
         let refused = limits.submits(&one, 1).unwrap_err();
         assert_eq!(refused.code, tonic::Code::ResourceExhausted);
-        assert!(refused.retry_after.is_some_and(|wait| wait <= Duration::from_secs(1)));
+        assert!(
+            refused
+                .retry_after
+                .is_some_and(|wait| wait <= Duration::from_secs(1))
+        );
         assert!(limits.submits(&one, 1_000).is_err());
         limits.submits(&two, 10).unwrap();
         for _ in 0..10_000 {

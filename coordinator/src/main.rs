@@ -1,2 +1,161 @@
-//! Placeholder while dependencies compile.
-fn main() {}
+//! The coordinator's command.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aitbc_common::hash::hash_text;
+use aitbc_common::runtime::errors::{self, CommandError};
+use aitbc_common::runtime::{telemetry, terminal};
+use aitbc_coordinator::config::{Config, LogFormat, Options};
+use aitbc_coordinator::coordinator::{Coordinator, store_error};
+use aitbc_coordinator::store::StoreError;
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// File descriptors that are asked for: one for each connection, and the store's.
+const DESCRIPTORS: u64 = 65_536;
+/// Time for threads to end after the last call.
+const LAST_THREADS: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match start(&options) {
+        Ok(code) => code,
+        Err(error) => {
+            error.print(options.log_format == Some(LogFormat::Json));
+            ExitCode::from(error.exit.number())
+        }
+    }
+}
+
+fn start(options: &Options) -> Result<ExitCode, CommandError> {
+    let config = Config::load(options)?;
+    telemetry::init(options.verbose + 1, config.log_format == LogFormat::Json);
+    if let Err(error) = rlimit::increase_nofile_limit(DESCRIPTORS) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        failed(
+            "NO_RUNTIME",
+            format!("the network cannot be used: {error}"),
+            "see the system's limits",
+        )
+    })?;
+    let (outcome, engine) = runtime.block_on(serve(&config))?;
+    // With the runtime go the last users of the engine; it ends after what it was given.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match engine.recv_timeout(LAST_THREADS) {
+        Ok(Err(error)) => Err(store_error(&error, &config.folder()?)),
+        _ => outcome,
+    }
+}
+
+type Served = (
+    Result<ExitCode, CommandError>,
+    mpsc::Receiver<Result<(), StoreError>>,
+);
+
+async fn serve(config: &Config) -> Result<Served, CommandError> {
+    let listener = listen(config).await?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| CommandError::file("read the listener's address", &error))?;
+    let shutdown = CancellationToken::new();
+    let coordinator = Coordinator::open(config, shutdown.clone())?;
+    let mut signals = Signals::new()?;
+    let (engine_ended, engine) = watch(coordinator.engine)?;
+    let network = &coordinator.services.network;
+    terminal::note_line(format_args!(
+        "chain {}, {} profile",
+        hash_text(&network.chain_id),
+        network.genesis.profile
+    ));
+    terminal::print_line(format_args!("listening on {address}"))?;
+    let mut serving = std::pin::pin!(coordinator.serving.run(coordinator.services, listener));
+    tokio::select! {
+        served = &mut serving => return Ok((served.map(|()| ExitCode::SUCCESS), engine)),
+        () = signals.next() => tracing::info!("stopping; once more stops at once"),
+        () = engine_ended.cancelled() => tracing::error!("the engine ended"),
+    }
+    shutdown.cancel();
+    let outcome = tokio::select! {
+        served = &mut serving => served.map(|()| ExitCode::SUCCESS),
+        () = signals.next() => Ok(ExitCode::from(errors::ExitCode::Interrupted.number())),
+    };
+    Ok((outcome, engine))
+}
+
+/// Tells when the engine's thread ends, and how.
+fn watch(
+    thread: JoinHandle<Result<(), StoreError>>,
+) -> Result<(CancellationToken, mpsc::Receiver<Result<(), StoreError>>), CommandError> {
+    let ended = CancellationToken::new();
+    let (send, receive) = mpsc::sync_channel(1);
+    let token = ended.clone();
+    let watching = std::thread::Builder::new()
+        .name("engine-end".into())
+        .spawn(move || {
+            let outcome = thread
+                .join()
+                .unwrap_or_else(|_| Err(StoreError::Unavailable("the engine panicked".into())));
+            // Nobody listens when the process is ending anyway.
+            let _ = send.send(outcome);
+            token.cancel();
+        });
+    watching.map_err(|error| {
+        failed(
+            "NO_THREADS",
+            format!("no thread for the engine: {error}"),
+            "raise the limit of processes (ulimit -u)",
+        )
+    })?;
+    Ok((ended, receive))
+}
+
+async fn listen(config: &Config) -> Result<TcpListener, CommandError> {
+    let address = config.address()?;
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there, perhaps another coordinator; stop it, or take --listen 127.0.0.1:0",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; take a higher one with --listen",
+            _ => "choose another address with --listen",
+        };
+        failed("CANNOT_LISTEN", format!("cannot listen on {address}: {}", errors::plain_io_error(&error)), hint)
+    })
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, CommandError> {
+        let listen =
+            |kind| signal(kind).map_err(|error| CommandError::file("listen for signals", &error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn failed(reason: &str, message: String, hint: &str) -> CommandError {
+    CommandError::new(errors::ExitCode::Failed, reason, message).with_hint(hint)
+}

@@ -37,23 +37,37 @@ impl Network {
         let file = folder.join("genesis.json");
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::make_dev(folder, &file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Self::make_dev(folder, &file);
+            }
             Err(error) => return Err(unreadable(&file, &error)),
         };
         let genesis = Genesis::parse(&bytes).map_err(|error| damaged(&file, &error.to_string()))?;
         if genesis.version != 1 {
-            return Err(damaged(&file, &format!("version {} is not known, only 1", genesis.version)));
+            return Err(damaged(
+                &file,
+                &format!("version {} is not known, only 1", genesis.version),
+            ));
         }
         if genesis.profile != DEV {
-            return Err(damaged(&file, &format!("its profile is {:?}, --dev takes \"dev\"", genesis.profile)));
+            return Err(damaged(
+                &file,
+                &format!("its profile is {:?}, --dev takes \"dev\"", genesis.profile),
+            ));
         }
         let service = read_key(&folder.join("service.key"))?;
         if service.public().0 != genesis.service_key {
-            return Err(damaged(&folder.join("service.key"), "it is not the service key that genesis.json names"));
+            return Err(damaged(
+                &folder.join("service.key"),
+                "it is not the service key that genesis.json names",
+            ));
         }
         let log = read_key(&folder.join("log.key"))?;
         if log.public().0 != genesis.log_key {
-            return Err(damaged(&folder.join("log.key"), "it is not the log key that genesis.json names"));
+            return Err(damaged(
+                &folder.join("log.key"),
+                "it is not the log key that genesis.json names",
+            ));
         }
         Ok(Self::new(genesis, bytes, service))
     }
@@ -76,7 +90,12 @@ impl Network {
     }
 
     fn new(genesis: Genesis, bytes: Vec<u8>, service: Identity) -> Self {
-        Self { chain_id: genesis::chain_id(&bytes), genesis, genesis_bytes: bytes.into(), service }
+        Self {
+            chain_id: genesis::chain_id(&bytes),
+            genesis,
+            genesis_bytes: bytes.into(),
+            service,
+        }
     }
 }
 
@@ -87,7 +106,11 @@ fn make_key(path: &PathBuf) -> Result<Identity, CommandError> {
         return read_key(path);
     }
     let identity = Identity::from_seed(&random_bytes());
-    let mut text: String = identity.seed().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text: String = identity
+        .seed()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     text.push('\n');
     write_atomic(path, text.as_bytes(), 0o600)?;
     Ok(identity)
@@ -122,11 +145,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let made = Network::open_dev(folder.path()).unwrap();
         let opened = Network::open_dev(folder.path()).unwrap();
-        assert_eq!((made.chain_id, &made.genesis), (opened.chain_id, &opened.genesis));
+        assert_eq!(
+            (made.chain_id, &made.genesis),
+            (opened.chain_id, &opened.genesis)
+        );
         assert_eq!(made.service.public(), opened.service.public());
         assert_eq!(made.genesis.fee_bps, 250);
         for key in ["service.key", "log.key"] {
-            let mode = fs::metadata(folder.path().join(key)).unwrap().permissions().mode();
+            let mode = fs::metadata(folder.path().join(key))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{key}");
         }
     }
@@ -144,6 +173,11 @@ mod tests {
         }
         fs::write(&genesis, good).unwrap();
         fs::write(folder.path().join("service.key"), "00".repeat(32)).unwrap();
-        assert!(Network::open_dev(folder.path()).unwrap_err().message.contains("service.key"));
+        assert!(
+            Network::open_dev(folder.path())
+                .unwrap_err()
+                .message
+                .contains("service.key")
+        );
     }
 }

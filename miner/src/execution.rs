@@ -33,7 +33,16 @@ impl<R: Runner> Executor<R> {
     pub fn new(runner: Arc<R>, trouble: Arc<Notify>) -> (Self, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel(EVENTS);
         let busy = watch::Sender::new(0);
-        (Self { runner, events, trouble, running: BTreeMap::new(), busy }, received)
+        (
+            Self {
+                runner,
+                events,
+                trouble,
+                running: BTreeMap::new(),
+                busy,
+            },
+            received,
+        )
     }
 
     /// How many runs there are, from now on.
@@ -46,7 +55,11 @@ impl<R: Runner> Executor<R> {
         self.running.retain(|_, cancel| !cancel.is_cancelled());
         let cancel = CancellationToken::new();
         self.running.insert(start.key, cancel.clone());
-        let (runner, events, trouble) = (self.runner.clone(), self.events.clone(), self.trouble.clone());
+        let (runner, events, trouble) = (
+            self.runner.clone(),
+            self.events.clone(),
+            self.trouble.clone(),
+        );
         let busy = self.busy.clone();
         busy.send_modify(|runs| *runs += 1);
         tokio::spawn(async move {
@@ -54,9 +67,15 @@ impl<R: Runner> Executor<R> {
             let executed = execute(&*runner, start, cancel.clone(), &events).await;
             busy.send_modify(|runs| *runs = runs.saturating_sub(1));
             let event = match executed {
-                Ok(result) => Event::Finished { key, result: Box::new(result) },
+                Ok(result) => Event::Finished {
+                    key,
+                    result: Box::new(result),
+                },
                 Err(RunFailure::Cancelled) => return,
-                Err(RunFailure::Failed { failure, server_away }) => {
+                Err(RunFailure::Failed {
+                    failure,
+                    server_away,
+                }) => {
                     if server_away {
                         trouble.notify_one();
                     }
@@ -94,10 +113,21 @@ async fn execute<R: Runner>(
     cancel: CancellationToken,
     events: &mpsc::Sender<Event>,
 ) -> Result<RunResult, RunFailure> {
-    let JobStart { key, job_type, model, input } = start;
+    let JobStart {
+        key,
+        job_type,
+        model,
+        input,
+    } = start;
     let input = JobInput::parse(job_type, &input).map_err(|error| {
-        let failure = failure(FailureReason::InputRefused, format!("{error}; {}", error.hint));
-        RunFailure::Failed { failure, server_away: false }
+        let failure = failure(
+            FailureReason::InputRefused,
+            format!("{error}; {}", error.hint),
+        );
+        RunFailure::Failed {
+            failure,
+            server_away: false,
+        }
     })?;
     let request = RunRequest {
         model: model.name,
@@ -109,10 +139,21 @@ async fn execute<R: Runner>(
     let forward = async {
         while let Some(event) = received.recv().await {
             let (data, output_tokens) = match event {
-                RunEvent::Text { bytes, output_tokens } => (bytes, output_tokens),
+                RunEvent::Text {
+                    bytes,
+                    output_tokens,
+                } => (bytes, output_tokens),
                 RunEvent::Progress { output_tokens } => (Bytes::new(), output_tokens),
             };
-            if events.send(Event::Output { key, data, output_tokens }).await.is_err() {
+            if events
+                .send(Event::Output {
+                    key,
+                    data,
+                    output_tokens,
+                })
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -121,16 +162,19 @@ async fn execute<R: Runner>(
     result.map_err(|error| match failure_reason(&error) {
         None => RunFailure::Cancelled,
         Some(_) if cancel.is_cancelled() => RunFailure::Cancelled,
-        Some(reason) => {
-            RunFailure::Failed { failure: failure(reason, error.to_string()), server_away: error.closes_slots() }
-        }
+        Some(reason) => RunFailure::Failed {
+            failure: failure(reason, error.to_string()),
+            server_away: error.closes_slots(),
+        },
     })
 }
 
 /// The class of a failure on the wire; `None` where the run was cancelled.
 fn failure_reason(error: &RunError) -> Option<FailureReason> {
     Some(match error {
-        RunError::ServerAway { .. } | RunError::ServerFailed { .. } => FailureReason::EngineUnavailable,
+        RunError::ServerAway { .. } | RunError::ServerFailed { .. } => {
+            FailureReason::EngineUnavailable
+        }
         RunError::ModelMissing { .. } => FailureReason::ModelMissing,
         RunError::OutOfMemory { .. } => FailureReason::OutOfMemory,
         RunError::Refused { .. } => FailureReason::InputRefused,
@@ -144,7 +188,10 @@ fn failure_reason(error: &RunError) -> Option<FailureReason> {
 
 fn failure(reason: FailureReason, mut message: String) -> Failure {
     crate::text::cut(&mut message, FAILURE_MESSAGE_BYTES);
-    Failure { reason: reason as i32, message }
+    Failure {
+        reason: reason as i32,
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +223,10 @@ mod tests {
             cancel: CancellationToken,
             events: mpsc::Sender<RunEvent>,
         ) -> Result<RunResult, RunError> {
-            let text = RunEvent::Text { bytes: Bytes::from_static(b"Hi"), output_tokens: 1 };
+            let text = RunEvent::Text {
+                bytes: Bytes::from_static(b"Hi"),
+                output_tokens: 1,
+            };
             events.send(text).await.unwrap();
             match (self.0)() {
                 Ok(result) => Ok(result),
@@ -206,15 +256,26 @@ mod tests {
 
     fn job(input: &'static [u8]) -> JobStart {
         JobStart {
-            key: AttemptKey { job: JobId([1; 16]), attempt: 1 },
+            key: AttemptKey {
+                job: JobId([1; 16]),
+                attempt: 1,
+            },
             job_type: JobType::Inference,
-            model: MinerModel { name: "llama3:latest".to_owned(), context_tokens: 8192, ..MinerModel::default() },
+            model: MinerModel {
+                name: "llama3:latest".to_owned(),
+                context_tokens: 8192,
+                ..MinerModel::default()
+            },
             input: Bytes::from_static(input),
         }
     }
 
-    async fn events(input: &'static [u8], answer: fn() -> Result<RunResult, RunError>) -> Vec<Event> {
-        let (mut executor, mut received) = Executor::new(Arc::new(Scripted(answer)), Arc::new(Notify::new()));
+    async fn events(
+        input: &'static [u8],
+        answer: fn() -> Result<RunResult, RunError>,
+    ) -> Vec<Event> {
+        let (mut executor, mut received) =
+            Executor::new(Arc::new(Scripted(answer)), Arc::new(Notify::new()));
         executor.start(job(input));
         let mut events = Vec::new();
         while let Some(event) = received.recv().await {
@@ -230,27 +291,39 @@ mod tests {
     #[tokio::test]
     async fn output_comes_before_the_result() {
         let events = events(br#"{"prompt":"Hello"}"#, || Ok(result())).await;
-        assert!(matches!(&events[..], [Event::Output { data, .. }, Event::Finished { .. }] if data == "Hi"));
+        assert!(
+            matches!(&events[..], [Event::Output { data, .. }, Event::Finished { .. }] if data == "Hi")
+        );
     }
 
     #[tokio::test]
     async fn a_bad_input_is_the_jobs_fault_and_never_reaches_the_model() {
         let events = events(br#"{"promt":"Hello"}"#, || panic!("it ran")).await;
-        let [Event::Failed { failure, .. }] = &events[..] else { panic!("{events:?}") };
+        let [Event::Failed { failure, .. }] = &events[..] else {
+            panic!("{events:?}")
+        };
         assert_eq!(failure.reason(), FailureReason::InputRefused);
         assert!(failure.message.contains("prompt"), "{}", failure.message);
     }
 
     #[tokio::test]
     async fn failures_keep_their_class() {
-        let events = events(br#"{"prompt":"Hello"}"#, || Err(RunError::StreamCut { detail: "x".to_owned() })).await;
-        assert!(matches!(&events[1], Event::Failed { failure, .. } if failure.reason() == FailureReason::StreamCut));
+        let events = events(br#"{"prompt":"Hello"}"#, || {
+            Err(RunError::StreamCut {
+                detail: "x".to_owned(),
+            })
+        })
+        .await;
+        assert!(
+            matches!(&events[1], Event::Failed { failure, .. } if failure.reason() == FailureReason::StreamCut)
+        );
     }
 
     #[tokio::test]
     async fn a_stopped_run_says_nothing_and_its_request_is_cancelled() {
         let cancelled = || Err(RunError::Cancelled(Box::new(result())));
-        let (mut executor, mut received) = Executor::new(Arc::new(Scripted(cancelled)), Arc::new(Notify::new()));
+        let (mut executor, mut received) =
+            Executor::new(Arc::new(Scripted(cancelled)), Arc::new(Notify::new()));
         let mut busy = executor.busy();
         executor.start(job(br#"{"prompt":"Hello"}"#));
         assert!(matches!(received.recv().await, Some(Event::Output { .. })));

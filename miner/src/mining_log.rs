@@ -1,19 +1,22 @@
 //! The log of a miner at work: one line for each thing that happens, or one JSON document.
 
+mod lines;
+
 use std::io::Write;
 
-use aitbc_common::ids::JobId;
-use aitbc_common::money::{MicroAit, cost};
+use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::status::reason_name;
-use aitbc_common::runtime::terminal::{clock_ms, escape, is_terminal_stdout, print_line, rfc3339_ms};
+use aitbc_common::runtime::terminal::{
+    clock_ms, escape, is_terminal_stdout, print_line, rfc3339_ms,
+};
 use aitbc_common::runtime::unix_ms;
-use aitbc_proto::v1::Failure;
 use serde_json::{Map, Value, json};
 
 use crate::model_server::{ServerState, ServerStatus};
 use crate::session::driver::Report;
-use crate::session::{AttemptKey, End, Notice, Summary};
+use crate::session::{End, Notice};
+use lines::{Line, failed, inference, plain, rounded, short, speed, submitted, with_key};
 
 /// Who mines where, for the first line.
 #[derive(Debug, Clone)]
@@ -41,41 +44,45 @@ pub struct MiningLog {
     redrawing: bool,
 }
 
-/// One line, in both forms.
-struct Line {
-    event: String,
-    label: String,
-    text: String,
-    fields: Value,
-}
-
-impl Line {
-    fn new(label: impl Into<String>, text: impl Into<String>, fields: Value) -> Self {
-        let label = label.into();
-        Self { event: label.replace(' ', "_"), label, text: text.into(), fields }
-    }
-}
-
 impl MiningLog {
     /// A log that has said nothing yet.
     pub fn new(json: bool, banner: Banner, server: ServerState) -> Self {
         let terminal = !json && is_terminal_stdout();
-        Self { json, terminal, banner, server, day: 0, done: 0, failed: 0, redrawing: false }
+        Self {
+            json,
+            terminal,
+            banner,
+            server,
+            day: 0,
+            done: 0,
+            failed: 0,
+            redrawing: false,
+        }
     }
 
     /// Says what happened.
     pub fn report(&mut self, report: Report) -> Result<(), CommandError> {
         let line = match report {
-            Report::Notice(Notice::Progress { key, output_tokens, generating }) => {
+            Report::Notice(Notice::Progress {
+                key,
+                output_tokens,
+                generating,
+            }) => {
                 let speed = speed(output_tokens, generating.as_secs_f64());
-                return self.redraw(&format!("{}, {output_tokens} out, {speed:.1}/s so far", short(&key.job)));
+                return self.redraw(&format!(
+                    "{}, {output_tokens} out, {speed:.1}/s so far",
+                    short(&key.job)
+                ));
             }
             Report::Notice(notice) => self.notice(notice),
             Report::CoordinatorAway { message, retry_in } => {
                 let seconds = retry_in.as_secs_f64();
                 Line::new(
                     "coordinator away",
-                    format!("{message}; running jobs go on; retry in {} s", seconds.ceil()),
+                    format!(
+                        "{message}; running jobs go on; retry in {} s",
+                        seconds.ceil()
+                    ),
                     json!({"message": message, "retry_in_seconds": rounded(seconds)}),
                 )
             }
@@ -86,7 +93,11 @@ impl MiningLog {
 
     /// Says that the owner paused the miner, so that no jobs will come.
     pub fn paused(&mut self) -> Result<(), CommandError> {
-        self.print(Line::new("paused", "no jobs come until: aitbc miner resume", json!({})))
+        self.print(Line::new(
+            "paused",
+            "no jobs come until: aitbc miner resume",
+            json!({}),
+        ))
     }
 
     /// Says how it ended.
@@ -99,21 +110,35 @@ impl MiningLog {
             End::Refused { reason, .. } => reason_name(*reason),
         };
         let text = format!("{text}; {} done, {} failed today", self.done, self.failed);
-        self.print(Line::new("stopped", text, json!({"done": self.done, "failed": self.failed})))
+        self.print(Line::new(
+            "stopped",
+            text,
+            json!({"done": self.done, "failed": self.failed}),
+        ))
     }
 
     fn notice(&mut self, notice: Notice) -> Line {
         match notice {
             Notice::Polling { free_slots } => self.polling(free_slots),
-            Notice::JobReceived { key, job_type, model, locked } => {
+            Notice::JobReceived {
+                key,
+                job_type,
+                model,
+                locked,
+            } => {
                 let funds = match locked {
                     0 => "unfunded".to_owned(),
                     locked => format!("{} AIT locked", MicroAit(locked)),
                 };
                 let name = model.strip_suffix(":latest").unwrap_or(&model);
-                let text = format!("{} {job_type} {name}, attempt {}, {funds}", short(&key.job), key.attempt);
+                let text = format!(
+                    "{} {job_type} {name}, attempt {}, {funds}",
+                    short(&key.job),
+                    key.attempt
+                );
                 let locked = MicroAit(locked).six_decimals();
-                let fields = json!({"type": job_type.as_str(), "model": model, "locked_ait": locked});
+                let fields =
+                    json!({"type": job_type.as_str(), "model": model, "locked_ait": locked});
                 Line::new("job received", text, with_key(key, fields))
             }
             Notice::Inference { key, summary } => inference(key, &summary),
@@ -124,7 +149,11 @@ impl MiningLog {
             Notice::Refused { key, message } => {
                 self.count(|log| log.failed += 1);
                 let text = format!("{}: {message}", short(&key.job));
-                Line::new("result refused", text, with_key(key, json!({"message": message})))
+                Line::new(
+                    "result refused",
+                    text,
+                    with_key(key, json!({"message": message})),
+                )
             }
             Notice::JobFailed { key, failure } => {
                 self.count(|log| log.failed += 1);
@@ -133,25 +162,46 @@ impl MiningLog {
             Notice::JobRejected { key, failure } => failed("job rejected", key, &failure),
             Notice::JobStopped { key, reason } => {
                 let text = format!("{}: {reason}; the model was told to stop", short(&key.job));
-                Line::new("job stopped", text, with_key(key, json!({"message": reason})))
+                Line::new(
+                    "job stopped",
+                    text,
+                    with_key(key, json!({"message": reason})),
+                )
             }
             Notice::Waiting => {
                 self.count(|_| {});
                 let text = format!("{} done, {} failed today", self.done, self.failed);
-                Line::new("waiting", text, json!({"done": self.done, "failed": self.failed}))
+                Line::new(
+                    "waiting",
+                    text,
+                    json!({"done": self.done, "failed": self.failed}),
+                )
             }
             Notice::Draining { running } => {
-                let text = format!("no more jobs; {running} running, at most 30 s more; Ctrl-C again stops at once");
+                let text = format!(
+                    "no more jobs; {running} running, at most 30 s more; Ctrl-C again stops at once"
+                );
                 Line::new("draining", text, json!({"running": running}))
             }
-            Notice::Odd { message } => Line::new("odd message", message.clone(), json!({"message": message})),
+            Notice::Odd { message } => {
+                Line::new("odd message", message.clone(), json!({"message": message}))
+            }
             Notice::Progress { .. } => Line::new("inference", String::new(), json!({})),
         }
     }
 
     fn polling(&self, free_slots: u32) -> Line {
-        let names: Vec<&str> = self.server.models.iter().map(|model| model.name.as_str()).collect();
-        let Banner { coordinator, miner, price } = &self.banner;
+        let names: Vec<&str> = self
+            .server
+            .models
+            .iter()
+            .map(|model| model.name.as_str())
+            .collect();
+        let Banner {
+            coordinator,
+            miner,
+            price,
+        } = &self.banner;
         let models = match names.len() {
             0..=3 => names.join(", "),
             more => format!("{} and {} more", names[..2].join(", "), more - 2),
@@ -182,15 +232,27 @@ impl MiningLog {
             ),
             ServerStatus::ModelMissing { missing } => {
                 let text = match missing.first() {
-                    Some(name) => format!("{}; get it with: ollama pull {}", missing.join(", "), plain(name)),
+                    Some(name) => format!(
+                        "{}; get it with: ollama pull {}",
+                        missing.join(", "),
+                        plain(name)
+                    ),
                     None => "no local model; get one with: ollama pull llama3".to_owned(),
                 };
                 Line::new("model missing", text, json!({"models": missing}))
             }
             ServerStatus::Ready => {
-                let names: Vec<&str> = state.models.iter().map(|model| model.name.as_str()).collect();
+                let names: Vec<&str> = state
+                    .models
+                    .iter()
+                    .map(|model| model.name.as_str())
+                    .collect();
                 let fields = json!({"engine": state.inventory.engine, "models": names});
-                Line::new(format!("{word} ready"), format!("{} on {}", names.join(", "), state.name()), fields)
+                Line::new(
+                    format!("{word} ready"),
+                    format!("{} on {}", names.join(", "), state.name()),
+                    fields,
+                )
             }
         };
         self.server = state;
@@ -216,7 +278,11 @@ impl MiningLog {
             }
             return print_line(Value::Object(document));
         }
-        let begin = if std::mem::take(&mut self.redrawing) { "\r\u{1b}[2K" } else { "" };
+        let begin = if std::mem::take(&mut self.redrawing) {
+            "\r\u{1b}[2K"
+        } else {
+            ""
+        };
         let text = self.format(&line.label, &line.text);
         print_line(format_args!("{begin}{text}"))
     }
@@ -237,68 +303,10 @@ impl MiningLog {
     fn format(&self, label: &str, text: &str) -> String {
         let time = clock_ms(unix_ms());
         let line = format!("{}  {label:<16}  {text}", time.trim_end_matches('Z'));
-        if self.terminal { escape(&line).replace('\n', " ") } else { line.replace('\n', " ") }
+        if self.terminal {
+            escape(&line).replace('\n', " ")
+        } else {
+            line.replace('\n', " ")
+        }
     }
-}
-
-fn inference(key: AttemptKey, summary: &Summary) -> Line {
-    let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
-    let text = format!("{} tokens in, {} out, {speed:.1}/s", summary.input_tokens, summary.output_tokens);
-    let fields = json!({
-        "input_tokens": summary.input_tokens,
-        "output_tokens": summary.output_tokens,
-        "tokens_per_second": (speed * 10.0).round() / 10.0,
-    });
-    Line::new("inference", text, with_key(key, fields))
-}
-
-fn submitted(key: AttemptKey, summary: &Summary) -> Line {
-    let price = MicroAit(cost(summary.rate, summary.work_ms)).six_decimals();
-    let seconds = std::time::Duration::from_millis(summary.work_ms).as_secs_f64();
-    let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
-    let text = format!("{}, {seconds:.3} s, {price} AIT, acknowledged", short(&key.job));
-    let fields = json!({
-        "output_tokens": summary.output_tokens,
-        "tokens_per_second": (speed * 10.0).round() / 10.0,
-        "work_seconds": seconds,
-        "cost_ait": price,
-    });
-    Line::new("result submitted", text, with_key(key, fields))
-}
-
-fn failed(label: &str, key: AttemptKey, failure: &Failure) -> Line {
-    let reason = failure.reason().as_str_name().trim_start_matches("FAILURE_REASON_");
-    let text = format!("{}: {}", short(&key.job), failure.message);
-    Line::new(label, text, with_key(key, json!({"reason": reason, "message": failure.message})))
-}
-
-fn with_key(key: AttemptKey, fields: Value) -> Value {
-    let mut document = Map::new();
-    document.insert("job_id".to_owned(), key.job.to_string().into());
-    document.insert("attempt".to_owned(), key.attempt.into());
-    if let Value::Object(fields) = fields {
-        document.extend(fields);
-    }
-    Value::Object(document)
-}
-
-/// `job_01m8…ekf4`.
-fn short(id: &JobId) -> String {
-    let id = id.to_string();
-    match (id.get(..8), id.len().checked_sub(4).and_then(|at| id.get(at..))) {
-        (Some(begin), Some(end)) => format!("{begin}…{end}"),
-        _ => id,
-    }
-}
-
-fn plain(model: &str) -> &str {
-    model.strip_suffix(":latest").unwrap_or(model)
-}
-
-fn speed(tokens: u32, seconds: f64) -> f64 {
-    if seconds > 0.0 { f64::from(tokens) / seconds } else { 0.0 }
-}
-
-fn rounded(seconds: f64) -> f64 {
-    (seconds * 1_000.0).round() / 1_000.0
 }

@@ -139,7 +139,13 @@ pub async fn look(client: &OllamaClient, offer: &Offer) -> Result<ServerState, R
         slots: if models.is_empty() { 0 } else { offer.slots },
         engine,
     };
-    Ok(ServerState { kind: offer.kind, version, status, inventory, models })
+    Ok(ServerState {
+        kind: offer.kind,
+        version,
+        status,
+        inventory,
+        models,
+    })
 }
 
 fn announce(model: &LocalModel, offer: &Offer) -> MinerModel {
@@ -155,7 +161,12 @@ fn announce(model: &LocalModel, offer: &Offer) -> MinerModel {
 }
 
 /// Looks at the server until nobody wants to know; at once when `trouble` is notified.
-pub async fn watch(client: OllamaClient, offer: Offer, state: watch::Sender<ServerState>, trouble: Arc<Notify>) {
+pub async fn watch(
+    client: OllamaClient,
+    offer: Offer,
+    state: watch::Sender<ServerState>,
+    trouble: Arc<Notify>,
+) {
     while !state.is_closed() {
         let ready = state.borrow().status == ServerStatus::Ready;
         let interval = if ready { READY_INTERVAL } else { AWAY_INTERVAL };
@@ -166,13 +177,18 @@ pub async fn watch(client: OllamaClient, offer: Offer, state: watch::Sender<Serv
                 Ok(next) => next,
                 Err(error) => {
                     let mut next = state.clone();
-                    next.status = ServerStatus::Away { detail: plain_detail(&error.to_string()) };
+                    next.status = ServerStatus::Away {
+                        detail: plain_detail(&error.to_string()),
+                    };
                     next.inventory.slots = 0;
                     next
                 }
             };
             // The server may describe one and the same trouble in several ways: one line is enough.
-            let still_away = matches!((&state.status, &next.status), (ServerStatus::Away { .. }, ServerStatus::Away { .. }));
+            let still_away = matches!(
+                (&state.status, &next.status),
+                (ServerStatus::Away { .. }, ServerStatus::Away { .. })
+            );
             let changed = !still_away && *state != next;
             if changed {
                 *state = next;
@@ -192,7 +208,9 @@ pub async fn measure_when_idle(
 ) {
     loop {
         let models = states.borrow_and_update().models.clone();
-        let unknown = models.into_iter().find(|model| !offer.speeds.knows(&model.digest));
+        let unknown = models
+            .into_iter()
+            .find(|model| !offer.speeds.knows(&model.digest));
         let Some(model) = unknown else {
             if states.changed().await.is_err() {
                 return;
@@ -204,7 +222,10 @@ pub async fn measure_when_idle(
             return;
         }
         // A job that waits at the coordinator comes first.
-        if timeout(IDLE_TIME, busy.wait_for(|runs| *runs > 0)).await.is_ok() {
+        if timeout(IDLE_TIME, busy.wait_for(|runs| *runs > 0))
+            .await
+            .is_ok()
+        {
             continue;
         }
         let cancel = CancellationToken::new();
@@ -213,13 +234,22 @@ pub async fn measure_when_idle(
             speeds = Speeds::measure(&client, &model, context_tokens, &cancel) => speeds,
             _ = busy.wait_for(|runs| *runs > 0) => continue,
         };
-        let kept = speeds.map_err(|error| error.to_string()).and_then(|speeds| {
-            offer.speeds.put(&model.digest, &speeds).map_err(|error| error.to_string())
-        });
+        let kept = speeds
+            .map_err(|error| error.to_string())
+            .and_then(|speeds| {
+                offer
+                    .speeds
+                    .put(&model.digest, &speeds)
+                    .map_err(|error| error.to_string())
+            });
         match kept {
             Ok(()) => measured.notify_one(),
             Err(error) => {
-                tracing::warn!(model = model.name, error, "cannot measure the model's speeds");
+                tracing::warn!(
+                    model = model.name,
+                    error,
+                    "cannot measure the model's speeds"
+                );
                 tokio::time::sleep(RETRY_TIME).await;
             }
         }

@@ -31,8 +31,13 @@ impl SpeedStore {
     /// Those in the miner's folder. A file that is missing or damaged counts as empty: they are measured again.
     pub fn open(miner_folder: &Path) -> Self {
         let path = miner_folder.join("speeds.json");
-        let speeds = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { path, speeds: Arc::new(Mutex::new(speeds.unwrap_or_default())) }
+        let speeds = std::fs::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self {
+            path,
+            speeds: Arc::new(Mutex::new(speeds.unwrap_or_default())),
+        }
     }
 
     /// The speeds of the model with this digest.
@@ -43,7 +48,10 @@ impl SpeedStore {
 
     /// Whether the model with this digest was measured.
     pub fn knows(&self, digest: &Hash) -> bool {
-        self.speeds.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&hash_text(digest))
+        self.speeds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&hash_text(digest))
     }
 
     /// Keeps a measurement.
@@ -79,7 +87,13 @@ mod tests {
         };
         store.put(&[1; 32], &measured).unwrap();
         let again = SpeedStore::open(folder.path());
-        assert_eq!(again.get(&[1; 32]), ModelSpeeds { prompt: 400_000, output: 28_500 });
+        assert_eq!(
+            again.get(&[1; 32]),
+            ModelSpeeds {
+                prompt: 400_000,
+                output: 28_500
+            }
+        );
         assert_eq!(again.get(&[2; 32]), ModelSpeeds::default());
         std::fs::write(folder.path().join("speeds.json"), "{").unwrap();
         assert!(!SpeedStore::open(folder.path()).knows(&[1; 32]));

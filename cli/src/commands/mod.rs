@@ -2,12 +2,15 @@
 //!
 //! Each has `Arguments` (or a `Command` of verbs) and `run`, which returns an error for every exit code but 0.
 
+pub mod chat;
+pub mod client;
 pub mod completions;
 pub mod config;
 pub mod dev;
 pub mod identity;
 pub mod miner;
 pub mod models;
+pub mod run;
 pub mod token;
 
 use aitbc_common::runtime::errors::CommandError;
@@ -22,6 +25,9 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
     }
     let context = &Context::new(&cli.global)?;
     match cli.command {
+        Command::Run(arguments) => run::run(context, arguments).await,
+        Command::Chat(arguments) => chat::run(context, arguments).await,
+        Command::Client(command) => client::run(context, command).await,
         Command::Models(arguments) => models::run(context, arguments).await,
         Command::Miner(command) => miner::run(context, command).await,
         Command::Identity(command) => identity::run(context, command),

@@ -95,11 +95,12 @@ pub fn duration_ms(duration: &Duration) -> u64 {
     u64::try_from(ms.max(0)).unwrap_or(u64::MAX)
 }
 
-/// A duration for a request.
+/// A duration for a request, which takes whole milliseconds: the rest is cut off.
 pub fn duration_for_request(duration: std::time::Duration) -> Duration {
+    let nanos = duration.subsec_millis() * 1_000_000;
     Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: i32::try_from(duration.subsec_nanos()).expect("below one second"),
+        nanos: i32::try_from(nanos).expect("below one second"),
     }
 }
 
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_requests_duration_reads_back() {
-        let duration = std::time::Duration::from_millis(90_250);
+        let duration = std::time::Duration::from_nanos(90_250_999_999);
         assert_eq!(duration_ms(&duration_for_request(duration)), 90_250);
         assert_eq!(
             duration_for_request(std::time::Duration::MAX).seconds,

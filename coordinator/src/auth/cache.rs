@@ -50,7 +50,11 @@ mod tests {
 
     #[test]
     fn expired_tokens_are_forgotten_and_the_cache_is_bounded() {
-        let claims = |expires_s| Claims { identity: PublicKey::default(), scope: Scope::Read, expires_s };
+        let claims = |expires_s| Claims {
+            identity: PublicKey::default(),
+            scope: Scope::Read,
+            expires_s,
+        };
         let mut cache = TokenCache::default();
         cache.insert([1; 32], claims(100), 0);
         assert!(cache.get(&[1; 32], 160).is_some());

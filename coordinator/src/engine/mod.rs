@@ -10,6 +10,7 @@ mod dispatch;
 pub mod driver;
 mod edits;
 pub mod handle;
+mod invariants;
 mod miners;
 mod polling;
 mod queries;
@@ -19,3 +20,5 @@ pub mod stats;
 mod submit;
 mod timers;
 mod turn;
+#[cfg(test)]
+mod tests;

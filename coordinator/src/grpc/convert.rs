@@ -25,7 +25,10 @@ pub fn timestamp(ms: u64) -> Option<prost_types::Timestamp> {
 /// Whether nothing more can happen to a job.
 #[must_use]
 pub fn is_final(status: JobStatus) -> bool {
-    matches!(status, JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled | JobStatus::Expired)
+    matches!(
+        status,
+        JobStatus::Completed | JobStatus::Failed | JobStatus::Cancelled | JobStatus::Expired
+    )
 }
 
 fn miner_text(miner_id: &Bytes) -> String {
@@ -34,7 +37,9 @@ fn miner_text(miner_id: &Bytes) -> String {
 
 /// The name as it is usually asked for: without the tag that every name without one has.
 fn asked_model(canonical: &str) -> String {
-    let short = canonical.strip_suffix(DEFAULT_TAG).and_then(|name| name.strip_suffix(':'));
+    let short = canonical
+        .strip_suffix(DEFAULT_TAG)
+        .and_then(|name| name.strip_suffix(':'));
     short.unwrap_or(canonical).to_owned()
 }
 
@@ -64,14 +69,21 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
     let holder = last.filter(|_| row.leased || status == JobStatus::Completed);
     let mut job = v1::Job {
         job_id: row.id().to_string(),
-        job_ref: spec.as_ref().map(|spec| spec.job_ref().to_vec().into()).unwrap_or_default(),
+        job_ref: spec
+            .as_ref()
+            .map(|spec| spec.job_ref().to_vec().into())
+            .unwrap_or_default(),
         status: status.into(),
         payment_status: v1::PaymentStatus::Unfunded.into(),
         r#type: spec.as_ref().map_or(0, |spec| spec.job_type as i32),
         model: asked_model(&row.model),
         served_model: holder.map(|_| row.model.clone()).unwrap_or_default(),
-        miner_id: holder.map(|attempt| miner_text(&attempt.miner_id)).unwrap_or_default(),
-        miner_name: holder.map(|attempt| attempt.miner_name.clone()).unwrap_or_default(),
+        miner_id: holder
+            .map(|attempt| miner_text(&attempt.miner_id))
+            .unwrap_or_default(),
+        miner_name: holder
+            .map(|attempt| attempt.miner_name.clone())
+            .unwrap_or_default(),
         attempt: row.attempt,
         retries_spent: row.retries_spent,
         max_retries: row.max_retries,
@@ -82,7 +94,9 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         deadline: timestamp(row.deadline_ms),
         attempts: row.attempts.iter().map(attempt).collect(),
         failure: row.failure.clone(),
-        retry_of: uuid(&row.retry_of).map(|bytes| JobId(bytes).to_string()).unwrap_or_default(),
+        retry_of: uuid(&row.retry_of)
+            .map(|bytes| JobId(bytes).to_string())
+            .unwrap_or_default(),
         priority: row.priority,
         request_id: row.request_id.clone(),
         ..v1::Job::default()
@@ -94,7 +108,9 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
 }
 
 fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow, spec: &JobSpec) {
-    let Ok(receipt) = Receipt::decode(&delivery.receipt) else { return };
+    let Ok(receipt) = Receipt::decode(&delivery.receipt) else {
+        return;
+    };
     job.served_model.clone_from(&delivery.served_model);
     job.model_digest = receipt.model_digest.to_vec().into();
     job.first_token_at = timestamp(delivery.first_token_ms);
@@ -103,8 +119,12 @@ fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow, spec: &
     job.work_time = Some(duration(receipt.work_ms));
     job.finish_reason = delivery.finish_reason;
     job.output_bytes = receipt.output_len;
-    let assignment = row.attempts.last().and_then(|attempt| Assignment::decode(&attempt.assignment).ok());
-    job.cost_micro_ait = assignment.map(|a| price(&a, &receipt, spec.input_len, delivery.observed_ms));
+    let assignment = row
+        .attempts
+        .last()
+        .and_then(|attempt| Assignment::decode(&attempt.assignment).ok());
+    job.cost_micro_ait =
+        assignment.map(|a| price(&a, &receipt, spec.input_len, delivery.observed_ms));
 }
 
 /// A job with what only memory knows of it.
@@ -131,7 +151,10 @@ fn add_live(job: &mut v1::Job, row: &JobRow, streams: &Streams) {
 }
 
 fn newest_attempt(row: &JobRow) -> Option<AttemptId> {
-    Some(AttemptId { job_id: row.id(), attempt: u16::try_from(row.attempt).ok()? })
+    Some(AttemptId {
+        job_id: row.id(),
+        attempt: u16::try_from(row.attempt).ok()?,
+    })
 }
 
 /// The status of a stored row as users see it.
@@ -168,7 +191,9 @@ pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {
     let spec = JobSpec::decode(&view.row.spec).ok();
     v1::SubmitJobResponse {
         job_id: view.row.id().to_string(),
-        job_ref: spec.map(|spec| spec.job_ref().to_vec().into()).unwrap_or_default(),
+        job_ref: spec
+            .map(|spec| spec.job_ref().to_vec().into())
+            .unwrap_or_default(),
         status: view.status.into(),
         payment_status: v1::PaymentStatus::Unfunded.into(),
         queue_position: view.queue_position,
@@ -184,13 +209,19 @@ pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {
 fn assignment_signature(assignment: &Bytes, known: Option<[u8; 64]>, service: &Identity) -> Bytes {
     // Ed25519 is deterministic: signing again gives the signature that the miner got.
     let signature = known.or_else(|| Some(Assignment::decode(assignment).ok()?.sign(service)));
-    signature.map(|signature| signature.to_vec().into()).unwrap_or_default()
+    signature
+        .map(|signature| signature.to_vec().into())
+        .unwrap_or_default()
 }
 
 /// A completed job's proof.
 #[must_use]
 pub fn proof(row: &JobRow, signature: Option<[u8; 64]>, service: &Identity) -> v1::ExecutionProof {
-    let assignment = row.attempts.last().map(|attempt| attempt.assignment.clone()).unwrap_or_default();
+    let assignment = row
+        .attempts
+        .last()
+        .map(|attempt| attempt.assignment.clone())
+        .unwrap_or_default();
     let delivery = row.delivery.clone().unwrap_or_default();
     v1::ExecutionProof {
         spec: row.spec.clone(),
@@ -205,7 +236,11 @@ pub fn proof(row: &JobRow, signature: Option<[u8; 64]>, service: &Identity) -> v
 
 /// The beginning of an attempt.
 #[must_use]
-pub fn attempt_started(row: &AttemptRow, signature: Option<[u8; 64]>, service: &Identity) -> v1::AttemptStarted {
+pub fn attempt_started(
+    row: &AttemptRow,
+    signature: Option<[u8; 64]>,
+    service: &Identity,
+) -> v1::AttemptStarted {
     v1::AttemptStarted {
         attempt: row.attempt,
         miner_id: miner_text(&row.miner_id),
@@ -218,12 +253,24 @@ pub fn attempt_started(row: &AttemptRow, signature: Option<[u8; 64]>, service: &
 /// A checkpoint for watchers.
 #[must_use]
 pub fn checkpoint(attempt: u32, checkpoint: SignedCheckpoint) -> v1::OutputCheckpoint {
-    v1::OutputCheckpoint { attempt, checkpoint: checkpoint.layout, signature: checkpoint.signature }
+    v1::OutputCheckpoint {
+        attempt,
+        checkpoint: checkpoint.layout,
+        signature: checkpoint.signature,
+    }
 }
 
-fn add_result(event: &mut v1::JobEvent, row: &JobRow, inline: u64, signature: Option<[u8; 64]>, service: &Identity) {
+fn add_result(
+    event: &mut v1::JobEvent,
+    row: &JobRow,
+    inline: u64,
+    signature: Option<[u8; 64]>,
+    service: &Identity,
+) {
     event.failure.clone_from(&row.failure);
-    let Some(delivery) = row.delivery.as_ref().filter(|_| inline > 0) else { return };
+    let Some(delivery) = row.delivery.as_ref().filter(|_| inline > 0) else {
+        return;
+    };
     event.proof = Some(proof(row, signature, service));
     if delivery.result_len <= inline {
         event.result.clone_from(&delivery.result);
@@ -251,10 +298,17 @@ pub fn job_event(change: &Change, inline: u64, service: &Identity) -> v1::JobEve
 
 /// The newest change of a stored job.
 #[must_use]
-pub fn job_event_of_row(row: &JobRow, inline: u64, service: &Identity, streams: &Streams) -> v1::JobEvent {
+pub fn job_event_of_row(
+    row: &JobRow,
+    inline: u64,
+    service: &Identity,
+    streams: &Streams,
+) -> v1::JobEvent {
     let status = row_status(row, streams);
     let last = row.attempts.last();
-    let changed_ms = last.map_or(row.created_ms, |attempt| attempt.assigned_ms.max(attempt.ended_ms));
+    let changed_ms = last.map_or(row.created_ms, |attempt| {
+        attempt.assigned_ms.max(attempt.ended_ms)
+    });
     let mut event = v1::JobEvent {
         job_id: row.id().to_string(),
         request_id: row.request_id.clone(),
@@ -271,7 +325,12 @@ pub fn job_event_of_row(row: &JobRow, inline: u64, service: &Identity, streams: 
 
 /// A polled job.
 #[must_use]
-pub fn polled(info: AttemptInfo, signature: [u8; 64], lease_until_ms: u64, now_ms: u64) -> v1::PolledJob {
+pub fn polled(
+    info: AttemptInfo,
+    signature: [u8; 64],
+    lease_until_ms: u64,
+    now_ms: u64,
+) -> v1::PolledJob {
     let job_type = JobSpec::decode(&info.spec).map_or(0, |spec| spec.job_type as i32);
     let time_left_ms = info.deadline_ms.saturating_sub(now_ms);
     v1::PolledJob {

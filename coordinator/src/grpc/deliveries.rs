@@ -29,33 +29,71 @@ pub(super) async fn complete(
     mut parts: Streaming<v1::CompleteJobRequest>,
 ) -> Result<v1::CompleteJobResponse, ApiError> {
     let Some(Part::Complete(complete)) = next_part(&mut parts).await? else {
-        return Err(ApiError::field("part", "the first message must be complete, the receipt"));
+        return Err(ApiError::field(
+            "part",
+            "the first message must be complete, the receipt",
+        ));
     };
     let attempt = validate::attempt(&complete.job_id, complete.attempt)?;
-    let info = match services.call(Command::GetAttempt { miner_key: miner, attempt }).await? {
+    let info = match services
+        .call(Command::GetAttempt {
+            miner_key: miner,
+            attempt,
+        })
+        .await?
+    {
         Reply::AttemptInfo(info) => info,
+        // Recorded before: the answer got lost.
+        Reply::Completed(status) => {
+            return Ok(v1::CompleteJobResponse {
+                status: status.into(),
+            });
+        }
         _ => return Err(unexpected()),
     };
-    let facts = AttemptFacts::sign(&info, &services.context.service)
-        .map_err(|error| ApiError::new(ErrorReason::Internal, format!("a stored assignment: {error}")))?;
-    let _place = services.deliveries.acquire().await.map_err(|_| unexpected())?;
+    let facts = AttemptFacts::sign(&info, &services.context.service).map_err(|error| {
+        ApiError::new(
+            ErrorReason::Internal,
+            format!("a stored assignment: {error}"),
+        )
+    })?;
+    let _place = services
+        .deliveries
+        .acquire()
+        .await
+        .map_err(|_| unexpected())?;
     let stream = Arc::new(AttemptStream::new(facts));
     let mut in_result = false;
     while let Some(part) = next_part(&mut parts).await? {
         let (kind, data) = match part {
             Part::Output(data) if !in_result => (StreamKind::Output, data),
             Part::Result(data) => (StreamKind::Result, data),
-            Part::Output(_) => return Err(ApiError::field("part", "output comes before the result")),
-            Part::Complete(_) => return Err(ApiError::field("part", "complete comes only once, first")),
+            Part::Output(_) => {
+                return Err(ApiError::field("part", "output comes before the result"));
+            }
+            Part::Complete(_) => {
+                return Err(ApiError::field("part", "complete comes only once, first"));
+            }
         };
         in_result = kind == StreamKind::Result;
         if data.len() > CHUNK_BYTES {
-            return Err(ApiError::field("part", format!("has {} bytes, at most {CHUNK_BYTES} (256 KiB) are allowed", data.len())));
+            return Err(ApiError::field(
+                "part",
+                format!(
+                    "has {} bytes, at most {CHUNK_BYTES} (256 KiB) are allowed",
+                    data.len()
+                ),
+            ));
         }
         let offset = stream.with(kind, |buffer| buffer.len());
-        if let Append::TooLarge { limit } = stream.append(kind, offset, &data, services.context.engine.now_ms()) {
+        if let Append::TooLarge { limit } =
+            stream.append(kind, offset, &data, services.context.engine.now_ms())
+        {
             let what = if in_result { "result" } else { "output" };
-            return Err(ApiError::new(ErrorReason::TooLarge, format!("the {what} has more than {limit} bytes")));
+            return Err(ApiError::new(
+                ErrorReason::TooLarge,
+                format!("the {what} has more than {limit} bytes"),
+            ));
         }
     }
     let (send, receive) = oneshot::channel();
@@ -63,16 +101,33 @@ pub(super) async fn complete(
         // The caller may have gone; the delivery is recorded all the same.
         let _ = send.send(outcome);
     });
-    let delivery = Delivery { stream, miner, complete: Box::new(complete), recorded };
+    let delivery = Delivery {
+        stream,
+        miner,
+        complete: Box::new(complete),
+        final_refusal: false,
+        recorded,
+    };
     let key = u64::from(attempt.job_id.0[15]);
-    services.context.pool.submit(key, Task::Deliver(delivery)).await;
+    services
+        .context
+        .pool
+        .submit(key, Task::Deliver(delivery))
+        .await;
     match receive.await {
-        Ok(outcome) => Ok(v1::CompleteJobResponse { status: outcome?.into() }),
-        Err(_) => Err(ApiError::new(ErrorReason::Unavailable, "the coordinator is stopping; deliver again")),
+        Ok(outcome) => Ok(v1::CompleteJobResponse {
+            status: outcome?.into(),
+        }),
+        Err(_) => Err(ApiError::new(
+            ErrorReason::Unavailable,
+            "the coordinator is stopping; deliver again",
+        )),
     }
 }
 
-async fn next_part(parts: &mut Streaming<v1::CompleteJobRequest>) -> Result<Option<Part>, ApiError> {
+async fn next_part(
+    parts: &mut Streaming<v1::CompleteJobRequest>,
+) -> Result<Option<Part>, ApiError> {
     let next = tokio::time::timeout(PART_WITHIN, parts.message()).await;
     match next {
         Ok(Ok(Some(message))) => match message.part {
@@ -80,8 +135,12 @@ async fn next_part(parts: &mut Streaming<v1::CompleteJobRequest>) -> Result<Opti
             None => Err(ApiError::field("part", "is missing or of an unknown kind")),
         },
         Ok(Ok(None)) => Ok(None),
-        Ok(Err(status)) => Err(ApiError::from_status(&status)
-            .unwrap_or_else(|| ApiError::new(ErrorReason::InvalidField, status.message().to_owned()))),
-        Err(_) => Err(ApiError::new(ErrorReason::Unavailable, "no part came for 30 s; deliver again")),
+        Ok(Err(status)) => Err(ApiError::from_status(&status).unwrap_or_else(|| {
+            ApiError::new(ErrorReason::InvalidField, status.message().to_owned())
+        })),
+        Err(_) => Err(ApiError::new(
+            ErrorReason::Unavailable,
+            "no part came for 30 s; deliver again",
+        )),
     }
 }

@@ -17,15 +17,24 @@ pub(super) fn page(
     let size = validate::page_size(request.page_size, 100)?;
     let start = match request.page_token.as_str() {
         "" => 0,
-        token => token.parse::<usize>().map_err(|_| validate::bad_page_token())?,
+        token => token
+            .parse::<usize>()
+            .map_err(|_| validate::bad_page_token())?,
     };
     let all = entries(view, streams);
     if start > all.len() {
         return Err(validate::bad_page_token());
     }
     let end = (start + size).min(all.len());
-    let next_page_token = if end < all.len() { end.to_string() } else { String::new() };
-    Ok(v1::ListJobEventsResponse { events: all[start..end].to_vec(), next_page_token })
+    let next_page_token = if end < all.len() {
+        end.to_string()
+    } else {
+        String::new()
+    };
+    Ok(v1::ListJobEventsResponse {
+        events: all[start..end].to_vec(),
+        next_page_token,
+    })
 }
 
 fn entries(view: &JobView, streams: &Streams) -> Vec<JobLogEntry> {
@@ -37,8 +46,17 @@ fn entries(view: &JobView, streams: &Streams) -> Vec<JobLogEntry> {
     let mut entries = vec![entry(row.created_ms, "submitted", None, message)];
     for attempt in &row.attempts {
         let newest = attempt.attempt == row.attempt;
-        entries.push(entry(attempt.assigned_ms, "assigned", Some(attempt), String::new()));
-        let started_ms = if newest && view.started_ms > 0 { view.started_ms } else { attempt.started_ms };
+        entries.push(entry(
+            attempt.assigned_ms,
+            "assigned",
+            Some(attempt),
+            String::new(),
+        ));
+        let started_ms = if newest && view.started_ms > 0 {
+            view.started_ms
+        } else {
+            attempt.started_ms
+        };
         if started_ms > 0 {
             entries.push(entry(started_ms, "started", Some(attempt), String::new()));
         }
@@ -47,13 +65,23 @@ fn entries(view: &JobView, streams: &Streams) -> Vec<JobLogEntry> {
             entries.push(entry(first_ms, "first_token", Some(attempt), String::new()));
         }
         if let Some(name) = ending(attempt) {
-            let message = attempt.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+            let message = attempt
+                .failure
+                .as_ref()
+                .map(|failure| failure.message.clone())
+                .unwrap_or_default();
             entries.push(entry(attempt.ended_ms, name, Some(attempt), message));
         }
     }
-    let failure = row.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    let failure = row
+        .failure
+        .as_ref()
+        .map(|failure| failure.message.clone())
+        .unwrap_or_default();
     match view.status {
-        JobStatus::Cancelled => entries.push(entry(row.finished_ms, "cancelled", None, String::new())),
+        JobStatus::Cancelled => {
+            entries.push(entry(row.finished_ms, "cancelled", None, String::new()))
+        }
         JobStatus::Expired => entries.push(entry(row.finished_ms, "expired", None, String::new())),
         JobStatus::Failed => entries.push(entry(row.finished_ms, "failed", None, failure)),
         _ => {}
@@ -66,7 +94,12 @@ fn first_ms(view: &JobView, streams: &Streams) -> u64 {
         return delivery.first_token_ms;
     }
     let attempt = u16::try_from(view.row.attempt).unwrap_or(u16::MAX);
-    streams.get(AttemptId { job_id: view.row.id(), attempt }).map_or(0, |stream| stream.first_ms())
+    streams
+        .get(AttemptId {
+            job_id: view.row.id(),
+            attempt,
+        })
+        .map_or(0, |stream| stream.first_ms())
 }
 
 fn ending(attempt: &AttemptRow) -> Option<&'static str> {
@@ -85,8 +118,12 @@ fn entry(ms: u64, event: &str, attempt: Option<&AttemptRow>, message: String) ->
         time: convert::timestamp(ms),
         event: event.into(),
         attempt: attempt.map_or(0, |attempt| attempt.attempt),
-        miner_id: attempt.map(|attempt| attempt.miner().to_string()).unwrap_or_default(),
-        miner_name: attempt.map(|attempt| attempt.miner_name.clone()).unwrap_or_default(),
+        miner_id: attempt
+            .map(|attempt| attempt.miner().to_string())
+            .unwrap_or_default(),
+        miner_name: attempt
+            .map(|attempt| attempt.miner_name.clone())
+            .unwrap_or_default(),
         message,
     }
 }

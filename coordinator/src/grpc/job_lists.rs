@@ -29,11 +29,18 @@ pub(super) async fn list(
     let size = validate::page_size(request.page_size, 50)?;
     let after = match request.page_token.as_str() {
         "" => None,
-        token => Some(token.parse::<JobId>().map_err(|_| validate::bad_page_token())?),
+        token => Some(
+            token
+                .parse::<JobId>()
+                .map_err(|_| validate::bad_page_token())?,
+        ),
     };
     for status in &request.statuses {
         if v1::JobStatus::try_from(*status).is_err() || *status == 0 {
-            return Err(ApiError::field("statuses", format!("has {status}, which is no status")));
+            return Err(ApiError::field(
+                "statuses",
+                format!("has {status}, which is no status"),
+            ));
         }
     }
     let (store, streams) = (context.engine.store(), Arc::clone(&context.streams));
@@ -71,7 +78,10 @@ fn page(
 }
 
 fn answer(jobs: Vec<v1::Job>, next: Option<JobId>) -> v1::ListJobsResponse {
-    v1::ListJobsResponse { jobs, next_page_token: next.map(|id| id.to_string()).unwrap_or_default() }
+    v1::ListJobsResponse {
+        jobs,
+        next_page_token: next.map(|id| id.to_string()).unwrap_or_default(),
+    }
 }
 
 /// The next rows after a job, by id: complete down to the oldest of them; and whether more follow.
@@ -84,8 +94,16 @@ fn next_rows(
     let mut complete_to = None;
     // Live rows first: a job that is archived meanwhile is then found twice, not missed, and the archived row wins.
     for (family, prefix, key) in [
-        (Family::Active, keys::active_jobs_of(owner), after.map(|id| keys::active_job(owner, id))),
-        (Family::Archive, keys::archived_jobs_of(owner), after.map(|id| keys::archived_job(owner, id))),
+        (
+            Family::Active,
+            keys::active_jobs_of(owner),
+            after.map(|id| keys::active_job(owner, id)),
+        ),
+        (
+            Family::Archive,
+            keys::archived_jobs_of(owner),
+            after.map(|id| keys::archived_job(owner, id)),
+        ),
     ] {
         let end = keys::prefix_end(&prefix);
         // The key itself with one more byte is the first key behind it.

@@ -23,10 +23,16 @@ pub(super) async fn start(
 ) -> Result<ResponseStream<GetResultResponse>, ApiError> {
     let row = &view.row;
     check_status(&view)?;
-    let delivery = row.delivery.as_ref().ok_or_else(|| ApiError::new(ErrorReason::Internal, "the job has no delivery"))?;
+    let delivery = row
+        .delivery
+        .as_ref()
+        .ok_or_else(|| ApiError::new(ErrorReason::Internal, "the job has no delivery"))?;
     let (output_bytes, result_bytes) = (convert::output_len(delivery), delivery.result_len);
     if skip > output_bytes {
-        return Err(ApiError::field("output_offset", format!("is {skip}, the output has {output_bytes} bytes")));
+        return Err(ApiError::field(
+            "output_offset",
+            format!("is {skip}, the output has {output_bytes} bytes"),
+        ));
     }
     let header = v1::ResultHeader {
         job: Some(convert::job(row, view.status)),
@@ -40,9 +46,27 @@ pub(super) async fn start(
     let context = context.clone();
     tokio::spawn(async move {
         let outcome = async {
-            responses.send(GetResultResponse { part: Some(Part::Header(header)) }).await?;
-            send(&context, &responses, &output, (skip, output_bytes), Part::Output).await?;
-            send(&context, &responses, &result, (0, result_bytes), Part::Result).await
+            responses
+                .send(GetResultResponse {
+                    part: Some(Part::Header(header)),
+                })
+                .await?;
+            send(
+                &context,
+                &responses,
+                &output,
+                (skip, output_bytes),
+                Part::Output,
+            )
+            .await?;
+            send(
+                &context,
+                &responses,
+                &result,
+                (0, result_bytes),
+                Part::Result,
+            )
+            .await
         }
         .await;
         responses.end(outcome);
@@ -53,9 +77,10 @@ pub(super) async fn start(
 fn check_status(view: &JobView) -> Result<(), ApiError> {
     let id = view.row.id();
     match view.status {
-        JobStatus::Completed if view.row.content_deleted => {
-            Err(ApiError::new(ErrorReason::ResultDeleted, format!("the result of {id} was deleted; its proof stays: see its status")))
-        }
+        JobStatus::Completed if view.row.content_deleted => Err(ApiError::new(
+            ErrorReason::ResultDeleted,
+            format!("the result of {id} was deleted; its proof stays: see its status"),
+        )),
         JobStatus::Completed => Ok(()),
         JobStatus::Failed | JobStatus::Cancelled | JobStatus::Expired => {
             let how = match view.status {
@@ -63,12 +88,27 @@ fn check_status(view: &JobView) -> Result<(), ApiError> {
                 JobStatus::Cancelled => "was cancelled",
                 _ => "expired",
             };
-            let why = view.row.failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
-            Err(ApiError::new(ErrorReason::NoResult, format!("{id} {how} and has no result{why}")))
+            let why = view
+                .row
+                .failure
+                .as_ref()
+                .map(|failure| format!(": {}", failure.message))
+                .unwrap_or_default();
+            Err(ApiError::new(
+                ErrorReason::NoResult,
+                format!("{id} {how} and has no result{why}"),
+            ))
         }
         _ => {
-            let status = view.status.as_str_name().trim_start_matches("JOB_STATUS_").to_lowercase();
-            Err(ApiError::new(ErrorReason::NotFinished, format!("{id} is {status}: its result is not there yet")))
+            let status = view
+                .status
+                .as_str_name()
+                .trim_start_matches("JOB_STATUS_")
+                .to_lowercase();
+            Err(ApiError::new(
+                ErrorReason::NotFinished,
+                format!("{id} is {status}: its result is not there yet"),
+            ))
         }
     }
 }
@@ -91,7 +131,11 @@ async fn send(
             chunk.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
             offset += chunk.len() as u64;
             if !chunk.is_empty() {
-                responses.send(GetResultResponse { part: Some(part(chunk)) }).await?;
+                responses
+                    .send(GetResultResponse {
+                        part: Some(part(chunk)),
+                    })
+                    .await?;
             }
         }
     }

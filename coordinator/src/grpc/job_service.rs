@@ -38,7 +38,10 @@ fn submitted(reply: Reply) -> Result<v1::SubmitJobResponse, ApiError> {
 }
 
 impl Jobs {
-    async fn submit(&self, request: Request<v1::SubmitJobRequest>) -> Result<v1::SubmitJobResponse, ApiError> {
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<v1::SubmitJobResponse, ApiError> {
         let owner = self.0.authenticator.authenticate(&request, Scope::Client)?;
         self.0.limits.submits(&owner, 1)?;
         let (chain_id, now_ms) = (self.0.context.chain_id, self.0.context.engine.now_ms());
@@ -46,39 +49,66 @@ impl Jobs {
         submitted(self.0.call(Command::Submit(Box::new(submission))).await?)
     }
 
-    async fn submit_all(&self, request: Request<v1::SubmitJobsRequest>) -> Result<v1::SubmitJobsResponse, ApiError> {
+    async fn submit_all(
+        &self,
+        request: Request<v1::SubmitJobsRequest>,
+    ) -> Result<v1::SubmitJobsResponse, ApiError> {
         let owner = self.0.authenticator.authenticate(&request, Scope::Client)?;
         let jobs = request.into_inner().jobs;
         if jobs.is_empty() || jobs.len() > JOBS_PER_BATCH {
-            return Err(ApiError::field("jobs", format!("has {}, takes 1 to {JOBS_PER_BATCH}", jobs.len())));
+            return Err(ApiError::field(
+                "jobs",
+                format!("has {}, takes 1 to {JOBS_PER_BATCH}", jobs.len()),
+            ));
         }
         let ids: BTreeSet<&str> = jobs.iter().map(|job| job.request_id.as_str()).collect();
         if ids.len() < jobs.len() {
-            return Err(ApiError::field("jobs.request_id", "occurs twice: each job takes one of its own"));
+            return Err(ApiError::field(
+                "jobs.request_id",
+                "occurs twice: each job takes one of its own",
+            ));
         }
         self.0.limits.submits(&owner, jobs.len())?;
         let (chain_id, now_ms) = (self.0.context.chain_id, self.0.context.engine.now_ms());
-        let checked: Vec<Result<Submission, ApiError>> =
-            jobs.into_iter().map(|job| validate::submission(job, owner, chain_id, now_ms)).collect();
-        let commands = checked.iter().flatten().map(|s| Command::Submit(Box::new(s.clone()))).collect();
+        let checked: Vec<Result<Submission, ApiError>> = jobs
+            .into_iter()
+            .map(|job| validate::submission(job, owner, chain_id, now_ms))
+            .collect();
+        let commands = checked
+            .iter()
+            .flatten()
+            .map(|s| Command::Submit(Box::new(s.clone())))
+            .collect();
         let mut replies = self.0.context.engine.call_all(commands).await.into_iter();
         let results = checked.into_iter().map(|checked| {
-            let answer = checked.and_then(|_| replies.next().unwrap_or_else(|| Err(unexpected()))).and_then(submitted);
+            let answer = checked
+                .and_then(|_| replies.next().unwrap_or_else(|| Err(unexpected())))
+                .and_then(submitted);
             let result = match answer {
                 Ok(submitted) => v1::submit_jobs_result::Result::Submitted(submitted),
                 Err(error) => v1::submit_jobs_result::Result::Error(error.to_request_error()),
             };
-            v1::SubmitJobsResult { result: Some(result) }
+            v1::SubmitJobsResult {
+                result: Some(result),
+            }
         });
-        Ok(v1::SubmitJobsResponse { results: results.collect() })
+        Ok(v1::SubmitJobsResponse {
+            results: results.collect(),
+        })
     }
 
-    async fn retry(&self, request: Request<v1::RetryJobRequest>) -> Result<v1::RetryJobResponse, ApiError> {
+    async fn retry(
+        &self,
+        request: Request<v1::RetryJobRequest>,
+    ) -> Result<v1::RetryJobResponse, ApiError> {
         let owner = self.0.authenticator.authenticate(&request, Scope::Client)?;
         self.0.limits.submits(&owner, 1)?;
         let request = request.into_inner();
         validate::request_id(&request.request_id)?;
-        let view = self.0.job(owner, validate::job_selector(&request.job_id)?).await?;
+        let view = self
+            .0
+            .job(owner, validate::job_selector(&request.job_id)?)
+            .await?;
         let submission = retry_submission(&request, &view, owner, self.0.context.engine.now_ms())?;
         match self.0.call(Command::Submit(Box::new(submission))).await? {
             Reply::Submitted(submitted) => Ok(v1::RetryJobResponse {
@@ -89,7 +119,10 @@ impl Jobs {
         }
     }
 
-    async fn cancel(&self, request: Request<v1::CancelJobRequest>) -> Result<v1::CancelJobResponse, ApiError> {
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<v1::CancelJobResponse, ApiError> {
         let owner = self.0.caller(&request, Scope::Client)?;
         let job = validate::job_selector(&request.get_ref().job_id)?;
         match self.0.call(Command::Cancel { owner, job }).await? {
@@ -101,19 +134,29 @@ impl Jobs {
         }
     }
 
-    async fn delete(&self, request: Request<v1::DeleteJobRequest>) -> Result<v1::DeleteJobResponse, ApiError> {
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteJobRequest>,
+    ) -> Result<v1::DeleteJobResponse, ApiError> {
         let owner = self.0.caller(&request, Scope::Client)?;
         let job = validate::job_selector(&request.get_ref().job_id)?;
         match self.0.call(Command::Delete { owner, job }).await? {
-            Reply::Deleted(job_id) => Ok(v1::DeleteJobResponse { job_id: job_id.to_string() }),
+            Reply::Deleted(job_id) => Ok(v1::DeleteJobResponse {
+                job_id: job_id.to_string(),
+            }),
             _ => Err(unexpected()),
         }
     }
 
-    async fn explain(&self, request: Request<v1::ExplainJobRequest>) -> Result<v1::ExplainJobResponse, ApiError> {
+    async fn explain(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<v1::ExplainJobResponse, ApiError> {
         let owner = self.0.caller(&request, Scope::Read)?;
         let subject = match request.into_inner().subject {
-            Some(v1::explain_job_request::Subject::JobId(job_id)) => ExplainSubject::Job(validate::job_selector(&job_id)?),
+            Some(v1::explain_job_request::Subject::JobId(job_id)) => {
+                ExplainSubject::Job(validate::job_selector(&job_id)?)
+            }
             Some(v1::explain_job_request::Subject::Spec(spec)) => {
                 let checked = validate::spec(spec, owner, self.0.context.chain_id, false)?;
                 ExplainSubject::Spec {
@@ -125,7 +168,12 @@ impl Jobs {
                     input_len: checked.spec.input_len,
                 }
             }
-            None => return Err(ApiError::field("subject", "is missing: give a job id or a specification")),
+            None => {
+                return Err(ApiError::field(
+                    "subject",
+                    "is missing: give a job id or a specification",
+                ));
+            }
         };
         match self.0.call(Command::Explain { owner, subject }).await? {
             Reply::Explained(explained) => Ok(*explained),
@@ -133,33 +181,66 @@ impl Jobs {
         }
     }
 
-    async fn models(&self, request: Request<v1::ListModelsRequest>) -> Result<v1::ListModelsResponse, ApiError> {
+    async fn models(
+        &self,
+        request: Request<v1::ListModelsRequest>,
+    ) -> Result<v1::ListModelsResponse, ApiError> {
         self.0.authenticator.public(&request)?;
         let request = request.into_inner();
         let size = validate::page_size(request.page_size, 100)?;
-        let Reply::Models(models) = self.0.call(Command::ListModels).await? else { return Err(unexpected()) };
-        let mut rest = models.into_iter().filter(|model| model.name > request.page_token).peekable();
+        let Reply::Models(models) = self.0.call(Command::ListModels).await? else {
+            return Err(unexpected());
+        };
+        let mut rest = models
+            .into_iter()
+            .filter(|model| model.name > request.page_token)
+            .peekable();
         let models: Vec<_> = rest.by_ref().take(size).collect();
         let more = rest.peek().is_some();
-        let next = models.last().filter(|_| more).map(|model| model.name.clone());
-        Ok(v1::ListModelsResponse { models, next_page_token: next.unwrap_or_default() })
+        let next = models
+            .last()
+            .filter(|_| more)
+            .map(|model| model.name.clone());
+        Ok(v1::ListModelsResponse {
+            models,
+            next_page_token: next.unwrap_or_default(),
+        })
     }
 
-    async fn watch(&self, request: Request<v1::WatchJobRequest>) -> Result<ResponseStream<v1::WatchJobResponse>, ApiError> {
+    async fn watch(
+        &self,
+        request: Request<v1::WatchJobRequest>,
+    ) -> Result<ResponseStream<v1::WatchJobResponse>, ApiError> {
         let owner = self.0.caller(&request, Scope::Read)?;
         let request = request.into_inner();
         let job = validate::job_selector(&request.job_id)?;
-        let position = Position { attempt: request.attempt, offset: request.offset };
+        let position = Position {
+            attempt: request.attempt,
+            offset: request.offset,
+        };
         watch_job::start(&self.0.context, owner, job, position).await
     }
 
-    fn watch_all(&self, request: &Request<v1::WatchJobsRequest>) -> Result<ResponseStream<v1::WatchJobsResponse>, ApiError> {
+    fn watch_all(
+        &self,
+        request: &Request<v1::WatchJobsRequest>,
+    ) -> Result<ResponseStream<v1::WatchJobsResponse>, ApiError> {
         let owner = self.0.caller(request, Scope::Read)?;
-        let v1::WatchJobsRequest { cursor, inline_result_bytes: inline } = request.get_ref();
+        let v1::WatchJobsRequest {
+            cursor,
+            inline_result_bytes: inline,
+        } = request.get_ref();
         if *inline > MAX_INLINE_RESULT {
-            return Err(ApiError::field("inline_result_bytes", format!("is {inline}, takes 0 to {MAX_INLINE_RESULT}")));
+            return Err(ApiError::field(
+                "inline_result_bytes",
+                format!("is {inline}, takes 0 to {MAX_INLINE_RESULT}"),
+            ));
         }
-        let cursor = if cursor.is_empty() { None } else { Some(Cursor::decode(cursor)?) };
+        let cursor = if cursor.is_empty() {
+            None
+        } else {
+            Some(Cursor::decode(cursor)?)
+        };
         watch_jobs::start(&self.0.context, owner, cursor, *inline)
     }
 }
@@ -182,10 +263,19 @@ fn retry_submission(
         let message = format!("the input of {} was deleted: submit the job anew", row.id());
         return Err(ApiError::new(ErrorReason::ResultDeleted, message));
     }
-    let mut spec = JobSpec::decode(&row.spec)
-        .map_err(|error| ApiError::new(ErrorReason::Internal, format!("a stored specification: {error}")))?;
+    let mut spec = JobSpec::decode(&row.spec).map_err(|error| {
+        ApiError::new(
+            ErrorReason::Internal,
+            format!("a stored specification: {error}"),
+        )
+    })?;
     let salt = request.salt.as_ref().try_into();
-    spec.salt = salt.map_err(|_| ApiError::field("salt", format!("has {} bytes, takes 32 random ones", request.salt.len())))?;
+    spec.salt = salt.map_err(|_| {
+        ApiError::field(
+            "salt",
+            format!("has {} bytes, takes 32 random ones", request.salt.len()),
+        )
+    })?;
     Ok(Submission {
         job_id: JobId::new(now_ms, shard_of(&owner), random_bytes()),
         owner,
@@ -211,64 +301,120 @@ impl JobService for Jobs {
     type WatchJobsStream = ResponseStream<v1::WatchJobsResponse>;
     type GetResultStream = ResponseStream<v1::GetResultResponse>;
 
-    async fn submit_job(&self, request: Request<v1::SubmitJobRequest>) -> Result<Response<v1::SubmitJobResponse>, Status> {
+    async fn submit_job(
+        &self,
+        request: Request<v1::SubmitJobRequest>,
+    ) -> Result<Response<v1::SubmitJobResponse>, Status> {
         Ok(Response::new(self.submit(request).await?))
     }
 
-    async fn submit_jobs(&self, request: Request<v1::SubmitJobsRequest>) -> Result<Response<v1::SubmitJobsResponse>, Status> {
+    async fn submit_jobs(
+        &self,
+        request: Request<v1::SubmitJobsRequest>,
+    ) -> Result<Response<v1::SubmitJobsResponse>, Status> {
         Ok(Response::new(self.submit_all(request).await?))
     }
 
-    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Result<Response<v1::GetJobResponse>, Status> {
+    async fn get_job(
+        &self,
+        request: Request<v1::GetJobRequest>,
+    ) -> Result<Response<v1::GetJobResponse>, Status> {
         let owner = self.0.caller(&request, Scope::Read)?;
-        let view = self.0.job(owner, validate::job_selector(&request.get_ref().job_id)?).await?;
+        let view = self
+            .0
+            .job(owner, validate::job_selector(&request.get_ref().job_id)?)
+            .await?;
         let job = Some(convert::job_view(&view, &self.0.context.streams));
         Ok(Response::new(v1::GetJobResponse { job }))
     }
 
-    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
         let owner = self.0.caller(&request, Scope::Read)?;
-        Ok(Response::new(job_lists::list(&self.0.context, owner, request.into_inner()).await?))
+        Ok(Response::new(
+            job_lists::list(&self.0.context, owner, request.into_inner()).await?,
+        ))
     }
 
-    async fn cancel_job(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::CancelJobResponse>, Status> {
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
         Ok(Response::new(self.cancel(request).await?))
     }
 
-    async fn retry_job(&self, request: Request<v1::RetryJobRequest>) -> Result<Response<v1::RetryJobResponse>, Status> {
+    async fn retry_job(
+        &self,
+        request: Request<v1::RetryJobRequest>,
+    ) -> Result<Response<v1::RetryJobResponse>, Status> {
         Ok(Response::new(self.retry(request).await?))
     }
 
-    async fn delete_job(&self, request: Request<v1::DeleteJobRequest>) -> Result<Response<v1::DeleteJobResponse>, Status> {
+    async fn delete_job(
+        &self,
+        request: Request<v1::DeleteJobRequest>,
+    ) -> Result<Response<v1::DeleteJobResponse>, Status> {
         Ok(Response::new(self.delete(request).await?))
     }
 
-    async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
+    async fn watch_job(
+        &self,
+        request: Request<v1::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
         Ok(Response::new(self.watch(request).await?))
     }
 
-    async fn watch_jobs(&self, request: Request<v1::WatchJobsRequest>) -> Result<Response<Self::WatchJobsStream>, Status> {
+    async fn watch_jobs(
+        &self,
+        request: Request<v1::WatchJobsRequest>,
+    ) -> Result<Response<Self::WatchJobsStream>, Status> {
         Ok(Response::new(self.watch_all(&request)?))
     }
 
-    async fn get_result(&self, request: Request<v1::GetResultRequest>) -> Result<Response<Self::GetResultStream>, Status> {
+    async fn get_result(
+        &self,
+        request: Request<v1::GetResultRequest>,
+    ) -> Result<Response<Self::GetResultStream>, Status> {
         let owner = self.0.caller(&request, Scope::Read)?;
         let request = request.into_inner();
-        let view = self.0.job(owner, validate::job_selector(&request.job_id)?).await?;
-        Ok(Response::new(job_results::start(&self.0.context, view, request.output_offset).await?))
+        let view = self
+            .0
+            .job(owner, validate::job_selector(&request.job_id)?)
+            .await?;
+        Ok(Response::new(
+            job_results::start(&self.0.context, view, request.output_offset).await?,
+        ))
     }
 
-    async fn list_job_events(&self, request: Request<v1::ListJobEventsRequest>) -> Result<Response<v1::ListJobEventsResponse>, Status> {
+    async fn list_job_events(
+        &self,
+        request: Request<v1::ListJobEventsRequest>,
+    ) -> Result<Response<v1::ListJobEventsResponse>, Status> {
         let owner = self.0.caller(&request, Scope::Read)?;
-        let view = self.0.job(owner, validate::job_selector(&request.get_ref().job_id)?).await?;
-        Ok(Response::new(job_history::page(&view, &self.0.context.streams, request.get_ref())?))
+        let view = self
+            .0
+            .job(owner, validate::job_selector(&request.get_ref().job_id)?)
+            .await?;
+        Ok(Response::new(job_history::page(
+            &view,
+            &self.0.context.streams,
+            request.get_ref(),
+        )?))
     }
 
-    async fn explain_job(&self, request: Request<v1::ExplainJobRequest>) -> Result<Response<v1::ExplainJobResponse>, Status> {
+    async fn explain_job(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<Response<v1::ExplainJobResponse>, Status> {
         Ok(Response::new(self.explain(request).await?))
     }
 
-    async fn list_models(&self, request: Request<v1::ListModelsRequest>) -> Result<Response<v1::ListModelsResponse>, Status> {
+    async fn list_models(
+        &self,
+        request: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
         Ok(Response::new(self.models(request).await?))
     }
 }

@@ -10,6 +10,7 @@ mod miner_service;
 mod network_service;
 mod polling;
 pub mod validate;
+pub mod validate_miner;
 
 use std::sync::Arc;
 
@@ -49,8 +50,19 @@ pub struct Services {
 impl Services {
     /// The parts put together.
     #[must_use]
-    pub fn new(context: SessionContext, network: Network, authenticator: Authenticator, limits: Arc<Limits>) -> Arc<Self> {
-        Arc::new(Self { context, network, authenticator, limits, deliveries: Semaphore::new(DELIVERIES) })
+    pub fn new(
+        context: SessionContext,
+        network: Network,
+        authenticator: Authenticator,
+        limits: Arc<Limits>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            context,
+            network,
+            authenticator,
+            limits,
+            deliveries: Semaphore::new(DELIVERIES),
+        })
     }
 
     /// The caller, whose token must cover `needed`; the call counts against its limit.
@@ -74,5 +86,8 @@ impl Services {
 
 /// An answer that does not fit its command.
 fn unexpected() -> ApiError {
-    ApiError::new(ErrorReason::Internal, "the engine gave another answer than asked for; please report this")
+    ApiError::new(
+        ErrorReason::Internal,
+        "the engine gave another answer than asked for; please report this",
+    )
 }

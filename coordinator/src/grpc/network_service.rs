@@ -35,7 +35,12 @@ impl NetworkService for NetworkInfo {
         let dev = network.genesis.profile == "dev";
         Ok(Response::new(v1::GetNetworkInfoResponse {
             chain_id: network.chain_id.to_vec().into(),
-            profile: if dev { NetworkProfile::Dev } else { NetworkProfile::Standard }.into(),
+            profile: if dev {
+                NetworkProfile::Dev
+            } else {
+                NetworkProfile::Standard
+            }
+            .into(),
             service_key: network.genesis.service_key.to_vec().into(),
             log_key: network.genesis.log_key.to_vec().into(),
             fee_bps: network.genesis.fee_bps.into(),

@@ -23,19 +23,32 @@ const PAUSE: Duration = Duration::from_millis(50);
 const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// Takes a job, waiting for one if that is asked for.
-pub(super) async fn poll(services: &Services, miner: PublicKey, request: v1::PollJobRequest) -> Result<v1::PollJobResponse, ApiError> {
-    let lease_ms = validate::duration_ms("lease", request.lease, DEFAULT_LEASE_MS, LEASE_BOUNDS_MS)?;
+pub(super) async fn poll(
+    services: &Services,
+    miner: PublicKey,
+    request: v1::PollJobRequest,
+) -> Result<v1::PollJobResponse, ApiError> {
+    let lease_ms =
+        validate::duration_ms("lease", request.lease, DEFAULT_LEASE_MS, LEASE_BOUNDS_MS)?;
     let wait_ms = validate::duration_ms("wait", request.wait, 0, (0, MAX_WAIT_MS))?;
     let until = Instant::now() + Duration::from_millis(wait_ms);
     let mut activity = services.context.hub.activity();
     loop {
         activity.mark_unchanged();
-        let Reply::Polled(polled) = services.call(Command::Poll { miner_key: miner, lease_ms }).await? else {
+        let Reply::Polled(polled) = services
+            .call(Command::Poll {
+                miner_key: miner,
+                lease_ms,
+            })
+            .await?
+        else {
             return Err(unexpected());
         };
         if let Some(polled) = polled {
             let (info, lease_until_ms) = *polled;
-            return Ok(v1::PollJobResponse { job: Some(taken(services, info, lease_until_ms)?) });
+            return Ok(v1::PollJobResponse {
+                job: Some(taken(services, info, lease_until_ms)?),
+            });
         }
         let now = Instant::now();
         if now >= until || services.context.shutdown.is_cancelled() {
@@ -50,12 +63,29 @@ pub(super) async fn poll(services: &Services, miner: PublicKey, request: v1::Pol
     }
 }
 
-fn taken(services: &Services, info: AttemptInfo, lease_until_ms: u64) -> Result<v1::PolledJob, ApiError> {
-    let facts = AttemptFacts::sign(&info, &services.context.service)
-        .map_err(|error| ApiError::new(ErrorReason::Internal, format!("an assignment of ours: {error}")))?;
+fn taken(
+    services: &Services,
+    info: AttemptInfo,
+    lease_until_ms: u64,
+) -> Result<v1::PolledJob, ApiError> {
+    let facts = AttemptFacts::sign(&info, &services.context.service).map_err(|error| {
+        ApiError::new(
+            ErrorReason::Internal,
+            format!("an assignment of ours: {error}"),
+        )
+    })?;
     let signature = facts.signature;
-    services.context.streams.insert(AttemptStream::new(facts)).accept();
-    Ok(convert::polled(info, signature, lease_until_ms, services.context.engine.now_ms()))
+    services
+        .context
+        .streams
+        .insert(AttemptStream::new(facts))
+        .accept();
+    Ok(convert::polled(
+        info,
+        signature,
+        lease_until_ms,
+        services.context.engine.now_ms(),
+    ))
 }
 
 /// Prolongs a lease.
@@ -65,9 +95,19 @@ pub(super) async fn extend(
     request: &v1::ExtendLeaseRequest,
 ) -> Result<v1::ExtendLeaseResponse, ApiError> {
     let attempt = validate::attempt(&request.job_id, request.attempt)?;
-    let lease_ms = validate::duration_ms("lease", request.lease, DEFAULT_LEASE_MS, LEASE_BOUNDS_MS)?;
-    match services.call(Command::ExtendLease { miner_key, attempt, lease_ms }).await? {
-        Reply::LeaseExtended(until_ms) => Ok(v1::ExtendLeaseResponse { lease_until: convert::timestamp(until_ms) }),
+    let lease_ms =
+        validate::duration_ms("lease", request.lease, DEFAULT_LEASE_MS, LEASE_BOUNDS_MS)?;
+    match services
+        .call(Command::ExtendLease {
+            miner_key,
+            attempt,
+            lease_ms,
+        })
+        .await?
+    {
+        Reply::LeaseExtended(until_ms) => Ok(v1::ExtendLeaseResponse {
+            lease_until: convert::timestamp(until_ms),
+        }),
         _ => Err(unexpected()),
     }
 }

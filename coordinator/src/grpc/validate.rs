@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aitbc_common::address::Address;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId, shard_of};
@@ -16,14 +15,8 @@ use aitbc_proto::v1::{self, ErrorReason};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::engine::command::{JobSelector, MinerChange, Submission};
+use crate::engine::command::{JobSelector, Submission};
 
-/// Bytes of a model server's name and version.
-pub const ENGINE_BYTES: usize = 64;
-/// Bytes of a processor's name.
-const PROCESSOR_BYTES: usize = 128;
-/// Bytes of a GPU's name.
-const GPU_BYTES: usize = 64;
 /// Highest price in micro-AIT per hour and slot: a million AIT.
 pub const MAX_PRICE: u64 = 1_000_000_000_000;
 /// Rows of a page, at most.
@@ -38,21 +31,31 @@ pub fn job_selector(job_id: &str) -> Result<JobSelector, ApiError> {
     if job_id == "last" {
         return Ok(JobSelector::Last);
     }
-    let id = job_id.parse::<JobId>().map_err(|error| refuse("job_id", format!("{error}; {}", error.hint())))?;
+    let id = job_id
+        .parse::<JobId>()
+        .map_err(|error| refuse("job_id", format!("{error}; {}", error.hint())))?;
     Ok(JobSelector::Id(id))
 }
 
 /// A job id and an attempt.
 pub fn attempt(job_id: &str, attempt: u32) -> Result<crate::engine::command::AttemptId, ApiError> {
-    let job_id = job_id.parse::<JobId>().map_err(|error| refuse("job_id", format!("{error}; {}", error.hint())))?;
+    let job_id = job_id
+        .parse::<JobId>()
+        .map_err(|error| refuse("job_id", format!("{error}; {}", error.hint())))?;
     let attempt = u16::try_from(attempt).ok().filter(|attempt| *attempt > 0);
-    let attempt = attempt.ok_or_else(|| refuse("attempt", "takes the number that the assignment gave, from 1"))?;
+    let attempt = attempt.ok_or_else(|| {
+        refuse(
+            "attempt",
+            "takes the number that the assignment gave, from 1",
+        )
+    })?;
     Ok(crate::engine::command::AttemptId { job_id, attempt })
 }
 
 /// A miner id.
 pub fn miner_id(text: &str) -> Result<MinerId, ApiError> {
-    text.parse::<MinerId>().map_err(|error| refuse("miner_id", format!("{error}; {}", error.hint())))
+    text.parse::<MinerId>()
+        .map_err(|error| refuse("miner_id", format!("{error}; {}", error.hint())))
 }
 
 /// A page's size, with its default.
@@ -60,21 +63,33 @@ pub fn page_size(given: u32, default: u32) -> Result<usize, ApiError> {
     match given {
         0 => Ok(default as usize),
         1..=MAX_PAGE => Ok(given as usize),
-        _ => Err(refuse("page_size", format!("is {given}, takes 1 to {MAX_PAGE}"))),
+        _ => Err(refuse(
+            "page_size",
+            format!("is {given}, takes 1 to {MAX_PAGE}"),
+        )),
     }
 }
 
 /// A page token that was not given out.
 #[must_use]
 pub fn bad_page_token() -> ApiError {
-    ApiError::new(ErrorReason::InvalidPageToken, "page_token: not one that this call gave out; begin again without one")
+    ApiError::new(
+        ErrorReason::InvalidPageToken,
+        "page_token: not one that this call gave out; begin again without one",
+    )
 }
 
 /// A request id.
 pub fn request_id(id: &str) -> Result<(), ApiError> {
     let length = id.chars().count();
     if length == 0 || length > limits::REQUEST_ID_CHARS {
-        return Err(refuse("request_id", format!("has {length} characters, takes 1 to {}", limits::REQUEST_ID_CHARS)));
+        return Err(refuse(
+            "request_id",
+            format!(
+                "has {length} characters, takes 1 to {}",
+                limits::REQUEST_ID_CHARS
+            ),
+        ));
     }
     if id.chars().any(char::is_control) {
         return Err(refuse("request_id", "has a control character"));
@@ -85,7 +100,10 @@ pub fn request_id(id: &str) -> Result<(), ApiError> {
 /// Text of at most `max` bytes without control characters.
 pub fn short_text(field: &str, text: String, max: usize) -> Result<String, ApiError> {
     if text.len() > max {
-        return Err(refuse(field, format!("has {} bytes, takes at most {max}", text.len())));
+        return Err(refuse(
+            field,
+            format!("has {} bytes, takes at most {max}", text.len()),
+        ));
     }
     if text.chars().any(char::is_control) {
         return Err(refuse(field, "has a control character"));
@@ -97,18 +115,36 @@ fn hash_or_zero(field: &str, bytes: &[u8]) -> Result<Hash, ApiError> {
     match bytes.len() {
         0 => Ok([0; 32]),
         32 => Ok(bytes.try_into().unwrap_or_default()),
-        given => Err(refuse(field, format!("has {given} bytes, takes 32 or none"))),
+        given => Err(refuse(
+            field,
+            format!("has {given} bytes, takes 32 or none"),
+        )),
     }
 }
 
 /// A duration in ms within bounds, with its default where it is unset.
-pub fn duration_ms(field: &str, given: Option<prost_types::Duration>, default: u64, bounds: (u64, u64)) -> Result<u64, ApiError> {
-    let Some(given) = given else { return Ok(default) };
-    let takes = format!("takes {} to {} s, in whole milliseconds", bounds.0 as f64 / 1e3, bounds.1 as f64 / 1e3);
-    let given = Duration::try_from(given).map_err(|_| refuse(field, format!("is negative or malformed; {takes}")))?;
+pub fn duration_ms(
+    field: &str,
+    given: Option<prost_types::Duration>,
+    default: u64,
+    bounds: (u64, u64),
+) -> Result<u64, ApiError> {
+    let Some(given) = given else {
+        return Ok(default);
+    };
+    let takes = format!(
+        "takes {} to {} s, in whole milliseconds",
+        bounds.0 as f64 / 1e3,
+        bounds.1 as f64 / 1e3
+    );
+    let given = Duration::try_from(given)
+        .map_err(|_| refuse(field, format!("is negative or malformed; {takes}")))?;
     let ms = u64::try_from(given.as_millis()).unwrap_or(u64::MAX);
     if given.subsec_nanos() % 1_000_000 != 0 || ms < bounds.0 || ms > bounds.1 {
-        return Err(refuse(field, format!("is {} s; {takes}", given.as_secs_f64())));
+        return Err(refuse(
+            field,
+            format!("is {} s; {takes}", given.as_secs_f64()),
+        ));
     }
     Ok(ms)
 }
@@ -127,7 +163,12 @@ pub struct CheckedSpec {
 }
 
 /// Checks a specification; without `salted` its salt may be empty.
-pub fn spec(given: v1::JobSpec, owner: PublicKey, chain_id: Hash, salted: bool) -> Result<CheckedSpec, ApiError> {
+pub fn spec(
+    given: v1::JobSpec,
+    owner: PublicKey,
+    chain_id: Hash,
+    salted: bool,
+) -> Result<CheckedSpec, ApiError> {
     let job_type = match given.r#type() {
         v1::JobType::Inference => JobType::Inference,
         v1::JobType::Embedding => JobType::Embedding,
@@ -135,12 +176,19 @@ pub fn spec(given: v1::JobSpec, owner: PublicKey, chain_id: Hash, salted: bool) 
             let message = "spec.type: this coordinator does not offer agent jobs; take inference or embedding";
             return Err(ApiError::new(ErrorReason::Unimplemented, message));
         }
-        v1::JobType::Unspecified => return Err(refuse("spec.type", "takes inference or embedding")),
+        v1::JobType::Unspecified => {
+            return Err(refuse("spec.type", "takes inference or embedding"));
+        }
     };
-    let model = canonical_model(&given.model).map_err(|error| refuse("spec.model", format!("{error}; {}", error.hint())))?;
+    let model = canonical_model(&given.model)
+        .map_err(|error| refuse("spec.model", format!("{error}; {}", error.hint())))?;
     let requirements = requirements(given.requirements.as_ref())?;
     if given.input.len() > limits::INPUT_BYTES {
-        let message = format!("spec.input: has {} bytes, at most {} (3 MiB) are allowed", given.input.len(), limits::INPUT_BYTES);
+        let message = format!(
+            "spec.input: has {} bytes, at most {} (3 MiB) are allowed",
+            given.input.len(),
+            limits::INPUT_BYTES
+        );
         return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
     if salted || !given.input.is_empty() {
@@ -149,13 +197,19 @@ pub fn spec(given: v1::JobSpec, owner: PublicKey, chain_id: Hash, salted: bool) 
     let salt = match given.salt.len() {
         32 => given.salt.as_ref().try_into().unwrap_or_default(),
         0 if !salted => [0; 32],
-        length => return Err(refuse("spec.salt", format!("has {length} bytes, takes 32 random ones"))),
+        length => {
+            return Err(refuse(
+                "spec.salt",
+                format!("has {length} bytes, takes 32 random ones"),
+            ));
+        }
     };
     let max_rate = match given.max_price_per_hour_micro_ait {
         None => NO_MAX_RATE,
         Some(price) if price <= MAX_PRICE => price,
         Some(price) => {
-            let problem = format!("is {price} micro-AIT, takes at most {MAX_PRICE} (1,000,000 AIT)");
+            let problem =
+                format!("is {price} micro-AIT, takes at most {MAX_PRICE} (1,000,000 AIT)");
             return Err(refuse("spec.max_price_per_hour_micro_ait", problem));
         }
     };
@@ -172,46 +226,94 @@ pub fn spec(given: v1::JobSpec, owner: PublicKey, chain_id: Hash, salted: bool) 
         input_hash: sha256(&given.input),
         requirements_hash: requirements.hash(),
         max_rate,
-        deadline_ms: duration_ms("spec.timeout", given.timeout, limits::DEFAULT_TIMEOUT_MS, bounds)?,
+        deadline_ms: duration_ms(
+            "spec.timeout",
+            given.timeout,
+            limits::DEFAULT_TIMEOUT_MS,
+            bounds,
+        )?,
     };
-    Ok(CheckedSpec { spec, model, requirements, input: given.input })
-}
-
-fn check_input(job_type: JobType, input: &[u8]) -> Result<(), ApiError> {
-    JobInput::parse(job_type, input).map(|_| ()).map_err(|error| {
-        let field = error.field.as_ref().map_or_else(|| "spec.input".to_owned(), |path| format!("spec.input.{path}"));
-        let mut refusal = ApiError::new(ErrorReason::InvalidInput, format!("{}; {}", error.message, error.hint));
-        refusal.fields.push((field, error.message));
-        refusal
+    Ok(CheckedSpec {
+        spec,
+        model,
+        requirements,
+        input: given.input,
     })
 }
 
+fn check_input(job_type: JobType, input: &[u8]) -> Result<(), ApiError> {
+    JobInput::parse(job_type, input)
+        .map(|_| ())
+        .map_err(|error| {
+            let field = error.field.as_ref().map_or_else(
+                || "spec.input".to_owned(),
+                |path| format!("spec.input.{path}"),
+            );
+            let mut refusal = ApiError::new(
+                ErrorReason::InvalidInput,
+                format!("{}; {}", error.message, error.hint),
+            );
+            refusal.fields.push((field, error.message));
+            refusal
+        })
+}
+
 fn requirements(given: Option<&v1::Requirements>) -> Result<Requirements, ApiError> {
-    let Some(given) = given else { return Ok(Requirements::default()) };
+    let Some(given) = given else {
+        return Ok(Requirements::default());
+    };
     if given.min_vram_gib > limits::MAX_VRAM_GIB {
-        let problem = format!("is {}, takes 0 to {}", given.min_vram_gib, limits::MAX_VRAM_GIB);
+        let problem = format!(
+            "is {}, takes 0 to {}",
+            given.min_vram_gib,
+            limits::MAX_VRAM_GIB
+        );
         return Err(refuse("spec.requirements.min_vram_gib", problem));
     }
     let miner = given.miner_id.as_deref().map(|id| {
-        let wrong = |error: aitbc_common::ids::IdError| refuse("spec.requirements.miner_id", format!("{error}; {}", error.hint()));
+        let wrong = |error: aitbc_common::ids::IdError| {
+            refuse(
+                "spec.requirements.miner_id",
+                format!("{error}; {}", error.hint()),
+            )
+        };
         id.parse::<MinerId>().map_err(wrong)
     });
-    Ok(Requirements { min_vram_gib: given.min_vram_gib, miner: miner.transpose()? })
+    Ok(Requirements {
+        min_vram_gib: given.min_vram_gib,
+        miner: miner.transpose()?,
+    })
 }
 
 /// A whole submission by `owner`, with an id made at `now_ms`.
-pub fn submission(request: v1::SubmitJobRequest, owner: PublicKey, chain_id: Hash, now_ms: u64) -> Result<Submission, ApiError> {
+pub fn submission(
+    request: v1::SubmitJobRequest,
+    owner: PublicKey,
+    chain_id: Hash,
+    now_ms: u64,
+) -> Result<Submission, ApiError> {
     request_id(&request.request_id)?;
     let body_hash = sha256(&request.encode_to_vec());
     if !(-limits::MAX_PRIORITY..=limits::MAX_PRIORITY).contains(&request.priority) {
-        return Err(refuse("priority", format!("is {}, takes -100 to 100", request.priority)));
+        return Err(refuse(
+            "priority",
+            format!("is {}, takes -100 to 100", request.priority),
+        ));
     }
     let max_retries = request.max_retries.unwrap_or(limits::DEFAULT_RETRIES);
     if max_retries > limits::MAX_RETRIES {
-        return Err(refuse("max_retries", format!("is {max_retries}, takes 0 to {}", limits::MAX_RETRIES)));
+        return Err(refuse(
+            "max_retries",
+            format!("is {max_retries}, takes 0 to {}", limits::MAX_RETRIES),
+        ));
     }
     let given = request.spec.ok_or_else(|| refuse("spec", "is missing"))?;
-    let CheckedSpec { spec, model, requirements, input } = spec(given, owner, chain_id, true)?;
+    let CheckedSpec {
+        spec,
+        model,
+        requirements,
+        input,
+    } = spec(given, owner, chain_id, true)?;
     Ok(Submission {
         job_id: JobId::new(now_ms, shard_of(&owner), random_bytes()),
         owner,
@@ -226,138 +328,4 @@ pub fn submission(request: v1::SubmitJobRequest, owner: PublicKey, chain_id: Has
         require_miner: request.require_miner,
         retry_of: None,
     })
-}
-
-/// Models of a miner, with canonical names.
-pub fn miner_models(mut models: Vec<v1::MinerModel>) -> Result<Vec<v1::MinerModel>, ApiError> {
-    if models.len() > limits::MINER_MODELS {
-        return Err(refuse("models", format!("has {}, takes at most {}", models.len(), limits::MINER_MODELS)));
-    }
-    for model in &mut models {
-        model.name = canonical_model(&model.name).map_err(|error| refuse("models.name", format!("{error}; {}", error.hint())))?;
-        if model.digest.len() != 32 {
-            return Err(refuse("models.digest", format!("has {} bytes, takes the SHA-256 of {} (32)", model.digest.len(), model.name)));
-        }
-    }
-    Ok(models)
-}
-
-/// Slots of an inventory: 0 to 256.
-pub fn inventory_slots(slots: u32) -> Result<u32, ApiError> {
-    if slots > limits::MINER_SLOTS {
-        return Err(refuse("slots", format!("is {slots}, takes 0 to {}", limits::MINER_SLOTS)));
-    }
-    Ok(slots)
-}
-
-fn gpus(gpus: Vec<v1::Gpu>) -> Result<Vec<v1::Gpu>, ApiError> {
-    if gpus.len() > limits::MINER_GPUS {
-        return Err(refuse("gpus", format!("has {} kinds, takes at most {}", gpus.len(), limits::MINER_GPUS)));
-    }
-    for gpu in &gpus {
-        short_text("gpus.model", gpu.model.clone(), GPU_BYTES)?;
-        if gpu.model.is_empty() || !(1..=64).contains(&gpu.count) || gpu.vram_gib > limits::MAX_VRAM_GIB {
-            return Err(refuse("gpus", format!("each takes a model, a count of 1 to 64 and 0 to {} GiB", limits::MAX_VRAM_GIB)));
-        }
-        if gpu.source() == v1::GpuSource::Unspecified {
-            return Err(refuse("gpus.source", "takes detected or declared"));
-        }
-    }
-    Ok(gpus)
-}
-
-fn name(name: String) -> Result<String, ApiError> {
-    let length = name.chars().count();
-    if length == 0 || length > limits::NAME_CHARS {
-        return Err(refuse("name", format!("has {length} characters, takes 1 to {}", limits::NAME_CHARS)));
-    }
-    short_text("name", name, limits::NAME_CHARS * 4)
-}
-
-fn slots(slots: u32) -> Result<u32, ApiError> {
-    match slots {
-        0 => Ok(1),
-        1..=limits::MINER_SLOTS => Ok(slots),
-        _ => Err(refuse("slots", format!("is {slots}, takes 1 to {}", limits::MINER_SLOTS))),
-    }
-}
-
-fn price(price: u64) -> Result<u64, ApiError> {
-    if price > MAX_PRICE {
-        let problem = format!("is {price} micro-AIT, takes at most {MAX_PRICE} (1,000,000 AIT)");
-        return Err(refuse("price_per_hour_micro_ait", problem));
-    }
-    Ok(price)
-}
-
-fn payout(address: &[u8]) -> Result<[u8; 20], ApiError> {
-    let bytes: [u8; 20] = address
-        .try_into()
-        .map_err(|_| refuse("payout_address", format!("has {} bytes, takes 20", address.len())))?;
-    if Address(bytes) == Address::default() {
-        return Err(refuse("payout_address", "is zero: nobody could be paid"));
-    }
-    Ok(bytes)
-}
-
-/// A registration: every field is given.
-pub fn registration(request: v1::RegisterMinerRequest) -> Result<MinerChange, ApiError> {
-    Ok(MinerChange {
-        name: Some(name(request.name)?),
-        gpus: Some(gpus(request.gpus)?),
-        models: Some(miner_models(request.models)?),
-        slots: Some(slots(request.slots)?),
-        price: Some(price(request.price_per_hour_micro_ait)?),
-        payout: Some(payout(&request.payout_address)?),
-        paused: None,
-        engine: Some(short_text("engine", request.engine, ENGINE_BYTES)?),
-        processor: Some(short_text("processor", request.processor, PROCESSOR_BYTES)?),
-        memory_gib: Some(request.memory_gib),
-    })
-}
-
-/// The fields of a miner that an update names.
-pub fn update(request: v1::UpdateMinerRequest) -> Result<MinerChange, ApiError> {
-    let miner = request.miner.ok_or_else(|| refuse("miner", "is missing"))?;
-    let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-    if paths.is_empty() {
-        return Err(refuse("update_mask", "names no field: say which to change"));
-    }
-    let mut change = MinerChange::default();
-    for path in paths {
-        match path.as_str() {
-            "name" => change.name = Some(name(miner.name.clone())?),
-            "gpus" => change.gpus = Some(gpus(miner.gpus.clone())?),
-            "models" => change.models = Some(miner_models(miner.models.clone())?),
-            "slots" => change.slots = Some(slots(miner.slots)?),
-            "price_per_hour_micro_ait" => change.price = Some(price(miner.price_per_hour_micro_ait)?),
-            "payout_address" => change.payout = Some(payout(&miner.payout_address)?),
-            "paused" => change.paused = Some(miner.paused),
-            other => {
-                let known = "name, gpus, models, slots, price_per_hour_micro_ait, payout_address, paused";
-                let other: String = other.chars().take(64).collect();
-                return Err(refuse("update_mask", format!("{other:?} cannot be changed; there are: {known}")));
-            }
-        }
-    }
-    Ok(change)
-}
-
-/// Warnings about what was registered.
-#[must_use]
-pub fn gpu_warnings(gpus: &[v1::Gpu]) -> Vec<v1::Warning> {
-    let mut warnings = Vec::new();
-    if gpus.iter().any(|gpu| gpu.source() == v1::GpuSource::Declared) {
-        warnings.push(v1::Warning {
-            reason: ErrorReason::GpuNotDetected.into(),
-            message: "the GPUs are declared; none was detected there".into(),
-        });
-    }
-    for gpu in gpus.iter().filter(|gpu| gpu.vram_gib == 0) {
-        warnings.push(v1::Warning {
-            reason: ErrorReason::UnknownGpu.into(),
-            message: format!("the video memory of {:?} is not known: jobs that ask for some do not match", gpu.model),
-        });
-    }
-    warnings
 }

@@ -338,6 +338,27 @@ impl Queue {
         self.waiting
     }
 
+    /// A waiting job and a free miner that matches it, found by trying all pairs: there is none once every match was
+    /// taken.
+    #[must_use]
+    pub fn idle_match(&self) -> Option<(JobId, MinerId)> {
+        let waiting = self.classes.values().filter_map(|class| {
+            let ((_, job), _) = class.turns.first_key_value()?;
+            Some((&class.requirement, *job))
+        });
+        waiting.into_iter().find_map(|(requirement, job)| {
+            let free = self.members.iter().find(|(id, member)| {
+                let Supply {
+                    offer, free_slots, ..
+                } = &member.supply;
+                *free_slots > 0
+                    && !offer.any_model
+                    && removed_by(requirement, **id, offer).is_none()
+            });
+            free.map(|(miner, _)| (job, *miner))
+        })
+    }
+
     /// Takes the owner's best job on the class's first turn. Where that is not the job the turn was made for, the two
     /// exchange their tags.
     fn pop(&mut self, id: ClassId) -> Option<Waiting> {

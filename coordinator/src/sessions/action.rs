@@ -34,7 +34,13 @@ pub struct Progress {
 /// Where a session puts what arrives for its attempts. `None` = the attempt has no streams.
 pub trait AttemptStreams {
     /// Takes a chunk.
-    fn append(&mut self, attempt: AttemptId, kind: StreamKind, offset: u64, data: &[u8]) -> Option<Append>;
+    fn append(
+        &mut self,
+        attempt: AttemptId,
+        kind: StreamKind,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Append>;
     /// How far both streams are.
     fn progress(&self, attempt: AttemptId) -> Option<Progress>;
 }

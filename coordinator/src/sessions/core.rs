@@ -144,15 +144,24 @@ impl SessionCore {
                 if let Some(attempt) = self.attempt(&job_id, attempt)
                     && self.held.contains_key(&attempt)
                 {
-                    self.actions.push(Action::Tell(Command::Accept { session, attempt }));
+                    self.actions
+                        .push(Action::Tell(Command::Accept { session, attempt }));
                 }
             }
-            Up::Reject(v1::Reject { job_id, attempt, failure }) => {
+            Up::Reject(v1::Reject {
+                job_id,
+                attempt,
+                failure,
+            }) => {
                 if let Some(attempt) = self.attempt(&job_id, attempt)
                     && self.held.remove(&attempt).is_some()
                 {
                     let failure = messages::failure(failure);
-                    self.actions.push(Action::Tell(Command::Reject { session, attempt, failure }));
+                    self.actions.push(Action::Tell(Command::Reject {
+                        session,
+                        attempt,
+                        failure,
+                    }));
                 }
             }
             Up::Output(output) => self.output(&output, streams),
@@ -167,10 +176,21 @@ impl SessionCore {
             Up::Fail(fail) => self.fail(fail),
             Up::Heartbeat(heartbeat) => {
                 let sequence = heartbeat.sequence;
-                self.actions.push(Action::Send(Down::Heartbeat(v1::CoordinatorHeartbeat { sequence })));
+                self.actions
+                    .push(Action::Send(Down::Heartbeat(v1::CoordinatorHeartbeat {
+                        sequence,
+                    })));
                 let running = messages::held_attempts(&heartbeat.running);
-                let free_slots = if self.state == State::Draining { 0 } else { heartbeat.free_slots };
-                self.actions.push(Action::Tell(Command::Heartbeat { session, running, free_slots }));
+                let free_slots = if self.state == State::Draining {
+                    0
+                } else {
+                    heartbeat.free_slots
+                };
+                self.actions.push(Action::Tell(Command::Heartbeat {
+                    session,
+                    running,
+                    free_slots,
+                }));
             }
             Up::Drain(_) => {
                 self.state = State::Draining;
@@ -184,18 +204,26 @@ impl SessionCore {
             return self.protocol("Hello names no valid miner id: register first and use the id that registration gave");
         };
         self.state = State::Opening;
-        self.actions.push(Action::CheckProof { miner_id, proof: hello.proof.clone() });
+        self.actions.push(Action::CheckProof {
+            miner_id,
+            proof: hello.proof.clone(),
+        });
         self.hello = Some(Box::new(hello));
     }
 
     /// The driver checked the proof of Hello.
     pub fn proof_checked(&mut self, miner_id: MinerId, valid: bool) {
-        let Some(hello) = self.hello.take() else { return };
+        let Some(hello) = self.hello.take() else {
+            return;
+        };
         if !valid {
             let message = "the proof in Hello does not answer this stream's challenge: sign chain id, challenge and miner id with the miner's own key";
             return self.close(ApiError::new(ErrorReason::SessionProofInvalid, message));
         }
-        let (running, spooled) = (messages::held_attempts(&hello.running), messages::held_attempts(&hello.spooled));
+        let (running, spooled) = (
+            messages::held_attempts(&hello.running),
+            messages::held_attempts(&hello.spooled),
+        );
         for HeldAttempt { attempt, .. } in running.iter().chain(&spooled) {
             self.held.insert(*attempt, Held::default());
         }
@@ -211,13 +239,23 @@ impl SessionCore {
     }
 
     /// The engine answered Open; the streams of attempts that continue are there.
-    pub fn opened(&mut self, answer: Result<Reply, ApiError>, streams: &dyn AttemptStreams, now_ms: u64) {
+    pub fn opened(
+        &mut self,
+        answer: Result<Reply, ApiError>,
+        streams: &dyn AttemptStreams,
+        now_ms: u64,
+    ) {
         if self.state != State::Opening {
             return;
         }
         let resumes = match answer {
             Ok(Reply::SessionOpened(resumes)) => resumes,
-            Ok(_) => return self.close(ApiError::new(ErrorReason::Internal, "the engine gave another answer")),
+            Ok(_) => {
+                return self.close(ApiError::new(
+                    ErrorReason::Internal,
+                    "the engine gave another answer",
+                ));
+            }
             Err(error) => return self.close(error),
         };
         let mut attempts = Vec::with_capacity(resumes.len());
@@ -227,7 +265,9 @@ impl SessionCore {
                 Resume::Continue(info) => info.attempt,
                 Resume::Abandon(attempt) => *attempt,
             };
-            let progress = streams.progress(attempt).filter(|_| matches!(resume, Resume::Continue(_)));
+            let progress = streams
+                .progress(attempt)
+                .filter(|_| matches!(resume, Resume::Continue(_)));
             if progress.is_some() {
                 self.held.insert(attempt, Held::default());
             }
@@ -235,7 +275,8 @@ impl SessionCore {
         }
         self.state = State::Open;
         self.deadline_ms = now_ms + LEASE_MS;
-        self.actions.push(Action::Send(messages::welcome(self.session, attempts)));
+        self.actions
+            .push(Action::Send(messages::welcome(self.session, attempts)));
     }
 
     /// The engine gave this session an attempt; its Assign follows once it is signed.
@@ -254,7 +295,8 @@ impl SessionCore {
     pub fn cancelled(&mut self, attempt: AttemptId, status: v1::JobStatus) {
         self.held.remove(&attempt);
         if !self.is_closed() {
-            self.actions.push(Action::Send(messages::cancel(attempt, status)));
+            self.actions
+                .push(Action::Send(messages::cancel(attempt, status)));
         }
     }
 
@@ -267,7 +309,9 @@ impl SessionCore {
         if output.data.len() > aitbc_common::limits::CHUNK_BYTES {
             return self.protocol("a chunk has more than 256 KiB");
         }
-        let Some(attempt) = self.attempt(&output.job_id, output.attempt) else { return };
+        let Some(attempt) = self.attempt(&output.job_id, output.attempt) else {
+            return;
+        };
         if self.held.get(&attempt).is_none_or(|held| held.delivering) {
             return;
         }
@@ -284,16 +328,21 @@ impl SessionCore {
 
     /// Asks for a stream from `have` on; for a gap only once, as the chunks behind it leave a gap too.
     fn resend(&mut self, attempt: AttemptId, kind: StreamKind, have: u64, again: bool) {
-        let Some(held) = self.held.get_mut(&attempt) else { return };
+        let Some(held) = self.held.get_mut(&attempt) else {
+            return;
+        };
         let asked = &mut held.resent[kind as usize - 1];
         if *asked != Some(have) || again {
             *asked = Some(have);
-            self.actions.push(Action::Send(messages::resend(attempt, kind, have)));
+            self.actions
+                .push(Action::Send(messages::resend(attempt, kind, have)));
         }
     }
 
     fn complete(&mut self, complete: v1::Complete, streams: &dyn AttemptStreams) {
-        let Some(attempt) = self.attempt(&complete.job_id, complete.attempt) else { return };
+        let Some(attempt) = self.attempt(&complete.job_id, complete.attempt) else {
+            return;
+        };
         if !self.may_deliver(attempt) {
             return;
         }
@@ -305,21 +354,28 @@ impl SessionCore {
             Ok(receipt) => receipt,
             Err(error) => return self.invalid(attempt, error.to_string()),
         };
-        let Some(held) = self.held.get_mut(&attempt) else { return };
+        let Some(held) = self.held.get_mut(&attempt) else {
+            return;
+        };
         if progress.output_len < receipt.output_len {
             return self.resend(attempt, StreamKind::Output, progress.output_len, true);
         }
         // The receipt has no length of the result: what does not hash to it is short, unless sending again adds nothing.
-        if progress.result_hash != receipt.result_hash && held.short_result != Some(progress.result_len) {
+        if progress.result_hash != receipt.result_hash
+            && held.short_result != Some(progress.result_len)
+        {
             held.short_result = Some(progress.result_len);
             return self.resend(attempt, StreamKind::Result, progress.result_len, true);
         }
         held.delivering = true;
-        self.actions.push(Action::Complete(attempt, Box::new(complete)));
+        self.actions
+            .push(Action::Complete(attempt, Box::new(complete)));
     }
 
     fn fail(&mut self, fail: v1::Fail) {
-        let Some(attempt) = self.attempt(&fail.job_id, fail.attempt) else { return };
+        let Some(attempt) = self.attempt(&fail.job_id, fail.attempt) else {
+            return;
+        };
         if self.may_deliver(attempt) {
             self.start_fail(attempt, messages::failure(fail.failure), None);
         }
@@ -335,7 +391,11 @@ impl SessionCore {
     fn start_fail(&mut self, attempt: AttemptId, failure: v1::Failure, refusal: Option<ApiError>) {
         if let Some(held) = self.held.get_mut(&attempt) {
             held.delivering = true;
-            self.actions.push(Action::Fail { attempt, failure, refusal });
+            self.actions.push(Action::Fail {
+                attempt,
+                failure,
+                refusal,
+            });
         }
     }
 
@@ -345,7 +405,9 @@ impl SessionCore {
             return !held.delivering;
         }
         match self.done.iter().find(|(done, _)| *done == attempt) {
-            Some((_, error)) => self.actions.push(Action::Send(messages::ack(attempt, error.clone()))),
+            Some((_, error)) => self
+                .actions
+                .push(Action::Send(messages::ack(attempt, error.clone()))),
             None => self.stale(attempt),
         }
         false
@@ -354,7 +416,10 @@ impl SessionCore {
     /// A delivery or failure was dealt with: the miner may forget the attempt, unless the coordinator could not.
     pub fn recorded(&mut self, attempt: AttemptId, outcome: Result<(), ApiError>) {
         let error = match outcome {
-            Err(error) if error.reason == ErrorReason::Unavailable || error.reason == ErrorReason::StorageFull => {
+            Err(error)
+                if error.reason == ErrorReason::Unavailable
+                    || error.reason == ErrorReason::StorageFull =>
+            {
                 return self.close(error);
             }
             Err(error) => Some(error.to_request_error()),
@@ -366,14 +431,16 @@ impl SessionCore {
         }
         self.done.push((attempt, error.clone()));
         if !self.is_closed() {
-            self.actions.push(Action::Send(messages::ack(attempt, error)));
+            self.actions
+                .push(Action::Send(messages::ack(attempt, error)));
         }
     }
 
     fn stale(&mut self, attempt: AttemptId) {
         let message = "this attempt is not the job's live one: forget it";
         let error = ApiError::new(ErrorReason::StaleAttempt, message).to_request_error();
-        self.actions.push(Action::Send(messages::ack(attempt, Some(error))));
+        self.actions
+            .push(Action::Send(messages::ack(attempt, Some(error))));
     }
 
     fn attempt(&mut self, job_id: &str, attempt: u32) -> Option<AttemptId> {
@@ -394,7 +461,8 @@ impl SessionCore {
             return;
         }
         self.state = State::Closed;
-        self.actions.push(Action::Send(messages::going_away(&error)));
+        self.actions
+            .push(Action::Send(messages::going_away(&error)));
         self.actions.push(Action::Close(error));
     }
 }

@@ -38,14 +38,25 @@ pub fn check(
     result: &[u8],
 ) -> Result<Checked, String> {
     let receipt = Receipt::decode(&complete.receipt).map_err(|error| error.to_string())?;
-    let signature: [u8; 64] = complete.signature.as_ref().try_into().map_err(|_| "the signature has not 64 bytes")?;
+    let signature: [u8; 64] = complete
+        .signature
+        .as_ref()
+        .try_into()
+        .map_err(|_| "the signature has not 64 bytes")?;
     check_promise(facts, miner, &receipt)?;
     check_model(facts, complete, &receipt)?;
-    let equal = |is: bool, what: &str| if is { Ok(()) } else { Err(format!("the receipt's {what} is not what arrived")) };
+    let equal = |is: bool, what: &str| {
+        if is {
+            Ok(())
+        } else {
+            Err(format!("the receipt's {what} is not what arrived"))
+        }
+    };
     equal(receipt.output_len == progress.output_len, "output_len")?;
     equal(receipt.output_hash == progress.output_hash, "output_hash")?;
     equal(receipt.result_hash == progress.result_hash, "result_hash")?;
-    let document = ResultDocument::from_bytes(result).map_err(|error| format!("the result document: {error}"))?;
+    let document = ResultDocument::from_bytes(result)
+        .map_err(|error| format!("the result document: {error}"))?;
     check_document(facts, &document, &receipt)?;
     check_tokens(facts, &receipt, result.len() as u64)?;
     if !receipt.verify(miner, &signature) {
@@ -61,21 +72,39 @@ pub fn check(
 
 fn check_promise(facts: &AttemptFacts, miner: &PublicKey, receipt: &Receipt) -> Result<(), String> {
     let assignment = &facts.assignment;
-    let equal = |is: bool, what: &str| if is { Ok(()) } else { Err(format!("the receipt's {what} is not the assignment's")) };
-    equal(assignment.miner_key == *miner && receipt.miner_key == *miner, "miner_key")?;
+    let equal = |is: bool, what: &str| {
+        if is {
+            Ok(())
+        } else {
+            Err(format!("the receipt's {what} is not the assignment's"))
+        }
+    };
+    equal(
+        assignment.miner_key == *miner && receipt.miner_key == *miner,
+        "miner_key",
+    )?;
     equal(receipt.chain_id == assignment.chain_id, "chain_id")?;
     equal(receipt.job_id == assignment.job_id, "job_id")?;
     equal(receipt.attempt == assignment.attempt, "attempt")?;
     equal(receipt.job_ref == assignment.job_ref, "job_ref")?;
     equal(receipt.payee == assignment.payee, "payee")?;
-    equal(receipt.assignment_hash == assignment.id(&facts.signature), "assignment_hash")?;
+    equal(
+        receipt.assignment_hash == assignment.id(&facts.signature),
+        "assignment_hash",
+    )?;
     match receipt.outcome {
         Outcome::Complete => Ok(()),
-        other => Err(format!("the receipt's outcome is {other:?} instead of Complete")),
+        other => Err(format!(
+            "the receipt's outcome is {other:?} instead of Complete"
+        )),
     }
 }
 
-fn check_model(facts: &AttemptFacts, complete: &v1::Complete, receipt: &Receipt) -> Result<(), String> {
+fn check_model(
+    facts: &AttemptFacts,
+    complete: &v1::Complete,
+    receipt: &Receipt,
+) -> Result<(), String> {
     let served = &complete.served_model;
     if canonical_model(served).as_ref() != Ok(served) {
         return Err("served_model is not a canonical model name, such as llama3:latest".into());
@@ -84,22 +113,35 @@ fn check_model(facts: &AttemptFacts, complete: &v1::Complete, receipt: &Receipt)
         return Err("the receipt's model_name_hash is not that of served_model".into());
     }
     if sha256(served.as_bytes()) != facts.spec.model_name_hash {
-        return Err(format!("served_model {served} is not {}, which the job asks for", facts.model));
+        return Err(format!(
+            "served_model {served} is not {}, which the job asks for",
+            facts.model
+        ));
     }
     if facts.spec.model_digest != [0; 32] && facts.spec.model_digest != receipt.model_digest {
         return Err("the receipt's model_digest is not the one that the job pins".into());
     }
-    if complete.engine.len() > ENGINE_BYTES || sha256(complete.engine.as_bytes()) != receipt.engine_hash {
+    if complete.engine.len() > ENGINE_BYTES
+        || sha256(complete.engine.as_bytes()) != receipt.engine_hash
+    {
         return Err("the receipt's engine_hash is not that of engine (at most 64 bytes)".into());
     }
     Ok(())
 }
 
-fn check_document(facts: &AttemptFacts, document: &ResultDocument, receipt: &Receipt) -> Result<(), String> {
+fn check_document(
+    facts: &AttemptFacts,
+    document: &ResultDocument,
+    receipt: &Receipt,
+) -> Result<(), String> {
     match (facts.spec.job_type, &document.content) {
         (JobType::Embedding, None) if receipt.output_len == 0 => Ok(()),
-        (JobType::Embedding, None) => Err("an embedding job has no output beside its result".into()),
-        (JobType::Embedding, Some(_)) => Err("an embedding job's result has embeddings, not content".into()),
+        (JobType::Embedding, None) => {
+            Err("an embedding job has no output beside its result".into())
+        }
+        (JobType::Embedding, Some(_)) => {
+            Err("an embedding job's result has embeddings, not content".into())
+        }
         (_, None) => Err("the result has embeddings, not content".into()),
         (_, Some(content)) if sha256(content.as_bytes()) == receipt.output_hash => Ok(()),
         (_, Some(_)) => Err("the result's content is not the streamed output".into()),
@@ -107,8 +149,11 @@ fn check_document(facts: &AttemptFacts, document: &ResultDocument, receipt: &Rec
 }
 
 fn check_tokens(facts: &AttemptFacts, receipt: &Receipt, result_len: u64) -> Result<(), String> {
-    let plausible = |tokens: u32, bytes: u64| u64::from(tokens) <= bytes.saturating_add(EXTRA_TOKENS);
-    if !plausible(receipt.tokens_in, facts.spec.input_len) || !plausible(receipt.tokens_out, result_len) {
+    let plausible =
+        |tokens: u32, bytes: u64| u64::from(tokens) <= bytes.saturating_add(EXTRA_TOKENS);
+    if !plausible(receipt.tokens_in, facts.spec.input_len)
+        || !plausible(receipt.tokens_out, result_len)
+    {
         return Err("the receipt counts more tokens than its bytes can be".into());
     }
     Ok(())

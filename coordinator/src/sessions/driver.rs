@@ -12,7 +12,10 @@ use aitbc_common::limits::SESSION_BATCH_BYTES;
 use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::coordinator_message::Message as Down;
-use aitbc_proto::v1::{self, CoordinatorMessage, ErrorReason, OpenSessionRequest, OpenSessionResponse};
+use aitbc_proto::v1::{
+    self, CoordinatorMessage, ErrorReason, OpenSessionRequest, OpenSessionResponse,
+};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +27,8 @@ use super::inbox::{self, Batch};
 use super::messages;
 use super::output_buffer::SPILL_BYTES;
 use super::stored;
-use super::streams::{AttemptFacts, Streams, StreamsNow};
 use super::stored::store_error;
+use super::streams::{AttemptFacts, Streams, StreamsNow};
 use super::verify::{Delivery, Task, VerifyPool};
 use crate::engine::command::{AttemptId, Command, Effect, Reply, Resume, SessionId};
 use crate::engine::handle::EngineHandle;
@@ -36,7 +39,7 @@ const EVENTS: usize = 1_024;
 const RESPONSES: usize = 4;
 /// Messages that may wait for a slow miner; one more closes the session.
 const PENDING: usize = 4_096;
-/// Commands that may wait for the engine; one more closes the session.
+/// Batches of commands that may wait for the engine; one more closes the session.
 const COMMANDS: usize = 4_096;
 /// Items taken at once before anything is sent.
 const AT_ONCE: usize = 64;
@@ -70,7 +73,12 @@ type Told = (Command, Option<(AttemptId, Option<ApiError>)>);
 
 /// Opens a session for the identity that the call's token named.
 #[must_use]
-pub fn open(context: &SessionContext, key: PublicKey, peer: String, up: Streaming<OpenSessionRequest>) -> SessionResponses {
+pub fn open(
+    context: &SessionContext,
+    key: PublicKey,
+    peer: String,
+    up: Streaming<OpenSessionRequest>,
+) -> SessionResponses {
     let (down, responses) = mpsc::channel(RESPONSES);
     let (events_in, events) = mpsc::channel(EVENTS);
     let end = context.shutdown.child_token();
@@ -89,7 +97,7 @@ pub fn open(context: &SessionContext, key: PublicKey, peer: String, up: Streamin
         down,
         pending: VecDeque::new(),
         waiting: Vec::new(),
-        telling: false,
+        telling: 0,
         signing: Vec::new(),
         closed_with: None,
     };
@@ -110,30 +118,38 @@ struct Driver {
     down: mpsc::Sender<Result<OpenSessionResponse, Status>>,
     pending: VecDeque<CoordinatorMessage>,
     waiting: Vec<Told>,
-    telling: bool,
+    /// Batches of commands that the engine has not answered.
+    telling: usize,
     signing: Vec<Task>,
     closed_with: Option<ApiError>,
 }
 
 impl Driver {
     async fn run(mut self) {
-        let (challenge, chain_id) = (self.challenge.to_vec().into(), self.context.chain_id.to_vec().into());
-        self.send(Down::Challenge(v1::Challenge { challenge, chain_id }));
+        let (challenge, chain_id) = (
+            self.challenge.to_vec().into(),
+            self.context.chain_id.to_vec().into(),
+        );
+        self.send(Down::Challenge(v1::Challenge {
+            challenge,
+            chain_id,
+        }));
         while !self.core.is_closed() {
-            let wait = self.core.deadline_ms().saturating_sub(self.context.engine.now_ms());
+            self.flush();
+            let wait = self
+                .core
+                .deadline_ms()
+                .saturating_sub(self.context.engine.now_ms());
             tokio::select! {
                 biased;
                 () = self.end.cancelled() => self.core.close(ended()),
                 Some(event) = self.events.recv() => self.events_arrived(event),
-                Ok(permit) = self.down.reserve(), if !self.pending.is_empty() => {
-                    permit.send(Ok(next_batch(&mut self.pending)));
-                    continue;
-                }
+                () = self.down.closed() => break,
+                () = room(&self.down), if !self.pending.is_empty() => continue,
                 batch = self.inbox.recv() => match batch {
                     Some(batch) => self.batches_arrived(batch),
                     None => break,
                 },
-                () = self.down.closed() => break,
                 () = tokio::time::sleep(Duration::from_millis(wait)) => self.core.tick(self.context.engine.now_ms()),
             }
             self.carry_out().await;
@@ -143,12 +159,31 @@ impl Driver {
         let farewell = self.farewell();
         let _cut_off = tokio::time::timeout(FAREWELL, farewell).await;
         // Its answer does not matter: the session is gone either way.
-        let _ = self.context.engine.call(Command::CloseSession { session: self.id }).await;
+        let _ = self
+            .context
+            .engine
+            .call(Command::CloseSession { session: self.id })
+            .await;
+    }
+
+    /// Sends what the connection takes at once.
+    fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            let Ok(permit) = self.down.try_reserve() else {
+                return;
+            };
+            permit.send(Ok(next_batch(&mut self.pending)));
+        }
     }
 
     async fn farewell(&mut self) {
         while !self.pending.is_empty() {
-            if self.down.send(Ok(next_batch(&mut self.pending))).await.is_err() {
+            if self
+                .down
+                .send(Ok(next_batch(&mut self.pending)))
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -169,7 +204,10 @@ impl Driver {
 
     fn batch(&mut self, (batch, _share): Batch) {
         let now_ms = self.context.engine.now_ms();
-        let mut streams = StreamsNow { streams: &self.context.streams, now_ms };
+        let mut streams = StreamsNow {
+            streams: &self.context.streams,
+            now_ms,
+        };
         for message in batch.messages {
             match message.message {
                 Some(message) => self.core.message(message, &mut streams, now_ms),
@@ -193,11 +231,13 @@ impl Driver {
 
     fn event(&mut self, event: SessionEvent) {
         match event {
-            SessionEvent::Effects(effects) => effects.into_iter().for_each(|effect| self.effect(effect)),
+            SessionEvent::Effects(effects) => {
+                effects.into_iter().for_each(|effect| self.effect(effect))
+            }
             SessionEvent::Signed(attempt, assign) => self.core.signed(attempt, *assign),
             SessionEvent::Recorded(attempt, outcome) => self.core.recorded(attempt, outcome),
             SessionEvent::Told(failures) => {
-                self.telling = false;
+                self.telling = self.telling.saturating_sub(1);
                 for (attempt, answer, refusal) in failures {
                     let outcome = match (answer, refusal) {
                         (Ok(_), Some(refusal)) => Err(refusal),
@@ -211,14 +251,28 @@ impl Driver {
 
     fn effect(&mut self, effect: Effect) {
         match effect {
-            Effect::Assign { info, time_left_ms, .. } => {
+            Effect::Assign {
+                info, time_left_ms, ..
+            } => {
                 let attempt = info.attempt;
                 self.core.assigned(attempt);
                 let (events, end) = (self.events_in.clone(), self.end.clone());
-                let signed = Box::new(move |assign| report(&events, &end, SessionEvent::Signed(attempt, Box::new(assign))));
-                self.signing.push(Task::Sign { info, time_left_ms, signed });
+                let signed = Box::new(move |assign| {
+                    report(
+                        &events,
+                        &end,
+                        SessionEvent::Signed(attempt, Box::new(assign)),
+                    )
+                });
+                self.signing.push(Task::Sign {
+                    info,
+                    time_left_ms,
+                    signed,
+                });
             }
-            Effect::CancelAttempt { attempt, status, .. } => self.core.cancelled(attempt, status),
+            Effect::CancelAttempt {
+                attempt, status, ..
+            } => self.core.cancelled(attempt, status),
             Effect::EndSession { reason, .. } => self.core.close(reason),
             Effect::Changed(_) => {}
         }
@@ -246,37 +300,60 @@ impl Driver {
             Action::CheckProof { miner_id, proof } => self.check_proof(miner_id, &proof),
             Action::Open(command) => self.open_at_engine(command).await,
             Action::Tell(command) => self.waiting.push((command, None)),
-            Action::Fail { attempt, failure, refusal } => {
-                let command = Command::Fail { miner_key: self.key, attempt, failure };
+            Action::Fail {
+                attempt,
+                failure,
+                refusal,
+            } => {
+                let command = Command::Fail {
+                    miner_key: self.key,
+                    attempt,
+                    failure,
+                };
                 self.waiting.push((command, Some((attempt, refusal))));
             }
             Action::Complete(attempt, complete) => self.deliver(attempt, complete).await,
             Action::Checkpoint(attempt, checkpoint) => {
                 if let Some(stream) = self.context.streams.get(attempt) {
-                    self.context.pool.offer(self.id, Task::Checkpoint { stream, checkpoint });
+                    self.context
+                        .pool
+                        .offer(self.id, Task::Checkpoint { stream, checkpoint });
                 }
             }
             Action::Arrived(attempt, kind) => self.spill(attempt, kind).await,
             Action::Close(error) => self.closed_with = Some(error),
         }
-        if self.pending.len() > PENDING || self.waiting.len() > COMMANDS {
+        if self.pending.len() > PENDING || self.telling > COMMANDS {
             self.core.close(behind());
         }
     }
 
     fn check_proof(&mut self, miner_id: MinerId, proof: &[u8]) {
-        let layout = SessionProof { chain_id: self.context.chain_id, challenge: self.challenge, miner_id };
-        self.core.proof_checked(miner_id, layout.verify(&self.key, proof));
+        let layout = SessionProof {
+            chain_id: self.context.chain_id,
+            challenge: self.challenge,
+            miner_id,
+        };
+        self.core
+            .proof_checked(miner_id, layout.verify(&self.key, proof));
     }
 
     async fn open_at_engine(&mut self, command: Command) {
         let answer = self.context.engine.call(command).await;
         if let Ok(Reply::SessionOpened(resumes)) = &answer {
             for resume in resumes {
-                let Resume::Continue(info) = resume else { continue };
+                let Resume::Continue(info) = resume else {
+                    continue;
+                };
                 let resumed = match AttemptFacts::sign(info, &self.context.service) {
-                    Ok(facts) => stored::resume(&self.context.engine.store(), &self.context.streams, facts).await,
-                    Err(error) => Err(ApiError::new(ErrorReason::Internal, format!("a stored assignment: {error}"))),
+                    Ok(facts) => {
+                        stored::resume(&self.context.engine.store(), &self.context.streams, facts)
+                            .await
+                    }
+                    Err(error) => Err(ApiError::new(
+                        ErrorReason::Internal,
+                        format!("a stored assignment: {error}"),
+                    )),
                 };
                 if let Err(error) = resumed {
                     return self.core.close(error);
@@ -284,30 +361,56 @@ impl Driver {
             }
         }
         let now_ms = self.context.engine.now_ms();
-        let streams = StreamsNow { streams: &self.context.streams, now_ms };
+        let streams = StreamsNow {
+            streams: &self.context.streams,
+            now_ms,
+        };
         self.core.opened(answer, &streams, now_ms);
     }
 
     async fn deliver(&mut self, attempt: AttemptId, complete: Box<v1::Complete>) {
         let Some(stream) = self.context.streams.get(attempt) else {
-            let gone = ApiError::new(ErrorReason::StaleAttempt, "the job has ended or is elsewhere: forget this attempt");
+            let gone = ApiError::new(
+                ErrorReason::StaleAttempt,
+                "the job has ended or is elsewhere: forget this attempt",
+            );
             return self.core.recorded(attempt, Err(gone));
         };
         let (events, end) = (self.events_in.clone(), self.end.clone());
         let recorded = Box::new(move |outcome: Result<v1::JobStatus, ApiError>| {
-            report(&events, &end, SessionEvent::Recorded(attempt, outcome.map(|_| ())));
+            report(
+                &events,
+                &end,
+                SessionEvent::Recorded(attempt, outcome.map(|_| ())),
+            );
         });
-        let delivery = Delivery { stream, miner: self.key, complete, recorded };
-        self.context.pool.submit(self.id, Task::Deliver(delivery)).await;
+        // An Accept that waits comes before the delivery.
+        self.tell();
+        let delivery = Delivery {
+            stream,
+            miner: self.key,
+            complete,
+            final_refusal: true,
+            recorded,
+        };
+        self.context
+            .pool
+            .submit(self.id, Task::Deliver(delivery))
+            .await;
     }
 
     async fn spill(&mut self, attempt: AttemptId, kind: super::core::StreamKind) {
-        let Some(stream) = self.context.streams.get(attempt) else { return };
-        if stream.with(kind, |buffer| buffer.len() - buffer.stored() < SPILL_BYTES as u64) {
+        let Some(stream) = self.context.streams.get(attempt) else {
+            return;
+        };
+        if stream.with(kind, |buffer| {
+            buffer.len() - buffer.stored() < SPILL_BYTES as u64
+        }) {
             return;
         }
         let engine = self.context.engine.clone();
-        let spilled = tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, false)).await;
+        let spilled =
+            tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, false)).await;
         if let Ok(Err(error)) = spilled {
             // What is in memory may not be what the store has: the miner sends again from what the store has.
             self.context.streams.remove(attempt);
@@ -316,25 +419,40 @@ impl Driver {
     }
 
     fn send(&mut self, message: Down) {
-        self.pending.push_back(CoordinatorMessage { message: Some(message) });
+        self.pending.push_back(CoordinatorMessage {
+            message: Some(message),
+        });
     }
 
-    /// Gives the engine what waits, one batch at a time so that the order holds.
+    /// Gives the engine what waits. Its place in the engine's channel is taken before this returns, so that what comes
+    /// later, also from another thread, stays behind it.
     fn tell(&mut self) {
-        if self.telling || self.waiting.is_empty() {
+        if self.waiting.is_empty() {
             return;
         }
-        self.telling = true;
+        self.telling += 1;
         let (commands, tags): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let (engine, events) = (self.context.engine.clone(), self.events_in.clone());
+        let mut asked = Box::pin(async move { engine.call_all(commands).await });
+        let at_once = (&mut asked).now_or_never();
         tokio::spawn(async move {
-            let answers = engine.call_all(commands).await;
+            let answers = match at_once {
+                Some(answers) => answers,
+                None => asked.await,
+            };
             let failures = answers.into_iter().zip(tags);
-            let failures = failures.filter_map(|(answer, tag)| tag.map(|(attempt, refusal)| (attempt, answer, refusal)));
+            let failures = failures.filter_map(|(answer, tag)| {
+                tag.map(|(attempt, refusal)| (attempt, answer, refusal))
+            });
             // A session that ended meanwhile needs no answer.
             let _ = events.send(SessionEvent::Told(failures.collect())).await;
         });
     }
+}
+
+async fn room(down: &mpsc::Sender<Result<OpenSessionResponse, Status>>) {
+    // The room itself is taken later; a connection that has gone is noticed elsewhere.
+    let _ = down.reserve().await;
 }
 
 /// From threads that must not wait: a session that does not keep up ends.
@@ -359,11 +477,17 @@ fn next_batch(pending: &mut VecDeque<CoordinatorMessage>) -> OpenSessionResponse
 }
 
 fn ended() -> ApiError {
-    ApiError::new(ErrorReason::Unavailable, "the coordinator recovers or stops; come back in a moment")
-        .retry_after(Duration::from_secs(1))
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "the coordinator recovers or stops; come back in a moment",
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 fn behind() -> ApiError {
-    ApiError::new(ErrorReason::Unavailable, "this session does not keep up with what is sent; come back")
-        .retry_after(Duration::from_secs(1))
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "this session does not keep up with what is sent; come back",
+    )
+    .retry_after(Duration::from_secs(1))
 }

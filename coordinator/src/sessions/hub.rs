@@ -86,7 +86,11 @@ pub struct JobSubscription {
 impl Drop for JobSubscription {
     fn drop(&mut self) {
         let mut watched = self.hub.watched();
-        if watched.jobs.get(&self.job_id).is_some_and(|sender| sender.receiver_count() <= 1) {
+        if watched
+            .jobs
+            .get(&self.job_id)
+            .is_some_and(|sender| sender.receiver_count() <= 1)
+        {
             watched.jobs.remove(&self.job_id);
         }
     }
@@ -118,7 +122,11 @@ impl Hub {
     }
 
     /// Adds a session: its effects go to `events`; `end` is cancelled where it must end at once.
-    pub fn add_session(&self, events: mpsc::Sender<SessionEvent>, end: CancellationToken) -> SessionId {
+    pub fn add_session(
+        &self,
+        events: mpsc::Sender<SessionEvent>,
+        end: CancellationToken,
+    ) -> SessionId {
         let id = self.next_session.fetch_add(1, Ordering::Relaxed);
         self.sessions().insert(id, Session { events, end });
         id
@@ -141,19 +149,32 @@ impl Hub {
         if watched.closed {
             return Err(stopping());
         }
-        let sender = watched.jobs.entry(job_id).or_insert_with(|| watch::Sender::new(None));
+        let sender = watched
+            .jobs
+            .entry(job_id)
+            .or_insert_with(|| watch::Sender::new(None));
         let mut changes = sender.subscribe();
         changes.mark_unchanged();
-        Ok(JobSubscription { hub: Arc::clone(self), job_id, changes })
+        Ok(JobSubscription {
+            hub: Arc::clone(self),
+            job_id,
+            changes,
+        })
     }
 
     /// Follows all of an owner's jobs from now on: the feed, and the number of the newest change before it.
-    pub fn watch_owner(&self, owner: PublicKey) -> Result<(broadcast::Receiver<Arc<Change>>, u64), ApiError> {
+    pub fn watch_owner(
+        &self,
+        owner: PublicKey,
+    ) -> Result<(broadcast::Receiver<Arc<Change>>, u64), ApiError> {
         let mut watched = self.watched();
         if watched.closed {
             return Err(stopping());
         }
-        let sender = watched.owners.entry(owner).or_insert_with(|| broadcast::channel(OWNER_CHANGES).0);
+        let sender = watched
+            .owners
+            .entry(owner)
+            .or_insert_with(|| broadcast::channel(OWNER_CHANGES).0);
         Ok((sender.subscribe(), self.last_change.load(Ordering::Acquire)))
     }
 
@@ -173,16 +194,25 @@ impl Hub {
 
     fn changed(&self, change: JobChange) {
         let attempt = u16::try_from(change.attempt).unwrap_or(u16::MAX);
-        let id = AttemptId { job_id: change.job_id, attempt };
+        let id = AttemptId {
+            job_id: change.job_id,
+            attempt,
+        };
         let live = self.streams.get(id);
         let signature = live.as_ref().map(|stream| stream.facts.signature);
         if let (Some(_), Some(stream)) = (&change.started, &live) {
             stream.accept();
         }
-        for gone in self.streams.remove_before(change.job_id, attempt, change.row.is_some()) {
+        for gone in self
+            .streams
+            .remove_before(change.job_id, attempt, change.row.is_some())
+        {
             if gone.has_stored() {
                 let kinds = unneeded(&change, gone.facts.attempt);
-                let _left_to_retention = self.cleanups.try_send(Cleanup { attempt: gone.facts.attempt, kinds });
+                let _left_to_retention = self.cleanups.try_send(Cleanup {
+                    attempt: gone.facts.attempt,
+                    kinds,
+                });
             }
         }
         let (job_id, owner, number) = (change.job_id, change.owner, change.change);
@@ -220,8 +250,11 @@ fn unneeded(change: &JobChange, attempt: AttemptId) -> Vec<StreamKind> {
 }
 
 fn stopping() -> ApiError {
-    ApiError::new(ErrorReason::Unavailable, "the coordinator is stopping; come back in a moment")
-        .retry_after(std::time::Duration::from_secs(1))
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "the coordinator is stopping; come back in a moment",
+    )
+    .retry_after(std::time::Duration::from_secs(1))
 }
 
 /// The hub as the engine calls it.
@@ -235,7 +268,9 @@ impl EffectSink for HubSink {
             match effect {
                 Effect::Assign { session, .. }
                 | Effect::CancelAttempt { session, .. }
-                | Effect::EndSession { session, .. } => sessions.entry(session).or_default().push(effect),
+                | Effect::EndSession { session, .. } => {
+                    sessions.entry(session).or_default().push(effect)
+                }
                 Effect::Changed(change) => {
                     any_change = true;
                     self.0.changed(*change);
@@ -245,7 +280,10 @@ impl EffectSink for HubSink {
         let live = self.0.sessions();
         for (session, effects) in sessions {
             if let Some(session) = live.get(&session)
-                && session.events.try_send(SessionEvent::Effects(effects)).is_err()
+                && session
+                    .events
+                    .try_send(SessionEvent::Effects(effects))
+                    .is_err()
             {
                 session.end.cancel();
             }
@@ -257,7 +295,10 @@ impl EffectSink for HubSink {
     }
 
     fn reset(&mut self) {
-        self.0.sessions().values().for_each(|session| session.end.cancel());
+        self.0
+            .sessions()
+            .values()
+            .for_each(|session| session.end.cancel());
         let mut watched = self.0.watched();
         watched.jobs.clear();
         watched.owners.clear();

@@ -33,13 +33,20 @@ async fn read(mut stream: Streaming<OpenSessionRequest>, inbox: mpsc::Sender<Bat
             () = inbox.closed() => return,
         };
         let Ok(Some(batch)) = batch else { return };
-        let kib = u32::try_from(batch.encoded_len() >> 10).unwrap_or(u32::MAX).saturating_add(1).min(BUDGET_KIB);
+        let kib = u32::try_from(batch.encoded_len() >> 10)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
+            .min(BUDGET_KIB);
         let share = match Arc::clone(&budget).try_acquire_many_owned(kib) {
             Ok(share) => share,
-            Err(_) => match tokio::time::timeout(PATIENCE, Arc::clone(&budget).acquire_many_owned(kib)).await {
-                Ok(Ok(share)) => share,
-                _ => return,
-            },
+            Err(_) => {
+                match tokio::time::timeout(PATIENCE, Arc::clone(&budget).acquire_many_owned(kib))
+                    .await
+                {
+                    Ok(Ok(share)) => share,
+                    _ => return,
+                }
+            }
         };
         if inbox.try_send((batch, share)).is_err() {
             tracing::warn!("a session fell behind its miner's messages and is closed");

@@ -9,7 +9,7 @@ use aitbc_proto::v1::coordinator_message::Message as Down;
 
 use super::core::{ACCEPT_WITHIN_MS, HEARTBEAT_MS, LEASE_MS, Progress, StreamKind};
 use crate::engine::command::{AttemptId, AttemptInfo, Command, HeldAttempt, SessionId};
-use crate::grpc::validate;
+use crate::grpc::{validate, validate_miner};
 
 /// A duration of whole milliseconds on the wire.
 #[must_use]
@@ -21,14 +21,20 @@ pub fn duration(ms: u64) -> prost_types::Duration {
 #[must_use]
 pub fn attempt(job_id: &str, attempt: u32) -> Option<AttemptId> {
     let attempt = u16::try_from(attempt).ok().filter(|attempt| *attempt > 0)?;
-    Some(AttemptId { job_id: job_id.parse().ok()?, attempt })
+    Some(AttemptId {
+        job_id: job_id.parse().ok()?,
+        attempt,
+    })
 }
 
 /// The attempts that a miner says it has; those it cannot have are left out. At most 1,024.
 #[must_use]
 pub fn held_attempts(running: &[v1::RunningAttempt]) -> Vec<HeldAttempt> {
     let read = |held: &v1::RunningAttempt| {
-        Some(HeldAttempt { attempt: attempt(&held.job_id, held.attempt)?, output_bytes: held.output_bytes })
+        Some(HeldAttempt {
+            attempt: attempt(&held.job_id, held.attempt)?,
+            output_bytes: held.output_bytes,
+        })
     };
     running.iter().take(1_024).filter_map(read).collect()
 }
@@ -47,16 +53,25 @@ pub fn failure(failure: Option<v1::Failure>) -> v1::Failure {
 
 /// What a miner can run.
 pub fn inventory(session: SessionId, inventory: v1::Inventory) -> Result<Command, ApiError> {
-    let models = validate::miner_models(inventory.models)?;
-    let slots = validate::inventory_slots(inventory.slots)?;
-    let engine = validate::short_text("engine", inventory.engine, validate::ENGINE_BYTES)?;
-    Ok(Command::Inventory { session, models, slots, engine })
+    let models = validate_miner::miner_models(inventory.models)?;
+    let slots = validate_miner::inventory_slots(inventory.slots)?;
+    let engine = validate::short_text("engine", inventory.engine, validate_miner::ENGINE_BYTES)?;
+    Ok(Command::Inventory {
+        session,
+        models,
+        slots,
+        engine,
+    })
 }
 
 /// The answer for one attempt named in Hello.
 #[must_use]
 pub fn resume(attempt: AttemptId, progress: Option<&Progress>) -> v1::ResumeAttempt {
-    let action = if progress.is_some() { v1::ResumeAction::Continue } else { v1::ResumeAction::Abandon };
+    let action = if progress.is_some() {
+        v1::ResumeAction::Continue
+    } else {
+        v1::ResumeAction::Abandon
+    };
     v1::ResumeAttempt {
         job_id: attempt.job_id.to_string(),
         attempt: attempt.attempt.into(),
@@ -121,7 +136,11 @@ pub fn resend(attempt: AttemptId, kind: StreamKind, offset: u64) -> Down {
 /// A delivery or failure was dealt with.
 #[must_use]
 pub fn ack(attempt: AttemptId, error: Option<v1::RequestError>) -> Down {
-    Down::Ack(v1::Ack { job_id: attempt.job_id.to_string(), attempt: attempt.attempt.into(), error })
+    Down::Ack(v1::Ack {
+        job_id: attempt.job_id.to_string(),
+        attempt: attempt.attempt.into(),
+        error,
+    })
 }
 
 /// The session ends.

@@ -66,13 +66,20 @@ impl OutputBuffer {
     /// An empty stream of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Self { limit, hash: Sha256Stream::default(), memory: Vec::new(), stored: 0 }
+        Self {
+            limit,
+            hash: Sha256Stream::default(),
+            memory: Vec::new(),
+            stored: 0,
+        }
     }
 
     /// Takes a part that the store has, in order, to go on after a restart. `false` where it does not continue what
     /// is here, or where bytes arrived already.
     pub fn restore(&mut self, offset: u64, data: &[u8]) -> bool {
-        let fits = offset == self.stored && self.memory.is_empty() && self.stored + data.len() as u64 <= self.limit;
+        let fits = offset == self.stored
+            && self.memory.is_empty()
+            && self.stored + data.len() as u64 <= self.limit;
         if fits {
             self.hash.update(data);
             self.stored += data.len() as u64;
@@ -86,7 +93,10 @@ impl OutputBuffer {
         if offset > have {
             return Append::Gap { have };
         }
-        let Some(end) = offset.checked_add(data.len() as u64).filter(|end| *end <= self.limit) else {
+        let Some(end) = offset
+            .checked_add(data.len() as u64)
+            .filter(|end| *end <= self.limit)
+        else {
             return Append::TooLarge { limit: self.limit };
         };
         if end <= have {
@@ -127,14 +137,24 @@ impl OutputBuffer {
     /// until [`Self::confirm`].
     #[must_use]
     pub fn spill(&self, all: bool) -> Option<Spill> {
-        let due = if all { !self.memory.is_empty() } else { self.memory.len() >= SPILL_BYTES };
-        due.then(|| Spill { offset: self.stored, data: Bytes::copy_from_slice(&self.memory) })
+        let due = if all {
+            !self.memory.is_empty()
+        } else {
+            self.memory.len() >= SPILL_BYTES
+        };
+        due.then(|| Spill {
+            offset: self.stored,
+            data: Bytes::copy_from_slice(&self.memory),
+        })
     }
 
     /// The store has everything before `end`.
     pub fn confirm(&mut self, end: u64) {
-        let stored = end.saturating_sub(self.stored).min(self.memory.len() as u64);
-        self.memory.drain(..usize::try_from(stored).expect("at most the length in memory"));
+        let stored = end
+            .saturating_sub(self.stored)
+            .min(self.memory.len() as u64);
+        self.memory
+            .drain(..usize::try_from(stored).expect("at most the length in memory"));
         self.stored += stored;
         self.memory.shrink_to(SPILL_BYTES);
     }
@@ -147,7 +167,9 @@ impl OutputBuffer {
         }
         let start = usize::try_from(offset - self.stored).unwrap_or(usize::MAX);
         match self.memory.get(start..) {
-            Some(rest) if !rest.is_empty() => Read::Memory(Bytes::copy_from_slice(&rest[..rest.len().min(max)])),
+            Some(rest) if !rest.is_empty() => {
+                Read::Memory(Bytes::copy_from_slice(&rest[..rest.len().min(max)]))
+            }
             _ => Read::End,
         }
     }
@@ -191,11 +213,22 @@ mod tests {
         buffer.append(buffer.len(), &[8]);
         let spill = buffer.spill(false).unwrap();
         assert_eq!((spill.offset, spill.data.len()), (0, SPILL_BYTES));
-        assert!(matches!(buffer.read(0, 10), Read::Memory(_)), "readable until it is stored");
+        assert!(
+            matches!(buffer.read(0, 10), Read::Memory(_)),
+            "readable until it is stored"
+        );
         buffer.append(buffer.len(), b"tail");
         buffer.confirm(SPILL_BYTES as u64);
-        assert_eq!(buffer.read(5, 10), Read::Store { until: SPILL_BYTES as u64 });
-        assert_eq!(buffer.read(SPILL_BYTES as u64, 10), Read::Memory(Bytes::from_static(b"tail")));
+        assert_eq!(
+            buffer.read(5, 10),
+            Read::Store {
+                until: SPILL_BYTES as u64
+            }
+        );
+        assert_eq!(
+            buffer.read(SPILL_BYTES as u64, 10),
+            Read::Memory(Bytes::from_static(b"tail"))
+        );
         assert_eq!(buffer.spill(true).unwrap().offset, SPILL_BYTES as u64);
         buffer.confirm(3);
         assert_eq!(buffer.stored(), SPILL_BYTES as u64);

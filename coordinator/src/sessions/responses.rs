@@ -28,18 +28,34 @@ impl<T: Send + 'static> Responses<T> {
     #[must_use]
     pub fn new(patience: Duration) -> (Self, ResponseStream<T>) {
         let (sender, receiver) = mpsc::channel(WAITING + 1);
-        let last = sender.clone().try_reserve_owned().expect("the channel is new and has room");
-        (Self { sender, last, patience }, ReceiverStream::new(receiver))
+        let last = sender
+            .clone()
+            .try_reserve_owned()
+            .expect("the channel is new and has room");
+        (
+            Self {
+                sender,
+                last,
+                patience,
+            },
+            ReceiverStream::new(receiver),
+        )
     }
 
     /// Sends one response, waiting for the reader while the patience lasts.
     pub async fn send(&self, response: T) -> Result<(), ApiError> {
         match tokio::time::timeout(self.patience, self.sender.send(Ok(response))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(ApiError::new(ErrorReason::Unavailable, "the reader has gone")),
+            Ok(Err(_)) => Err(ApiError::new(
+                ErrorReason::Unavailable,
+                "the reader has gone",
+            )),
             Err(_) => Err(ApiError::new(
                 ErrorReason::WatcherTooSlow,
-                format!("nothing was read for {} s; call again and go on from the last offset or cursor", self.patience.as_secs()),
+                format!(
+                    "nothing was read for {} s; call again and go on from the last offset or cursor",
+                    self.patience.as_secs()
+                ),
             )),
         }
     }

@@ -19,18 +19,33 @@ use crate::store::{Batch, Durability, Family, Store, StoreError, keys};
 const PAGE_ROWS: usize = 16;
 
 /// Stores what is too much for memory (or `all` of it), so that it leaves memory.
-pub fn spill(engine: &EngineHandle, stream: &AttemptStream, kind: StreamKind, all: bool) -> Result<(), StoreError> {
-    let Some(spill) = stream.spill(kind, all) else { return Ok(()) };
+pub fn spill(
+    engine: &EngineHandle,
+    stream: &AttemptStream,
+    kind: StreamKind,
+    all: bool,
+) -> Result<(), StoreError> {
+    let Some(spill) = stream.spill(kind, all) else {
+        return Ok(());
+    };
     let AttemptId { job_id, attempt } = stream.facts.attempt;
     let mut batch = Batch::new();
     let mut offset = spill.offset;
     for start in (0..spill.data.len()).step_by(CHUNK_BYTES) {
-        let chunk = spill.data.slice(start..(start + CHUNK_BYTES).min(spill.data.len()));
+        let chunk = spill
+            .data
+            .slice(start..(start + CHUNK_BYTES).min(spill.data.len()));
         let end = offset + chunk.len() as u64;
-        batch.put(Family::Output, keys::output(job_id, attempt, kind as u8, offset), chunk);
+        batch.put(
+            Family::Output,
+            keys::output(job_id, attempt, kind as u8, offset),
+            chunk,
+        );
         offset = end;
     }
-    engine.store().commit(&engine.fence(), batch, Durability::Buffered)?;
+    engine
+        .store()
+        .commit(&engine.fence(), batch, Durability::Buffered)?;
     stream.with(kind, |buffer| buffer.confirm(offset));
     Ok(())
 }
@@ -56,10 +71,20 @@ pub fn restore(store: &Arc<dyn Store>, stream: &AttemptStream) -> Result<(), Sto
 }
 
 /// Some bytes of a stream from `offset` on, in chunks of at most 256 KiB; none where the store has no more.
-pub fn read(store: &Arc<dyn Store>, attempt: AttemptId, kind: StreamKind, offset: u64) -> Result<Vec<Bytes>, StoreError> {
+pub fn read(
+    store: &Arc<dyn Store>,
+    attempt: AttemptId,
+    kind: StreamKind,
+    offset: u64,
+) -> Result<Vec<Bytes>, StoreError> {
     let AttemptId { job_id, attempt } = attempt;
     // The chunk that holds `offset` began at most one chunk's length before it.
-    let first = keys::output(job_id, attempt, kind as u8, offset.saturating_sub(CHUNK_BYTES as u64));
+    let first = keys::output(
+        job_id,
+        attempt,
+        kind as u8,
+        offset.saturating_sub(CHUNK_BYTES as u64),
+    );
     let end = keys::prefix_end(&keys::outputs_of(job_id, attempt, kind as u8));
     let page = store.scan(Family::Output, first.as_slice()..end.as_slice(), PAGE_ROWS)?;
     let mut chunks = Vec::new();
@@ -80,28 +105,44 @@ pub fn read(store: &Arc<dyn Store>, attempt: AttemptId, kind: StreamKind, offset
 }
 
 /// A whole stream of `len` bytes.
-pub fn read_all(store: &Arc<dyn Store>, attempt: AttemptId, kind: StreamKind, len: u64) -> Result<Vec<u8>, StoreError> {
+pub fn read_all(
+    store: &Arc<dyn Store>,
+    attempt: AttemptId,
+    kind: StreamKind,
+    len: u64,
+) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < len {
         let chunks = read(store, attempt, kind, bytes.len() as u64)?;
         if chunks.is_empty() {
-            return Err(StoreError::Corrupt(format!("{} of {len} bytes of a stream are missing", len - bytes.len() as u64)));
+            return Err(StoreError::Corrupt(format!(
+                "{} of {len} bytes of a stream are missing",
+                len - bytes.len() as u64
+            )));
         }
-        chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
+        chunks
+            .iter()
+            .for_each(|chunk| bytes.extend_from_slice(chunk));
     }
     bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
     Ok(bytes)
 }
 
 /// Deletes what the store has of a stream, or of both.
-pub fn delete(engine: &EngineHandle, attempt: AttemptId, kinds: &[StreamKind]) -> Result<(), StoreError> {
+pub fn delete(
+    engine: &EngineHandle,
+    attempt: AttemptId,
+    kinds: &[StreamKind],
+) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     for kind in kinds {
         let first = keys::outputs_of(attempt.job_id, attempt.attempt, *kind as u8);
         let end = keys::prefix_end(&first);
         batch.delete_range(Family::Output, first, end);
     }
-    engine.store().commit(&engine.fence(), batch, Durability::Buffered)
+    engine
+        .store()
+        .commit(&engine.fence(), batch, Durability::Buffered)
 }
 
 /// A store's failure as callers see it.
@@ -110,25 +151,43 @@ pub fn store_error(error: &StoreError) -> ApiError {
     tracing::error!(%error, hint = error.hint(), "the store failed");
     let retry = std::time::Duration::from_secs(1);
     match error {
-        StoreError::Full(_) => {
-            ApiError::new(ErrorReason::StorageFull, "the coordinator's disk is full; reads go on").retry_after(retry * 30)
-        }
-        StoreError::Corrupt(_) => ApiError::new(ErrorReason::Internal, "stored data is damaged; the operator must look at the log"),
-        _ => ApiError::new(ErrorReason::Unavailable, "the coordinator's store is unavailable for a moment; try again").retry_after(retry),
+        StoreError::Full(_) => ApiError::new(
+            ErrorReason::StorageFull,
+            "the coordinator's disk is full; reads go on",
+        )
+        .retry_after(retry * 30),
+        StoreError::Corrupt(_) => ApiError::new(
+            ErrorReason::Internal,
+            "stored data is damaged; the operator must look at the log",
+        ),
+        _ => ApiError::new(
+            ErrorReason::Unavailable,
+            "the coordinator's store is unavailable for a moment; try again",
+        )
+        .retry_after(retry),
     }
 }
 
 /// Runs what blocks off the network's thread.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, ApiError> {
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(store_error(&error)),
-        Err(_) => Err(ApiError::new(ErrorReason::Unavailable, "the coordinator is stopping; try again")),
+        Err(_) => Err(ApiError::new(
+            ErrorReason::Unavailable,
+            "the coordinator is stopping; try again",
+        )),
     }
 }
 
 /// The streams of a running attempt: those that are there, or what the store has of it after a restart.
-pub async fn resume(store: &Arc<dyn Store>, streams: &Streams, facts: AttemptFacts) -> Result<Arc<AttemptStream>, ApiError> {
+pub async fn resume(
+    store: &Arc<dyn Store>,
+    streams: &Streams,
+    facts: AttemptFacts,
+) -> Result<Arc<AttemptStream>, ApiError> {
     if let Some(stream) = streams.get(facts.attempt) {
         return Ok(stream);
     }
@@ -152,7 +211,11 @@ impl Archived {
     /// A completed job's result document.
     #[must_use]
     pub fn result(row: &JobRow) -> Self {
-        match row.delivery.as_ref().and_then(|delivery| delivery.result.clone()) {
+        match row
+            .delivery
+            .as_ref()
+            .and_then(|delivery| delivery.result.clone())
+        {
             Some(result) => Self::Whole(result),
             None => Self::Chunks(delivered_attempt(row), StreamKind::Result),
         }
@@ -160,7 +223,11 @@ impl Archived {
 
     /// A completed job's output.
     pub async fn output(store: &Arc<dyn Store>, row: &JobRow) -> Result<Self, ApiError> {
-        let Some(delivery) = row.delivery.as_ref().filter(|delivery| delivery.output_in_result) else {
+        let Some(delivery) = row
+            .delivery
+            .as_ref()
+            .filter(|delivery| delivery.output_in_result)
+        else {
             return Ok(Self::Chunks(delivered_attempt(row), StreamKind::Output));
         };
         let (result, len, store) = (Self::result(row), delivery.result_len, Arc::clone(store));
@@ -170,8 +237,11 @@ impl Archived {
                 Self::Chunks(attempt, kind) => read_all(&store, attempt, kind, len)?.into(),
             };
             let document = ResultDocument::from_bytes(&result);
-            let document = document.map_err(|error| StoreError::Corrupt(format!("a result document: {error}")))?;
-            Ok(Self::Whole(document.content.unwrap_or_default().into_bytes().into()))
+            let document = document
+                .map_err(|error| StoreError::Corrupt(format!("a result document: {error}")))?;
+            Ok(Self::Whole(
+                document.content.unwrap_or_default().into_bytes().into(),
+            ))
         };
         blocking(content).await
     }
@@ -180,9 +250,15 @@ impl Archived {
     pub async fn read(&self, store: &Arc<dyn Store>, offset: u64) -> Result<Vec<Bytes>, ApiError> {
         match self {
             Self::Whole(bytes) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let start = usize::try_from(offset)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 let end = (start + CHUNK_BYTES).min(bytes.len());
-                Ok(if start == end { Vec::new() } else { vec![bytes.slice(start..end)] })
+                Ok(if start == end {
+                    Vec::new()
+                } else {
+                    vec![bytes.slice(start..end)]
+                })
             }
             Self::Chunks(attempt, kind) => {
                 let (store, attempt, kind) = (Arc::clone(store), *attempt, *kind);
@@ -195,5 +271,8 @@ impl Archived {
 /// The attempt that completed a job: always its newest.
 #[must_use]
 pub fn delivered_attempt(row: &JobRow) -> AttemptId {
-    AttemptId { job_id: row.id(), attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX) }
+    AttemptId {
+        job_id: row.id(),
+        attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
+    }
 }

@@ -96,7 +96,11 @@ impl AttemptStream {
             first_ms: 0,
             accepted: false,
         };
-        Self { facts, state: Mutex::new(state), version: watch::Sender::new(0) }
+        Self {
+            facts,
+            state: Mutex::new(state),
+            version: watch::Sender::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -144,7 +148,10 @@ impl AttemptStream {
         let output = &state.output;
         let fits = checkpoint.offset < output.len()
             || (checkpoint.offset == output.len() && checkpoint.hash == output.digest());
-        let newer = state.checkpoint.as_ref().is_none_or(|old| old.offset < checkpoint.offset);
+        let newer = state
+            .checkpoint
+            .as_ref()
+            .is_none_or(|old| old.offset < checkpoint.offset);
         if fits && newer {
             state.checkpoint = Some(checkpoint);
             drop(state);
@@ -225,7 +232,11 @@ impl Streams {
 
     /// Adds streams, unless the attempt has some: those are returned instead.
     pub fn insert(&self, stream: AttemptStream) -> Arc<AttemptStream> {
-        Arc::clone(self.live().entry(stream.facts.attempt).or_insert_with(|| Arc::new(stream)))
+        Arc::clone(
+            self.live()
+                .entry(stream.facts.attempt)
+                .or_insert_with(|| Arc::new(stream)),
+        )
     }
 
     /// An attempt's streams.
@@ -240,15 +251,25 @@ impl Streams {
     }
 
     /// Forgets the streams of a job's attempts before `attempt` (all of them: `u16::MAX` and the job is final).
-    pub fn remove_before(&self, job_id: JobId, attempt: u16, also_last: bool) -> Vec<Arc<AttemptStream>> {
+    pub fn remove_before(
+        &self,
+        job_id: JobId,
+        attempt: u16,
+        also_last: bool,
+    ) -> Vec<Arc<AttemptStream>> {
         let mut live = self.live();
         let first = AttemptId { job_id, attempt: 0 };
         let last = AttemptId { job_id, attempt };
-        let mut gone: Vec<AttemptId> = live.range(first..last).map(|(attempt, _)| *attempt).collect();
+        let mut gone: Vec<AttemptId> = live
+            .range(first..last)
+            .map(|(attempt, _)| *attempt)
+            .collect();
         if also_last && live.contains_key(&last) {
             gone.push(last);
         }
-        gone.iter().filter_map(|attempt| live.remove(attempt)).collect()
+        gone.iter()
+            .filter_map(|attempt| live.remove(attempt))
+            .collect()
     }
 
     /// Forgets everything: after a failed commit, what the store lost must come again.
@@ -267,8 +288,18 @@ pub struct StreamsNow<'a> {
 }
 
 impl AttemptStreams for StreamsNow<'_> {
-    fn append(&mut self, attempt: AttemptId, kind: StreamKind, offset: u64, data: &[u8]) -> Option<Append> {
-        Some(self.streams.get(attempt)?.append(kind, offset, data, self.now_ms))
+    fn append(
+        &mut self,
+        attempt: AttemptId,
+        kind: StreamKind,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Append> {
+        Some(
+            self.streams
+                .get(attempt)?
+                .append(kind, offset, data, self.now_ms),
+        )
     }
 
     fn progress(&self, attempt: AttemptId) -> Option<Progress> {

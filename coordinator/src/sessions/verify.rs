@@ -2,7 +2,6 @@
 //! never does. Verified deliveries go on to the engine a few at a time.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::layouts::StreamCheckpoint;
@@ -40,6 +39,8 @@ pub struct Delivery {
     pub miner: PublicKey,
     /// The receipt and what came with it.
     pub complete: Box<v1::Complete>,
+    /// Whether a delivery that does not check ends the attempt; else the miner may deliver again.
+    pub final_refusal: bool,
     /// Called once, on any thread; must not block.
     pub recorded: Recorded,
 }
@@ -72,18 +73,27 @@ pub enum Task {
 /// The pool. Its threads end when it is dropped.
 pub struct VerifyPool {
     threads: Vec<mpsc::Sender<Task>>,
-    joins: Vec<JoinHandle<()>>,
 }
 
 impl VerifyPool {
     /// Starts the threads.
-    pub fn start(engine: &EngineHandle, service: &Identity, streams: &Arc<Streams>) -> std::io::Result<Self> {
-        let mut pool = Self { threads: Vec::new(), joins: Vec::new() };
+    pub fn start(
+        engine: &EngineHandle,
+        service: &Identity,
+        streams: &Arc<Streams>,
+    ) -> std::io::Result<Self> {
+        let mut pool = Self {
+            threads: Vec::new(),
+        };
         for number in 0..THREADS {
             let (send, receive) = mpsc::channel(WAITING);
-            let worker = Worker { engine: engine.clone(), service: service.clone(), streams: Arc::clone(streams) };
+            let worker = Worker {
+                engine: engine.clone(),
+                service: service.clone(),
+                streams: Arc::clone(streams),
+            };
             let thread = std::thread::Builder::new().name(format!("verify-{number}"));
-            pool.joins.push(thread.spawn(move || worker.run(receive))?);
+            thread.spawn(move || worker.run(receive))?;
             pool.threads.push(send);
         }
         Ok(pool)
@@ -102,16 +112,6 @@ impl VerifyPool {
 
     fn thread(&self, key: u64) -> &mpsc::Sender<Task> {
         &self.threads[usize::try_from(key % self.threads.len() as u64).unwrap_or_default()]
-    }
-
-    /// Ends the threads after what waits.
-    pub fn stop(self) {
-        drop(self.threads);
-        for join in self.joins {
-            if join.join().is_err() {
-                tracing::error!("a verifying thread panicked");
-            }
-        }
     }
 }
 
@@ -138,13 +138,19 @@ impl Worker {
 
     fn carry_out(&self, task: Task, commands: &mut Vec<(Command, Option<ApiError>, Recorded)>) {
         match task {
-            Task::Sign { info, time_left_ms, signed } => match AttemptFacts::sign(&info, &self.service) {
+            Task::Sign {
+                info,
+                time_left_ms,
+                signed,
+            } => match AttemptFacts::sign(&info, &self.service) {
                 Ok(facts) => {
                     let signature = facts.signature;
                     self.streams.insert(AttemptStream::new(facts));
                     signed(messages::assign(*info, signature, time_left_ms));
                 }
-                Err(error) => tracing::error!(job_id = %info.attempt.job_id, %error, "an assignment of ours does not parse"),
+                Err(error) => {
+                    tracing::error!(job_id = %info.attempt.job_id, %error, "an assignment of ours does not parse")
+                }
             },
             Task::Deliver(delivery) => commands.extend(self.deliver(delivery)),
             Task::Checkpoint { stream, checkpoint } => check_checkpoint(&stream, &checkpoint),
@@ -153,15 +159,39 @@ impl Worker {
 
     /// Verifies and flushes; what comes back is for the engine.
     fn deliver(&self, delivery: Delivery) -> Option<(Command, Option<ApiError>, Recorded)> {
-        let Delivery { stream, miner, complete, recorded } = delivery;
+        let Delivery {
+            stream,
+            miner,
+            complete,
+            final_refusal,
+            recorded,
+        } = delivery;
         match self.completion(&stream, miner, &complete) {
             Ok(Ok(completion)) => Some((Command::Complete(Box::new(completion)), None, recorded)),
+            Ok(Err(problem)) if !final_refusal => {
+                recorded(Err(ApiError::new(
+                    ErrorReason::ReceiptInvalid,
+                    format!("{problem}; correct it and deliver again"),
+                )));
+                None
+            }
             Ok(Err(problem)) => {
                 tracing::info!(job_id = %stream.facts.attempt.job_id, problem, "a delivery was refused");
-                let failure = v1::Failure { reason: v1::FailureReason::InvalidResult.into(), message: problem.clone() };
-                let command = Command::Fail { miner_key: miner, attempt: stream.facts.attempt, failure };
+                let failure = v1::Failure {
+                    reason: v1::FailureReason::InvalidResult.into(),
+                    message: problem.clone(),
+                };
+                let command = Command::Fail {
+                    miner_key: miner,
+                    attempt: stream.facts.attempt,
+                    failure,
+                };
                 let message = format!("{problem}; the attempt counts as failed");
-                Some((command, Some(ApiError::new(ErrorReason::ReceiptInvalid, message)), recorded))
+                Some((
+                    command,
+                    Some(ApiError::new(ErrorReason::ReceiptInvalid, message)),
+                    recorded,
+                ))
             }
             Err(error) => {
                 recorded(Err(store_error(&error)));
@@ -178,12 +208,20 @@ impl Worker {
     ) -> Result<Result<Completion, String>, StoreError> {
         let progress = stream.progress();
         let attempt = stream.facts.attempt;
-        let whole = stream.with(StreamKind::Result, |buffer| buffer.whole().map(Bytes::copy_from_slice));
+        let whole = stream.with(StreamKind::Result, |buffer| {
+            buffer.whole().map(Bytes::copy_from_slice)
+        });
         let result = match whole {
             Some(result) => result,
             None => {
                 stored::spill(&self.engine, stream, StreamKind::Result, true)?;
-                stored::read_all(&self.engine.store(), attempt, StreamKind::Result, progress.result_len)?.into()
+                stored::read_all(
+                    &self.engine.store(),
+                    attempt,
+                    StreamKind::Result,
+                    progress.result_len,
+                )?
+                .into()
             }
         };
         let checked = match delivery::check(&stream.facts, &miner, complete, &progress, &result) {
@@ -216,12 +254,17 @@ impl Worker {
 
     /// Whether the job has ended: then nothing more may be stored for it, whatever a repeated delivery brings.
     fn is_archived(&self, stream: &AttemptStream) -> Result<bool, StoreError> {
-        let small = stream.with(StreamKind::Result, |buffer| buffer.len() <= INLINE_RESULT_BYTES && buffer.stored() == 0);
+        let small = stream.with(StreamKind::Result, |buffer| {
+            buffer.len() <= INLINE_RESULT_BYTES && buffer.stored() == 0
+        });
         if small {
             return Ok(false);
         }
         let key = keys::archived_job(&stream.facts.owner, stream.facts.attempt.job_id);
-        let rows = self.engine.store().get_many(&[(crate::store::Family::Archive, &key)])?;
+        let rows = self
+            .engine
+            .store()
+            .get_many(&[(crate::store::Family::Archive, &key)])?;
         match rows.into_iter().next().flatten() {
             Some(row) => Ok(rows::decode::<rows::JobRow>(row)?.finished_ms > 0),
             None => Ok(false),
@@ -246,17 +289,25 @@ impl Worker {
     }
 }
 
-fn outcome(reply: Result<Reply, ApiError>, refusal: Option<ApiError>) -> Result<v1::JobStatus, ApiError> {
+fn outcome(
+    reply: Result<Reply, ApiError>,
+    refusal: Option<ApiError>,
+) -> Result<v1::JobStatus, ApiError> {
     match (reply?, refusal) {
         (_, Some(refusal)) => Err(refusal),
         (Reply::Completed(status) | Reply::Failed(status), None) => Ok(status),
-        _ => Err(ApiError::new(ErrorReason::Internal, "the engine gave another answer")),
+        _ => Err(ApiError::new(
+            ErrorReason::Internal,
+            "the engine gave another answer",
+        )),
     }
 }
 
 fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
     let facts = &stream.facts;
-    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else { return };
+    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
+        return;
+    };
     let assignment = &facts.assignment;
     let ours = layout.chain_id == assignment.chain_id
         && layout.job_id == assignment.job_id

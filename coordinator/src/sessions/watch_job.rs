@@ -59,7 +59,10 @@ pub async fn start(
         subscription,
         responses,
         asked: position,
-        now: Position { attempt: 0, offset: 0 },
+        now: Position {
+            attempt: 0,
+            offset: 0,
+        },
         checkpointed: 0,
         live: None,
         events: Vec::new(),
@@ -69,10 +72,17 @@ pub async fn start(
     Ok(stream)
 }
 
-async fn get_job(context: &SessionContext, owner: PublicKey, job: JobSelector) -> Result<JobView, ApiError> {
+async fn get_job(
+    context: &SessionContext,
+    owner: PublicKey,
+    job: JobSelector,
+) -> Result<JobView, ApiError> {
     match context.engine.call(Command::GetJob { owner, job }).await? {
         Reply::Job(view) => Ok(*view),
-        _ => Err(ApiError::new(ErrorReason::Internal, "the engine gave another answer")),
+        _ => Err(ApiError::new(
+            ErrorReason::Internal,
+            "the engine gave another answer",
+        )),
     }
 }
 
@@ -161,12 +171,17 @@ impl Watcher {
 
     /// Begins with the live attempt, unless it is the one that is followed already.
     async fn attach(&mut self, row: &JobRow) -> Result<(), ApiError> {
-        let Some(live) = row.live_attempt() else { return Ok(()) };
+        let Some(live) = row.live_attempt() else {
+            return Ok(());
+        };
         if self.now.attempt == live.attempt && self.live.is_some() {
             return Ok(());
         }
         // What the attempt before still had to show is void.
-        let id = AttemptId { job_id: self.job_id, attempt: u16::try_from(live.attempt).unwrap_or(u16::MAX) };
+        let id = AttemptId {
+            job_id: self.job_id,
+            attempt: u16::try_from(live.attempt).unwrap_or(u16::MAX),
+        };
         let stream = match self.context.streams.get(id) {
             Some(stream) => stream,
             None => {
@@ -174,13 +189,19 @@ impl Watcher {
                 stored::resume(&self.context.engine.store(), &self.context.streams, facts).await?
             }
         };
-        self.begin(row, live.attempt, Some(stream.facts.signature)).await?;
+        self.begin(row, live.attempt, Some(stream.facts.signature))
+            .await?;
         let version = stream.subscribe();
         self.live = Some((stream, version));
         Ok(())
     }
 
-    fn facts(&self, row: &JobRow, attempt: AttemptId, assignment: Bytes) -> Result<AttemptFacts, ApiError> {
+    fn facts(
+        &self,
+        row: &JobRow,
+        attempt: AttemptId,
+        assignment: Bytes,
+    ) -> Result<AttemptFacts, ApiError> {
         let info = AttemptInfo {
             attempt,
             spec: row.spec.clone(),
@@ -190,27 +211,46 @@ impl Watcher {
             deadline_ms: row.deadline_ms,
             owner: self.owner,
         };
-        AttemptFacts::sign(&info, &self.context.service)
-            .map_err(|error| ApiError::new(ErrorReason::Internal, format!("a stored assignment: {error}")))
+        AttemptFacts::sign(&info, &self.context.service).map_err(|error| {
+            ApiError::new(
+                ErrorReason::Internal,
+                format!("a stored assignment: {error}"),
+            )
+        })
     }
 
     /// Announces an attempt and sets the position in its output.
-    async fn begin(&mut self, row: &JobRow, attempt: u32, signature: Option<[u8; 64]>) -> Result<(), ApiError> {
-        let offset = if self.asked.attempt == attempt { self.asked.offset } else { 0 };
+    async fn begin(
+        &mut self,
+        row: &JobRow,
+        attempt: u32,
+        signature: Option<[u8; 64]>,
+    ) -> Result<(), ApiError> {
+        let offset = if self.asked.attempt == attempt {
+            self.asked.offset
+        } else {
+            0
+        };
         self.now = Position { attempt, offset };
         self.checkpointed = offset;
         self.live = None;
-        let Some(row) = row.attempts.iter().rev().find(|row| row.attempt == attempt) else { return Ok(()) };
+        let Some(row) = row.attempts.iter().rev().find(|row| row.attempt == attempt) else {
+            return Ok(());
+        };
         let started = convert::attempt_started(row, signature, &self.context.service);
         self.push(Event::AttemptStarted(started)).await
     }
 
     /// Sends what the live attempt has beyond the position.
     async fn drain(&mut self) -> Result<(), ApiError> {
-        let Some((stream, _)) = &mut self.live else { return Ok(()) };
+        let Some((stream, _)) = &mut self.live else {
+            return Ok(());
+        };
         let stream = Arc::clone(stream);
         loop {
-            let checkpoint = stream.checkpoint().filter(|checkpoint| checkpoint.offset > self.checkpointed);
+            let checkpoint = stream
+                .checkpoint()
+                .filter(|checkpoint| checkpoint.offset > self.checkpointed);
             let mut max = WATCH_BATCH_BYTES;
             if let Some(checkpoint) = checkpoint {
                 let ahead = checkpoint.offset.saturating_sub(self.now.offset);
@@ -228,8 +268,12 @@ impl Watcher {
                 Read::Memory(data) => self.output(data).await?,
                 Read::Store { .. } => {
                     let source = Archived::Chunks(stream.facts.attempt, StreamKind::Output);
-                    let chunks = source.read(&self.context.engine.store(), self.now.offset).await?;
-                    let Some(first) = chunks.into_iter().next() else { return Ok(()) };
+                    let chunks = source
+                        .read(&self.context.engine.store(), self.now.offset)
+                        .await?;
+                    let Some(first) = chunks.into_iter().next() else {
+                        return Ok(());
+                    };
                     self.output(first.slice(..first.len().min(max))).await?;
                 }
                 Read::End => return Ok(()),
@@ -240,14 +284,27 @@ impl Watcher {
     async fn output(&mut self, data: Bytes) -> Result<(), ApiError> {
         let Position { attempt, offset } = self.now;
         self.now.offset += data.len() as u64;
-        self.push(Event::Output(v1::OutputChunk { attempt, offset, data })).await
+        self.push(Event::Output(v1::OutputChunk {
+            attempt,
+            offset,
+            data,
+        }))
+        .await
     }
 
     /// Sends the rest of the output, and the end.
-    async fn finish(&mut self, row: &JobRow, status: v1::JobStatus, signature: Option<[u8; 64]>) -> Result<(), ApiError> {
+    async fn finish(
+        &mut self,
+        row: &JobRow,
+        status: v1::JobStatus,
+        signature: Option<[u8; 64]>,
+    ) -> Result<(), ApiError> {
         let store = self.context.engine.store();
         let mut result = None;
-        let delivery = row.delivery.as_ref().filter(|_| status == v1::JobStatus::Completed);
+        let delivery = row
+            .delivery
+            .as_ref()
+            .filter(|_| status == v1::JobStatus::Completed);
         if let Some(delivery) = delivery.filter(|_| !row.content_deleted) {
             let attempt = u32::from(stored::delivered_attempt(row).attempt);
             if self.now.attempt != attempt {
@@ -268,12 +325,21 @@ impl Watcher {
                 }
             }
             if delivery.result_len <= INLINE_RESULT_BYTES {
-                result = Archived::result(row).read(&store, 0).await?.into_iter().next();
+                result = Archived::result(row)
+                    .read(&store, 0)
+                    .await?
+                    .into_iter()
+                    .next();
             }
         }
         let job = convert::job(row, status);
         let proof = delivery.map(|_| convert::proof(row, signature, &self.context.service));
-        self.push(Event::Finished(v1::JobFinished { job: Some(job), proof, result })).await?;
+        self.push(Event::Finished(v1::JobFinished {
+            job: Some(job),
+            proof,
+            result,
+        }))
+        .await?;
         self.flush().await
     }
 
@@ -299,6 +365,9 @@ impl Watcher {
 }
 
 fn interrupted() -> ApiError {
-    ApiError::new(ErrorReason::Unavailable, "the stream was interrupted; call again and go on from the last attempt and offset")
-        .retry_after(Duration::from_millis(500))
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "the stream was interrupted; call again and go on from the last attempt and offset",
+    )
+    .retry_after(Duration::from_millis(500))
 }

@@ -52,11 +52,19 @@ impl Cursor {
 
     /// Reads its opaque form.
     pub fn decode(bytes: &[u8]) -> Result<Self, ApiError> {
-        let wrong = || ApiError::field("cursor", "is not one that WatchJobs gave out; leave it empty to begin now");
+        let wrong = || {
+            ApiError::field(
+                "cursor",
+                "is not one that WatchJobs gave out; leave it empty to begin now",
+            )
+        };
         let rest = bytes.strip_prefix(&[1]).ok_or_else(wrong)?;
         let (change, oldest) = rest.split_first_chunk::<8>().ok_or_else(wrong)?;
         let oldest = oldest.try_into().map_err(|_| wrong())?;
-        Ok(Self { change: u64::from_be_bytes(*change), oldest: JobId(oldest) })
+        Ok(Self {
+            change: u64::from_be_bytes(*change),
+            oldest: JobId(oldest),
+        })
     }
 }
 
@@ -81,7 +89,10 @@ pub fn start(
         owner,
         inline: u64::from(inline),
         responses,
-        cursor: cursor.unwrap_or(Cursor { change: newest, oldest: JobId::default() }),
+        cursor: cursor.unwrap_or(Cursor {
+            change: newest,
+            oldest: JobId::default(),
+        }),
         sent: HashMap::new(),
         scanned: 0,
         events: Vec::new(),
@@ -111,7 +122,12 @@ impl Follower {
         self.responses.end(outcome);
     }
 
-    async fn follow(&mut self, mut feed: broadcast::Receiver<Arc<Change>>, newest: u64, resumes: bool) -> Result<(), ApiError> {
+    async fn follow(
+        &mut self,
+        mut feed: broadcast::Receiver<Arc<Change>>,
+        newest: u64,
+        resumes: bool,
+    ) -> Result<(), ApiError> {
         if resumes {
             self.catch_up(newest).await?;
         } else {
@@ -152,7 +168,12 @@ impl Follower {
 
     async fn take(&mut self, change: &Change) -> Result<(), ApiError> {
         let number = change.change.change;
-        if number <= self.cursor.change || self.sent.get(&change.change.job_id).is_some_and(|sent| *sent >= number) {
+        if number <= self.cursor.change
+            || self
+                .sent
+                .get(&change.change.job_id)
+                .is_some_and(|sent| *sent >= number)
+        {
             return Ok(());
         }
         if number > self.scanned {
@@ -171,20 +192,34 @@ impl Follower {
     /// Sends the newest change of each job that changed since the cursor, from the store. The feed begins after change
     /// `newest`: all up to it is stored.
     async fn catch_up(&mut self, newest: u64) -> Result<(), ApiError> {
-        let Cursor { change: since, oldest } = self.cursor;
+        let Cursor {
+            change: since,
+            oldest,
+        } = self.cursor;
         for (family, first, last) in [
-            (Family::Active, keys::active_jobs_of(&self.owner), keys::active_job(&self.owner, oldest)),
-            (Family::Archive, keys::archived_jobs_of(&self.owner), keys::archived_job(&self.owner, oldest)),
+            (
+                Family::Active,
+                keys::active_jobs_of(&self.owner),
+                keys::active_job(&self.owner, oldest),
+            ),
+            (
+                Family::Archive,
+                keys::archived_jobs_of(&self.owner),
+                keys::archived_job(&self.owner, oldest),
+            ),
         ] {
             let mut next = Some(Bytes::from(first));
             // Keys hold inverted ids: the oldest job comes last, and belongs to the range.
             let end = keys::prefix_end(&last);
             while let Some(from) = next.take() {
                 let (store, end) = (self.context.engine.store(), end.clone());
-                let page = stored::blocking(move || store.scan(family, &from..end.as_slice(), PAGE_ROWS)).await?;
+                let page =
+                    stored::blocking(move || store.scan(family, &from..end.as_slice(), PAGE_ROWS))
+                        .await?;
                 next = page.next;
                 for (_, value) in page.rows {
-                    let row: JobRow = rows::decode(value).map_err(|error| stored::store_error(&error))?;
+                    let row: JobRow =
+                        rows::decode(value).map_err(|error| stored::store_error(&error))?;
                     self.found(row, since).await?;
                 }
             }
@@ -194,13 +229,22 @@ impl Follower {
     }
 
     async fn found(&mut self, row: JobRow, since: u64) -> Result<(), ApiError> {
-        let newer = row.change > since && self.sent.get(&row.id()).is_none_or(|sent| *sent < row.change);
+        let newer = row.change > since
+            && self
+                .sent
+                .get(&row.id())
+                .is_none_or(|sent| *sent < row.change);
         if !newer {
             return Ok(());
         }
         self.sent.insert(row.id(), row.change);
         self.scanned = self.scanned.max(row.change);
-        let event = convert::job_event_of_row(&row, self.inline, &self.context.service, &self.context.streams);
+        let event = convert::job_event_of_row(
+            &row,
+            self.inline,
+            &self.context.service,
+            &self.context.streams,
+        );
         self.push(event).await
     }
 
@@ -226,11 +270,20 @@ impl Follower {
         }
         self.bytes = 0;
         let events = std::mem::take(&mut self.events);
-        self.responses.send(WatchJobsResponse { events, cursor: self.cursor.encode() }).await
+        self.responses
+            .send(WatchJobsResponse {
+                events,
+                cursor: self.cursor.encode(),
+            })
+            .await
     }
 }
 
-fn oldest_live(store: &Arc<dyn Store>, owner: &PublicKey, now_ms: u64) -> Result<JobId, StoreError> {
+fn oldest_live(
+    store: &Arc<dyn Store>,
+    owner: &PublicKey,
+    now_ms: u64,
+) -> Result<JobId, StoreError> {
     let first = keys::active_jobs_of(owner);
     let end = keys::prefix_end(&first);
     let mut oldest = first_id_at(now_ms.saturating_sub(ID_SLACK_MS));
@@ -243,15 +296,22 @@ fn oldest_live(store: &Arc<dyn Store>, owner: &PublicKey, now_ms: u64) -> Result
         }
         match page.next {
             None => return Ok(oldest),
-            Some(_) if left == 0 => return Ok(first_id_at(now_ms.saturating_sub(MAX_TIMEOUT_MS + ID_SLACK_MS))),
+            Some(_) if left == 0 => {
+                return Ok(first_id_at(
+                    now_ms.saturating_sub(MAX_TIMEOUT_MS + ID_SLACK_MS),
+                ));
+            }
             Some(next) => from = next,
         }
     }
 }
 
 fn interrupted() -> ApiError {
-    ApiError::new(ErrorReason::Unavailable, "the stream was interrupted; call again with the last cursor")
-        .retry_after(std::time::Duration::from_millis(500))
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "the stream was interrupted; call again with the last cursor",
+    )
+    .retry_after(std::time::Duration::from_millis(500))
 }
 
 #[cfg(test)]
@@ -260,7 +320,10 @@ mod tests {
 
     #[test]
     fn cursors_read_back_and_others_are_refused() {
-        let cursor = Cursor { change: 7, oldest: JobId::new(1_000, 3, [9; 10]) };
+        let cursor = Cursor {
+            change: 7,
+            oldest: JobId::new(1_000, 3, [9; 10]),
+        };
         assert_eq!(Cursor::decode(&cursor.encode()), Ok(cursor));
         for bad in [&b""[..], b"\x01", &[0; 25], &[1; 24], &[1; 26]] {
             assert!(Cursor::decode(bad).is_err());

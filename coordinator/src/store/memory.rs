@@ -168,7 +168,14 @@ impl State {
 
 impl Store for MemoryStore {
     fn claim(&self, shards: RangeInclusive<u8>) -> Result<Fence, StoreError> {
-        self.state().fences.claim(shards, |_| Ok(()))
+        let State {
+            fences, journal, ..
+        } = &mut *self.state();
+        // A claim is durable, and with it every commit before it.
+        fences.claim(shards, |_| {
+            journal.iter_mut().for_each(Vec::clear);
+            Ok(())
+        })
     }
 
     fn get_many(&self, keys: &[(Family, &[u8])]) -> Result<Vec<Option<Bytes>>, StoreError> {

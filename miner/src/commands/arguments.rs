@@ -33,7 +33,12 @@ pub struct GlobalOptions {
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
     /// The coordinator: HOST:PORT or http(s)://HOST:PORT [env: AITBC_COORDINATOR] [default: 127.0.0.1:50051]
-    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options"
+    )]
     pub coordinator: Option<String>,
     /// Log more to stderr; repeat for still more
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
@@ -71,7 +76,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(raw: &[OsString]) -> Result<(), CommandError> {
-    let Some(cli) = parse(raw)? else { return Ok(()) };
+    let Some(cli) = parse(raw)? else {
+        return Ok(());
+    };
     telemetry::init(cli.global.verbose, cli.global.json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -96,7 +103,10 @@ fn run(raw: &[OsString]) -> Result<(), CommandError> {
 
 /// Whether errors are to be JSON, known before the command line parses.
 fn wants_json(raw: &[OsString]) -> bool {
-    raw.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+    raw.iter()
+        .skip(1)
+        .take_while(|argument| *argument != "--")
+        .any(|argument| argument == "--json")
 }
 
 /// Reads the command line. `None`: help or the version was asked for, and printed.
@@ -122,9 +132,15 @@ pub fn parse(raw: &[OsString]) -> Result<Option<Cli>, CommandError> {
 
 fn explain(error: &clap::Error, raw: &[OsString]) -> CommandError {
     let rendered = error.render().to_string();
-    let message = rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let message = rendered
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let own = error.source().and_then(|source| source.downcast_ref::<CommandError>());
+    let own = error
+        .source()
+        .and_then(|source| source.downcast_ref::<CommandError>());
     let help = format!("see: {} --help", command_path(raw));
     let hint = match (own.and_then(|error| error.hint.clone()), suggestion(error)) {
         (Some(hint), _) => hint,
@@ -135,7 +151,11 @@ fn explain(error: &clap::Error, raw: &[OsString]) -> CommandError {
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {
-    let kinds = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    let kinds = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ];
     match kinds.into_iter().find_map(|kind| error.get(kind))? {
         ContextValue::String(near) => Some(near.clone()),
         // The most similar one comes last.
@@ -147,8 +167,15 @@ fn suggestion(error: &clap::Error) -> Option<String> {
 /// The program and the command as far as it was recognised.
 fn command_path(raw: &[OsString]) -> String {
     let root = Cli::command();
-    let verb = raw.iter().skip(1).filter_map(|argument| argument.to_str()).find_map(|a| root.find_subcommand(a));
-    verb.map_or_else(|| "aitbc-miner".to_owned(), |verb| format!("aitbc-miner {}", verb.get_name()))
+    let verb = raw
+        .iter()
+        .skip(1)
+        .filter_map(|argument| argument.to_str())
+        .find_map(|a| root.find_subcommand(a));
+    verb.map_or_else(
+        || "aitbc-miner".to_owned(),
+        |verb| format!("aitbc-miner {}", verb.get_name()),
+    )
 }
 
 #[cfg(test)]
@@ -156,7 +183,10 @@ mod tests {
     use super::*;
 
     fn failure(words: &[&str]) -> CommandError {
-        let raw: Vec<OsString> = std::iter::once("aitbc-miner").chain(words.iter().copied()).map(OsString::from).collect();
+        let raw: Vec<OsString> = std::iter::once("aitbc-miner")
+            .chain(words.iter().copied())
+            .map(OsString::from)
+            .collect();
         parse(&raw).unwrap_err()
     }
 
@@ -164,8 +194,15 @@ mod tests {
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
         for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example"), "{} has no examples", command.get_name());
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example"),
+                "{} has no examples",
+                command.get_name()
+            );
         }
     }
 
@@ -181,7 +218,10 @@ mod tests {
             (&["register", "--slots", "0"], "1..=256"),
             (&["register", "--payout", "0x12"], "address"),
             (&["mine-ollama", "--model", "lla ma"], "at character 4"),
-            (&["mine-ollama", "--ollama-url", "ftp://x"], "no address of a model server"),
+            (
+                &["mine-ollama", "--ollama-url", "ftp://x"],
+                "no address of a model server",
+            ),
             (&["mine-olama"], "mine-olama"),
         ] {
             let error = failure(words);
@@ -189,6 +229,11 @@ mod tests {
             assert!(error.message.contains(part), "{words:?}: {}", error.message);
             assert!(error.hint.is_some(), "{words:?}");
         }
-        assert!(failure(&["mine-olama"]).hint.unwrap().contains("mine-ollama"));
+        assert!(
+            failure(&["mine-olama"])
+                .hint
+                .unwrap()
+                .contains("mine-ollama")
+        );
     }
 }

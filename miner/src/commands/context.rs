@@ -32,10 +32,18 @@ impl Context {
     /// For a command line's options.
     pub fn new(options: &GlobalOptions, miner: Option<String>) -> Result<Self, CommandError> {
         let home = Home::discover()?;
-        let given = ClientOptions { coordinator: options.coordinator.clone(), miner };
+        let given = ClientOptions {
+            coordinator: options.coordinator.clone(),
+            miner,
+        };
         let settings = ClientSettings::load(&home, given)?.value;
         check_miner_name(&settings.miner)?;
-        Ok(Self { json: options.json, home, url: settings.coordinator_url()?, miner: settings.miner })
+        Ok(Self {
+            json: options.json,
+            home,
+            url: settings.coordinator_url()?,
+            miner: settings.miner,
+        })
     }
 
     /// The miner's folder.
@@ -54,13 +62,19 @@ impl Context {
             Pin::Changed { .. } if self.url.is_loopback() => {
                 self.home.repin(&self.url, chain_id, service_key)?;
                 let place = self.url.host_and_port();
-                let message = format!("{place} serves another network than before; it is remembered now");
+                let message =
+                    format!("{place} serves another network than before; it is remembered now");
                 self.warn("NETWORK_CHANGED", message);
             }
             Pin::Changed { .. } => {
-                let message = format!("{} is another network than the one seen there before", self.url);
-                return Err(CommandError::new(ExitCode::ProofFailed, "NETWORK_CHANGED", message)
-                    .with_hint("if its operator announced that, accept it: aitbc config trust"));
+                let message = format!(
+                    "{} is another network than the one seen there before",
+                    self.url
+                );
+                return Err(
+                    CommandError::new(ExitCode::ProofFailed, "NETWORK_CHANGED", message)
+                        .with_hint("if its operator announced that, accept it: aitbc config trust"),
+                );
             }
         }
         Ok((connection, identity))

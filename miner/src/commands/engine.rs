@@ -24,7 +24,11 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let serving = async { engine::run(arguments.engine, stop.clone()).await.map_err(command_error) };
+    let serving = async {
+        engine::run(arguments.engine, stop.clone())
+            .await
+            .map_err(command_error)
+    };
     signals.guard(&stop, serving).await
 }
 

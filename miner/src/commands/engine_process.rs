@@ -9,7 +9,7 @@ use aitbc_common::runtime::terminal::note_line;
 use reqwest::Url;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,22 @@ const STOP_TIME: Duration = Duration::from_secs(6);
 /// Pause before it is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// What a child process sees of the environment.
-const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "AITBC_LOG", "RUST_BACKTRACE"];
+const ENVIRONMENT: [&str; 7] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "AITBC_LOG",
+    "RUST_BACKTRACE",
+];
+
+/// A started engine. Waiting for a child closes its standard input, which would ask it to end: so it is kept apart.
+struct Started {
+    child: Child,
+    input: Option<ChildStdin>,
+    address: SocketAddr,
+}
 
 /// A running engine. It ends with this process, however that ends: it watches its standard input.
 #[derive(Debug)]
@@ -55,12 +70,20 @@ impl EngineProcess {
             arguments.extend(["--threads".into(), threads.to_string().into()]);
         }
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (child, address) = spawn(&arguments, any_port).await?;
-        let url = Url::parse(&format!("http://{address}"))
-            .map_err(|_| failed(format!("the engine names an odd address: {address}")))?;
+        let started = spawn(&arguments, any_port).await?;
+        let url = Url::parse(&format!("http://{}", started.address)).map_err(|_| {
+            failed(format!(
+                "the engine names an odd address: {}",
+                started.address
+            ))
+        })?;
         let stop = CancellationToken::new();
-        let supervisor = tokio::spawn(supervise(child, arguments, address, stop.clone()));
-        Ok(Self { url, stop, supervisor })
+        let supervisor = tokio::spawn(supervise(started, arguments, stop.clone()));
+        Ok(Self {
+            url,
+            stop,
+            supervisor,
+        })
     }
 
     /// Where it listens. The address stays the same when it is started again.
@@ -76,26 +99,26 @@ impl EngineProcess {
 }
 
 async fn supervise(
-    mut child: Child,
+    mut running: Started,
     arguments: Vec<std::ffi::OsString>,
-    address: SocketAddr,
     stop: CancellationToken,
 ) {
+    let address = running.address;
     loop {
         tokio::select! {
-            () = stop.cancelled() => return end(child).await,
-            ended = child.wait() => {
+            () = stop.cancelled() => return end(running).await,
+            ended = running.child.wait() => {
                 let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
                 tracing::warn!("the engine ended ({how}); starting it again");
             }
         }
-        child = loop {
+        running = loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(RESTART_PAUSE) => {}
             }
             match spawn(&arguments, address).await {
-                Ok((child, _)) => break child,
+                Ok(started) => break started,
                 Err(error) => tracing::warn!("the engine does not start: {error}"),
             }
         };
@@ -103,18 +126,33 @@ async fn supervise(
 }
 
 /// Closing its standard input asks it to end.
-async fn end(mut child: Child) {
-    drop(child.stdin.take());
+async fn end(running: Started) {
+    let Started {
+        mut child, input, ..
+    } = running;
+    drop(input);
     if timeout(STOP_TIME, child.wait()).await.is_err() {
         let _ended_meanwhile = child.kill().await;
     }
 }
 
-async fn spawn(arguments: &[std::ffi::OsString], listen: SocketAddr) -> Result<(Child, SocketAddr), CommandError> {
-    let program = std::env::current_exe().map_err(|error| CommandError::file("find this program", &error))?;
-    let environment = ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+async fn spawn(
+    arguments: &[std::ffi::OsString],
+    listen: SocketAddr,
+) -> Result<Started, CommandError> {
+    let program =
+        std::env::current_exe().map_err(|error| CommandError::file("find this program", &error))?;
+    let environment = ENVIRONMENT
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)));
     let mut child = Command::new(program)
-        .args(["engine", "--json", "--stop-with-parent", "--listen", &listen.to_string()])
+        .args([
+            "engine",
+            "--json",
+            "--stop-with-parent",
+            "--listen",
+            &listen.to_string(),
+        ])
         .args(arguments)
         .env_clear()
         .envs(environment)
@@ -126,18 +164,37 @@ async fn spawn(arguments: &[std::ffi::OsString], listen: SocketAddr) -> Result<(
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| CommandError::file("start the engine", &error))?;
-    let errors = child.stderr.take().map(|stderr| tokio::spawn(forward(stderr)));
-    let stdout = child.stdout.take().ok_or_else(|| failed("the engine has no output".to_owned()))?;
+    let input = child.stdin.take();
+    let errors = child
+        .stderr
+        .take()
+        .map(|stderr| tokio::spawn(forward(stderr)));
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| failed("the engine has no output".to_owned()))?;
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(address) = line.strip_prefix(READY).and_then(|url| url.strip_prefix("http://")) {
-            let address =
-                address.trim_end_matches('/').parse().map_err(|_| failed(format!("the engine says: {line}")))?;
+        if let Some(address) = line
+            .strip_prefix(READY)
+            .and_then(|url| url.strip_prefix("http://"))
+        {
+            let address = address
+                .trim_end_matches('/')
+                .parse()
+                .map_err(|_| failed(format!("the engine says: {line}")))?;
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok((child, address));
+            return Ok(Started {
+                child,
+                input,
+                address,
+            });
         }
     }
-    let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+    let status = child
+        .wait()
+        .await
+        .map_or_else(|error| error.to_string(), |status| status.to_string());
     let said = match errors {
         Some(errors) => errors.await.ok().flatten(),
         None => None,

@@ -36,16 +36,27 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), CommandError> {
-    let Arguments { models, context: context_tokens, threads, mining } = arguments;
+    let Arguments {
+        models,
+        context: context_tokens,
+        threads,
+        mining,
+    } = arguments;
     let context = Context::new(global, mining.miner.clone())?;
     for model in &models {
         std::fs::File::open(&model.path).map_err(|error| {
-            CommandError::file(format_args!("read the model {}", model.path.display()), &error)
-                .with_hint("name a GGUF file: --model NAME=/path/to/file.gguf")
+            CommandError::file(
+                format_args!("read the model {}", model.path.display()),
+                &error,
+            )
+            .with_hint("name a GGUF file: --model NAME=/path/to/file.gguf")
         })?;
     }
     if mining.slots > 64 {
-        return Err(CommandError::usage("the embedded engine runs at most 64 jobs at once").with_hint("give fewer --slots"));
+        return Err(
+            CommandError::usage("the embedded engine runs at most 64 jobs at once")
+                .with_hint("give fewer --slots"),
+        );
     }
     context.note("loading the model");
     let engine = EngineProcess::start(&models, mining.slots, context_tokens, threads).await?;
@@ -56,7 +67,14 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         context: context_tokens,
         speeds: SpeedStore::open(&context.folder()),
     };
-    let mined = mine(&context, OllamaClient::new(engine.url().clone()), offer, false, &mining).await;
+    let mined = mine(
+        &context,
+        OllamaClient::new(engine.url().clone()),
+        offer,
+        false,
+        &mining,
+    )
+    .await;
     engine.stop().await;
     mined
 }

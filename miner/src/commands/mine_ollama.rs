@@ -34,7 +34,12 @@ pub struct Arguments {
 
 /// Runs the command.
 pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), CommandError> {
-    let Arguments { mut models, pull, server, mining } = arguments;
+    let Arguments {
+        mut models,
+        pull,
+        server,
+        mining,
+    } = arguments;
     let context = Context::new(global, mining.miner.clone())?;
     models.sort();
     models.dedup();

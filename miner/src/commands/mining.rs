@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::Identity;
 use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, Miner};
@@ -21,7 +24,7 @@ use crate::mining_log::{Banner, MiningLog};
 use crate::model_server::{Offer, ServerState, measure_when_idle, watch as watch_server};
 use crate::runner::OllamaClient;
 use crate::session::driver::{Driver, ReportSink};
-use crate::session::{CoreConfig, End, SessionCore};
+use crate::session::{CoreConfig, End, SessionCore, SpoolRecord};
 use crate::spool::{Spool, SpoolWriter};
 
 /// Options that both take.
@@ -67,17 +70,7 @@ async fn hold_session(
     stop: &CancellationToken,
 ) -> Result<(), CommandError> {
     let (connection, identity) = context.connect().await?;
-    let miner = match find(&connection).await? {
-        Some(miner) => miner,
-        None => {
-            let declared = Declaration { slots: Some(offer.slots), ..Declaration::default() };
-            let inventory = Some(state.inventory.clone());
-            let response = register(&connection, &context.miner, &identity, declared, inventory).await?;
-            let miner = response.miner.ok_or_else(incomplete)?;
-            context.note(format_args!("registered as {} ({})", miner.miner_id, miner.name));
-            miner
-        }
-    };
+    let miner = registered(context, &connection, &identity, &offer, &state).await?;
     let config = CoreConfig {
         identity: identity.clone(),
         miner_id: miner.miner_id.parse().map_err(|_| incomplete())?,
@@ -90,16 +83,7 @@ async fn hold_session(
     // A connection of its own is opened for the session, again and again.
     drop(connection);
 
-    let (mut spool, mut spooled) = Spool::open(&context.folder().join("spool"))?;
-    spooled.retain(|record| {
-        let here = record.receipt().is_some_and(|receipt| receipt.chain_id == config.chain_id);
-        if !here {
-            spool.forget(record.key);
-        }
-        here
-    });
-    let spool = SpoolWriter::start(spool).map_err(|error| CommandError::file("start the spool's thread", &error))?;
-
+    let (spool, spooled) = open_spool(context, &config.chain_id)?;
     let mut log = MiningLog::new(context.json, banner(context, &miner), state.clone());
     if miner.paused {
         log.paused()?;
@@ -111,7 +95,13 @@ async fn hold_session(
     let mut background = JoinSet::new();
     // Measuring every local model would load them all.
     if !offer.models.is_empty() {
-        background.spawn(measure_when_idle(client.clone(), offer.clone(), states.clone(), runs.0.busy(), trouble.clone()));
+        background.spawn(measure_when_idle(
+            client.clone(),
+            offer.clone(),
+            states.clone(),
+            runs.0.busy(),
+            trouble.clone(),
+        ));
     }
     background.spawn(watch_server(client, offer, state, trouble));
     let log = Arc::new(std::sync::Mutex::new(log));
@@ -119,15 +109,68 @@ async fn hold_session(
         let log = log.clone();
         Box::new(move |report| lock(&log).report(report).map_err(|_| ()))
     };
-    let driver = Driver::new(core, (context.url.clone(), identity), runs, states, spool, sink);
+    let driver = Driver::new(
+        core,
+        (context.url.clone(), identity),
+        runs,
+        states,
+        spool,
+        sink,
+    );
     let end = driver.run(stop.clone()).await;
     background.abort_all();
     lock(&log).ended(&end)?;
     conclude(end)
 }
 
+/// This miner's registration; made now if there is none.
+async fn registered(
+    context: &Context,
+    connection: &Connection,
+    identity: &Identity,
+    offer: &Offer,
+    state: &ServerState,
+) -> Result<Miner, CommandError> {
+    if let Some(miner) = find(connection).await? {
+        return Ok(miner);
+    }
+    let declared = Declaration {
+        slots: Some(offer.slots),
+        ..Declaration::default()
+    };
+    let inventory = Some(state.inventory.clone());
+    let response = register(connection, &context.miner, identity, declared, inventory).await?;
+    let miner = response.miner.ok_or_else(incomplete)?;
+    context.note(format_args!(
+        "registered as {} ({})",
+        miner.miner_id, miner.name
+    ));
+    Ok(miner)
+}
+
+/// The spool's thread, and what waits in it for this chain; what waits for another one is forgotten.
+fn open_spool(
+    context: &Context,
+    chain_id: &Hash,
+) -> Result<(SpoolWriter, Vec<SpoolRecord>), CommandError> {
+    let (mut spool, mut spooled) = Spool::open(&context.folder().join("spool"))?;
+    spooled.retain(|record| {
+        let here = record
+            .receipt()
+            .is_some_and(|receipt| receipt.chain_id == *chain_id);
+        if !here {
+            spool.forget(record.key);
+        }
+        here
+    });
+    let writer = SpoolWriter::start(spool)
+        .map_err(|error| CommandError::file("start the spool's thread", &error))?;
+    Ok((writer, spooled))
+}
+
 fn lock(log: &std::sync::Mutex<MiningLog>) -> std::sync::MutexGuard<'_, MiningLog> {
-    log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    log.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn banner(context: &Context, miner: &Miner) -> Banner {
@@ -139,18 +182,28 @@ fn banner(context: &Context, miner: &Miner) -> Banner {
 }
 
 fn incomplete() -> CommandError {
-    CommandError::new(ExitCode::Failed, "INTERNAL", "the coordinator's answer is incomplete")
+    CommandError::new(
+        ExitCode::Failed,
+        "INTERNAL",
+        "the coordinator's answer is incomplete",
+    )
 }
 
 /// How a command ends whose session has ended.
 fn conclude(end: End) -> Result<(), CommandError> {
     let refused = |reason: ErrorReason, message: String| {
-        Err(CommandError::from(Status::from(ApiError::new(reason, message))))
+        Err(CommandError::from(Status::from(ApiError::new(
+            reason, message,
+        ))))
     };
     match end {
         End::Drained | End::JobsDone { failed: 0 } => Ok(()),
-        End::JobsDone { .. } => Err(CommandError::new(ExitCode::Failed, "JOB_FAILED", "the job failed")
-            .with_hint("the log above says why; with --continuous the miner goes on")),
+        End::JobsDone { .. } => {
+            Err(
+                CommandError::new(ExitCode::Failed, "JOB_FAILED", "the job failed")
+                    .with_hint("the log above says why; with --continuous the miner goes on"),
+            )
+        }
         End::SessionExists { message } => refused(ErrorReason::SessionExists, message),
         End::WrongChain => {
             let message = "the coordinator serves another network than before".to_owned();
@@ -166,10 +219,19 @@ mod tests {
 
     #[test]
     fn a_second_session_is_a_plain_failure_with_the_way_out() {
-        let error = conclude(End::SessionExists { message: "since 10:00:00Z from 127.0.0.1:4000".to_owned() }).unwrap_err();
-        assert_eq!((error.exit, &error.reason[..]), (ExitCode::Failed, "SESSION_EXISTS"));
+        let error = conclude(End::SessionExists {
+            message: "since 10:00:00Z from 127.0.0.1:4000".to_owned(),
+        })
+        .unwrap_err();
+        assert_eq!(
+            (error.exit, &error.reason[..]),
+            (ExitCode::Failed, "SESSION_EXISTS")
+        );
         assert!(error.message.contains("10:00:00Z") && error.hint.unwrap().contains("--takeover"));
         assert!(conclude(End::Drained).is_ok());
-        assert_eq!(conclude(End::JobsDone { failed: 1 }).unwrap_err().exit, ExitCode::Failed);
+        assert_eq!(
+            conclude(End::JobsDone { failed: 1 }).unwrap_err().exit,
+            ExitCode::Failed
+        );
     }
 }

@@ -52,7 +52,9 @@ pub struct Arguments {
 struct GpuList(Vec<DeclaredGpu>);
 
 fn parse_gpu_list(text: &str) -> Result<GpuList, CommandError> {
-    parse_gpus(text).map(GpuList).map_err(|error| CommandError::usage(error.to_string()).with_hint(error.hint.clone()))
+    parse_gpus(text)
+        .map(GpuList)
+        .map_err(|error| CommandError::usage(error.to_string()).with_hint(error.hint.clone()))
 }
 
 fn parse_price(text: &str) -> Result<MicroAit, CommandError> {
@@ -62,7 +64,8 @@ fn parse_price(text: &str) -> Result<MicroAit, CommandError> {
 
 fn parse_address(text: &str) -> Result<Address, CommandError> {
     text.parse::<Address>().map_err(|error| {
-        CommandError::usage(error.to_string()).with_hint("copy it again, for example from: aitbc wallet show")
+        CommandError::usage(error.to_string())
+            .with_hint("copy it again, for example from: aitbc wallet show")
     })
 }
 
@@ -80,7 +83,10 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
     };
     let server = look(&client, &offer).await;
     if let Err(error) = &server {
-        context.note(format_args!("no local models are registered: {error} ({})", client.url()));
+        context.note(format_args!(
+            "no local models are registered: {error} ({})",
+            client.url()
+        ));
     }
     let server = server.ok();
     let declared = Declaration {
@@ -92,14 +98,26 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
     let inventory = server.as_ref().map(|server| server.inventory.clone());
     let response = register(&connection, &context.miner, &identity, declared, inventory).await?;
     let Some(miner) = &response.miner else {
-        return Err(CommandError::new(ExitCode::Failed, "INTERNAL", "the coordinator's answer is incomplete"));
+        return Err(CommandError::new(
+            ExitCode::Failed,
+            "INTERNAL",
+            "the coordinator's answer is incomplete",
+        ));
     };
     if context.json {
         return print_line(document(miner, &response));
     }
     let text = text(miner, &response, server.map(|server| server.name()));
-    print_line(if is_terminal_stdout() { escape(&text).into_owned() } else { text })?;
-    for warning in response.warnings.iter().filter(|warning| !is_said_already(warning.reason())) {
+    print_line(if is_terminal_stdout() {
+        escape(&text).into_owned()
+    } else {
+        text
+    })?;
+    for warning in response
+        .warnings
+        .iter()
+        .filter(|warning| !is_said_already(warning.reason()))
+    {
         context.warn(reason_name(warning.reason()), &warning.message);
     }
     context.note("next: aitbc miner mine-ollama --continuous, or aitbc miner poll");
@@ -113,8 +131,16 @@ fn is_said_already(reason: aitbc_proto::v1::ErrorReason) -> bool {
 /// The registration as JSON.
 fn document(miner: &Miner, response: &RegisterMinerResponse) -> Value {
     let gpu = |gpu: &Gpu| {
-        let vram = if gpu.vram_gib == 0 { Value::Null } else { gpu.vram_gib.into() };
-        let source = if gpu.source() == GpuSource::Detected { "detected" } else { "declared" };
+        let vram = if gpu.vram_gib == 0 {
+            Value::Null
+        } else {
+            gpu.vram_gib.into()
+        };
+        let source = if gpu.source() == GpuSource::Detected {
+            "detected"
+        } else {
+            "declared"
+        };
         json!({"model": gpu.model, "count": gpu.count, "vram_gib": vram, "source": source})
     };
     let model = |model: &MinerModel| {
@@ -139,17 +165,25 @@ fn document(miner: &Miner, response: &RegisterMinerResponse) -> Value {
 }
 
 fn payout(miner: &Miner) -> Option<Address> {
-    <[u8; 20]>::try_from(&miner.payout_address[..]).ok().map(Address)
+    <[u8; 20]>::try_from(&miner.payout_address[..])
+        .ok()
+        .map(Address)
 }
 
 fn text(miner: &Miner, response: &RegisterMinerResponse, server: Option<String>) -> String {
     let price = MicroAit(miner.price_per_hour_micro_ait);
     let head = match response.previous_price_per_hour_micro_ait {
         _ if response.created => "Miner registered".to_owned(),
-        Some(before) => format!("Miner updated: price {} -> {price} AIT/hour", MicroAit(before)),
+        Some(before) => format!(
+            "Miner updated: price {} -> {price} AIT/hour",
+            MicroAit(before)
+        ),
         None => "Miner updated".to_owned(),
     };
-    let payout = payout(miner).map_or_else(|| "–".to_owned(), |address| short_address(&address.to_string()));
+    let payout = payout(miner).map_or_else(
+        || "–".to_owned(),
+        |address| short_address(&address.to_string()),
+    );
     let slots = if miner.slots == 1 { "slot" } else { "slots" };
     let who = format!("{} ({})", miner.miner_id, miner.name);
     let models = models(miner, server);
@@ -165,11 +199,19 @@ fn text(miner: &Miner, response: &RegisterMinerResponse, server: Option<String>)
 
 fn gpus(miner: &Miner) -> String {
     if miner.gpus.is_empty() {
-        let processor = if miner.processor.is_empty() { "processor" } else { &miner.processor };
+        let processor = if miner.processor.is_empty() {
+            "processor"
+        } else {
+            &miner.processor
+        };
         return format!("none; {processor}, {} GiB memory", miner.memory_gib);
     }
     let one = |gpu: &Gpu| {
-        let vram = if gpu.vram_gib == 0 { String::new() } else { format!(", {} GiB", gpu.vram_gib) };
+        let vram = if gpu.vram_gib == 0 {
+            String::new()
+        } else {
+            format!(", {} GiB", gpu.vram_gib)
+        };
         let source = match gpu.source() {
             GpuSource::Declared => "; declared, no GPU was detected here",
             _ => "; detected",
@@ -180,7 +222,9 @@ fn gpus(miner: &Miner) -> String {
 }
 
 fn models(miner: &Miner, server: Option<String>) -> String {
-    let server = server.map(|server| format!(" ({server})")).unwrap_or_default();
+    let server = server
+        .map(|server| format!(" ({server})"))
+        .unwrap_or_default();
     match &miner.models[..] {
         [] => "none: takes any job by polling".to_owned(),
         [model] => format!("{}{server}, context {}", model.name, model.context_tokens),
@@ -193,7 +237,13 @@ fn models(miner: &Miner, server: Option<String>) -> String {
 
 /// `0x7099…79C8`.
 fn short_address(address: &str) -> String {
-    match (address.get(..6), address.len().checked_sub(4).and_then(|at| address.get(at..))) {
+    match (
+        address.get(..6),
+        address
+            .len()
+            .checked_sub(4)
+            .and_then(|at| address.get(at..)),
+    ) {
         (Some(begin), Some(end)) => format!("{begin}…{end}"),
         _ => address.to_owned(),
     }

@@ -8,7 +8,8 @@ use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{
-    ErrorReason, GetMinerRequest, Gpu, GpuSource, Inventory, Miner, RegisterMinerRequest, RegisterMinerResponse,
+    ErrorReason, GetMinerRequest, Gpu, GpuSource, Inventory, Miner, RegisterMinerRequest,
+    RegisterMinerResponse,
 };
 use bytes::Bytes;
 
@@ -32,7 +33,11 @@ pub struct Declaration {
 
 /// This identity's registration, if there is one.
 pub async fn find(connection: &Connection) -> Result<Option<Miner>, CommandError> {
-    match connection.miners().get_miner(GetMinerRequest::default()).await {
+    match connection
+        .miners()
+        .get_miner(GetMinerRequest::default())
+        .await
+    {
         Ok(response) => Ok(response.into_inner().miner),
         Err(status) => {
             let reason = ApiError::from_status(&status).map(|error| error.reason);
@@ -55,9 +60,26 @@ pub async fn register(
     let before = find(connection).await?;
     let hardware = tokio::task::spawn_blocking(hardware::detect)
         .await
-        .map_err(|_| CommandError::new(ExitCode::Failed, "INTERNAL", "looking at the hardware failed"))?;
-    let request = request(name, identity, declared, inventory, &hardware, before.as_ref())?;
-    Ok(connection.miners().register_miner(request).await?.into_inner())
+        .map_err(|_| {
+            CommandError::new(
+                ExitCode::Failed,
+                "INTERNAL",
+                "looking at the hardware failed",
+            )
+        })?;
+    let request = request(
+        name,
+        identity,
+        declared,
+        inventory,
+        &hardware,
+        before.as_ref(),
+    )?;
+    Ok(connection
+        .miners()
+        .register_miner(request)
+        .await?
+        .into_inner())
 }
 
 fn request(
@@ -73,13 +95,22 @@ fn request(
         && declared.gpus.is_empty()
         && let Some(before) = before
     {
-        gpus = before.gpus.iter().filter(|gpu| gpu.source() == GpuSource::Declared).cloned().collect();
+        gpus = before
+            .gpus
+            .iter()
+            .filter(|gpu| gpu.source() == GpuSource::Declared)
+            .cloned()
+            .collect();
     }
-    let payout = declared.payout.map(|address| Bytes::copy_from_slice(&address.0));
+    let payout = declared
+        .payout
+        .map(|address| Bytes::copy_from_slice(&address.0));
     let former = |value: fn(&Miner) -> u64| before.map(value);
     let (models, engine) = match inventory {
         Some(inventory) => (inventory.models, inventory.engine),
-        None => before.map(|before| (before.models.clone(), before.engine.clone())).unwrap_or_default(),
+        None => before
+            .map(|before| (before.models.clone(), before.engine.clone()))
+            .unwrap_or_default(),
     };
     let mut processor = hardware.cpu.clone();
     crate::text::cut(&mut processor, PROCESSOR_BYTES);
@@ -87,7 +118,10 @@ fn request(
         name: name.to_owned(),
         gpus,
         models,
-        slots: declared.slots.or_else(|| before.map(|before| before.slots)).unwrap_or(1),
+        slots: declared
+            .slots
+            .or_else(|| before.map(|before| before.slots))
+            .unwrap_or(1),
         price_per_hour_micro_ait: declared
             .price
             .map(|price| price.0)
@@ -104,7 +138,8 @@ fn request(
 
 fn gpus(declared: &[DeclaredGpu], hardware: &Hardware) -> Result<Vec<Gpu>, CommandError> {
     let Reconciled { gpus, .. } = hardware::reconcile(declared, hardware).map_err(|error| {
-        CommandError::new(ExitCode::Usage, "GPU_CONTRADICTED", error.to_string()).with_hint(error.hint())
+        CommandError::new(ExitCode::Usage, "GPU_CONTRADICTED", error.to_string())
+            .with_hint(error.hint())
     })?;
     let entry = |registered: hardware::RegisteredGpu| Gpu {
         model: registered.gpu.model,
@@ -123,7 +158,12 @@ mod tests {
     use super::*;
 
     fn machine() -> Hardware {
-        Hardware { gpus: Vec::new(), cpu: "A processor".to_owned(), cores: 2, memory_gib: 8 }
+        Hardware {
+            gpus: Vec::new(),
+            cpu: "A processor".to_owned(),
+            cores: 2,
+            memory_gib: 8,
+        }
     }
 
     fn rtx() -> Vec<DeclaredGpu> {
@@ -133,9 +173,16 @@ mod tests {
     #[test]
     fn what_is_not_said_stays_as_it_was() {
         let identity = Identity::from_seed(&[1; 32]);
-        let declared = Declaration { gpus: rtx(), price: Some(MicroAit(400_000)), ..Declaration::default() };
+        let declared = Declaration {
+            gpus: rtx(),
+            price: Some(MicroAit(400_000)),
+            ..Declaration::default()
+        };
         let first = request("rig-1", &identity, declared, None, &machine(), None).unwrap();
-        assert_eq!((first.slots, first.gpus[0].vram_gib, first.gpus[0].source()), (1, 24, GpuSource::Declared));
+        assert_eq!(
+            (first.slots, first.gpus[0].vram_gib, first.gpus[0].source()),
+            (1, 24, GpuSource::Declared)
+        );
         assert_eq!(&first.payout_address[..], Address::dev_payee(&identity).0);
         let before = Miner {
             gpus: first.gpus.clone(),
@@ -144,15 +191,29 @@ mod tests {
             payout_address: Bytes::from_static(&[5; 20]),
             ..Miner::default()
         };
-        let again = request("rig-1", &identity, Declaration::default(), None, &machine(), Some(&before)).unwrap();
+        let again = request(
+            "rig-1",
+            &identity,
+            Declaration::default(),
+            None,
+            &machine(),
+            Some(&before),
+        )
+        .unwrap();
         assert_eq!((again.slots, again.price_per_hour_micro_ait), (3, 400_000));
-        assert_eq!((again.gpus, again.payout_address), (before.gpus.clone(), before.payout_address.clone()));
+        assert_eq!(
+            (again.gpus, again.payout_address),
+            (before.gpus.clone(), before.payout_address.clone())
+        );
     }
 
     #[test]
     fn a_declaration_that_the_machine_contradicts_is_a_usage_error() {
         let other = aitbc_common::gpus::parse_gpus("1x RTX 3090").unwrap();
-        let machine = Hardware { gpus: other, ..machine() };
+        let machine = Hardware {
+            gpus: other,
+            ..machine()
+        };
         let error = gpus(&rtx(), &machine).unwrap_err();
         assert_eq!(error.exit, ExitCode::Usage);
         assert!(error.hint.is_some());

@@ -37,13 +37,18 @@ fn parse_url(text: &str) -> Result<Url, CommandError> {
 
 /// A model's canonical name.
 pub fn parse_model(text: &str) -> Result<String, CommandError> {
-    canonical_model(text).map_err(|error| CommandError::usage(error.to_string()).with_hint(error.hint()))
+    canonical_model(text)
+        .map_err(|error| CommandError::usage(error.to_string()).with_hint(error.hint()))
 }
 
 /// What is wrong with the model server, as a command's error.
 pub fn server_error(client: &OllamaClient, error: &RunError) -> CommandError {
     let message = match error {
-        RunError::ServerAway { detail } => format!("no model server answers at {}: {}", client.url(), plain_detail(detail)),
+        RunError::ServerAway { detail } => format!(
+            "no model server answers at {}: {}",
+            client.url(),
+            plain_detail(detail)
+        ),
         other => other.to_string(),
     };
     let reason = match error.reason() {
@@ -51,7 +56,11 @@ pub fn server_error(client: &OllamaClient, error: &RunError) -> CommandError {
         reason => reason,
     };
     let failure = CommandError::new(ExitCode::Failed, reason, message).with_hint(error.hint());
-    if error.is_retryable() { failure.as_retryable() } else { failure }
+    if error.is_retryable() {
+        failure.as_retryable()
+    } else {
+        failure
+    }
 }
 
 /// Ctrl-C.
@@ -69,12 +78,16 @@ pub async fn ready(
 ) -> Result<ServerState, CommandError> {
     let failed = |error: RunError| server_error(client, &error);
     let state = look(client, offer).await.map_err(failed)?;
-    let ServerStatus::ModelMissing { missing } = &state.status else { return Ok(state) };
+    let ServerStatus::ModelMissing { missing } = &state.status else {
+        return Ok(state);
+    };
     if !pull || missing.is_empty() {
         return Err(missing_model(&state, missing));
     }
     for model in missing {
-        download(context, client, model, cancel).await.map_err(failed)?;
+        download(context, client, model, cancel)
+            .await
+            .map_err(failed)?;
     }
     let state = look(client, offer).await.map_err(failed)?;
     match &state.status {
@@ -86,13 +99,21 @@ pub async fn ready(
 fn missing_model(state: &ServerState, missing: &[String]) -> CommandError {
     let short = |name: &str| name.strip_suffix(":latest").unwrap_or(name).to_owned();
     let (message, hint) = match missing.first() {
-        None => (format!("{} has no model", state.name()), "get one with: ollama pull llama3".to_owned()),
+        None => (
+            format!("{} has no model", state.name()),
+            "get one with: ollama pull llama3".to_owned(),
+        ),
         Some(first) => {
             let hint = match state.kind {
-                ServerKind::Ollama => format!("get it with: ollama pull {}, or add --pull", short(first)),
+                ServerKind::Ollama => {
+                    format!("get it with: ollama pull {}, or add --pull", short(first))
+                }
                 ServerKind::Embedded => "name it as in --model NAME=FILE".to_owned(),
             };
-            (format!("{} has no model {}", state.name(), missing.join(", ")), hint)
+            (
+                format!("{} has no model {}", state.name(), missing.join(", ")),
+                hint,
+            )
         }
     };
     CommandError::new(ExitCode::Failed, "MODEL_MISSING", message).with_hint(hint)
@@ -105,7 +126,11 @@ async fn download(
     cancel: &CancellationToken,
 ) -> Result<(), RunError> {
     context.note(format_args!("downloading {model}"));
-    let bar = if context.json { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    let bar = if context.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(0)
+    };
     bar.set_style(style());
     let progress = |step: crate::runner::PullProgress| {
         bar.set_message(step.status);

@@ -16,8 +16,12 @@ pub struct Signals {
 impl Signals {
     /// Listens from now on.
     pub fn listen() -> Result<Self, CommandError> {
-        let listen = |kind| signal(kind).map_err(|error| CommandError::file("listen for signals", &error));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let listen =
+            |kind| signal(kind).map_err(|error| CommandError::file("listen for signals", &error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     /// The next one.

@@ -47,7 +47,9 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
     };
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    signals.guard(&stop, test(&context, &client, &offer, &stop)).await
+    signals
+        .guard(&stop, test(&context, &client, &offer, &stop))
+        .await
 }
 
 async fn test(
@@ -57,7 +59,9 @@ async fn test(
     stop: &CancellationToken,
 ) -> Result<(), CommandError> {
     let state = ready(context, client, offer, false, stop).await?;
-    let Some(model) = state.models.first() else { return Ok(()) };
+    let Some(model) = state.models.first() else {
+        return Ok(());
+    };
     context.note(format_args!("testing {}", model.name));
     let measured = Speeds::measure(client, model, model.context_tokens(offer.context), stop).await;
     let speeds = measured.map_err(|error| server_error(client, &error))?;

@@ -26,7 +26,10 @@ impl SessionCore {
             return 0;
         }
         let running = u32::try_from(self.running()).unwrap_or(u32::MAX);
-        self.inventory.slots.saturating_sub(running).min(self.jobs_left.unwrap_or(u32::MAX))
+        self.inventory
+            .slots
+            .saturating_sub(running)
+            .min(self.jobs_left.unwrap_or(u32::MAX))
     }
 
     /// Too much waits for an acknowledgement.
@@ -38,7 +41,9 @@ impl SessionCore {
 
     pub(super) fn assign(&mut self, now: Duration, assign: Assign) {
         let Some(key) = AttemptKey::parse(&assign.job_id, assign.attempt) else {
-            self.notice(Notice::Odd { message: "an assignment without a valid job id and attempt".to_owned() });
+            self.notice(Notice::Odd {
+                message: "an assignment without a valid job id and attempt".to_owned(),
+            });
             return;
         };
         if !self.is_open() {
@@ -53,8 +58,14 @@ impl SessionCore {
             }
             None => {}
         }
-        let later = AttemptKey { job: key.job, attempt: u16::MAX };
-        let later = (std::ops::Bound::Excluded(key), std::ops::Bound::Included(later));
+        let later = AttemptKey {
+            job: key.job,
+            attempt: u16::MAX,
+        };
+        let later = (
+            std::ops::Bound::Excluded(key),
+            std::ops::Bound::Included(later),
+        );
         if self.history.knows_later(&key) || self.attempts.range(later).next().is_some() {
             return;
         }
@@ -66,7 +77,11 @@ impl SessionCore {
                 return;
             }
         };
-        let time_left = assign.time_left.as_ref().and_then(positive).unwrap_or(USUAL_TIME);
+        let time_left = assign
+            .time_left
+            .as_ref()
+            .and_then(positive)
+            .unwrap_or(USUAL_TIME);
         let deadline = now.saturating_add(time_left);
         if let Some(attempt) = self.attempts.get_mut(&key) {
             attempt.renew(promise, deadline);
@@ -82,7 +97,10 @@ impl SessionCore {
     /// Whether there is room and a model for it.
     fn admit(&self, assign: &Assign, promise: &Promise) -> Result<MinerModel, Failure> {
         if self.drain_until.is_some() {
-            return Err(failure(FailureReason::Returned, "the miner stops".to_owned()));
+            return Err(failure(
+                FailureReason::Returned,
+                "the miner stops".to_owned(),
+            ));
         }
         if self.free_slots() == 0 {
             return Err(failure(FailureReason::Busy, "no free slot".to_owned()));
@@ -91,9 +109,17 @@ impl SessionCore {
         let fits = |model: &&MinerModel| {
             model.name == assign.model && (pinned == [0; 32] || model.digest[..] == pinned[..])
         };
-        self.inventory.models.iter().find(fits).cloned().ok_or_else(|| {
-            failure(FailureReason::ModelMissing, format!("{} is not offered here", assign.model))
-        })
+        self.inventory
+            .models
+            .iter()
+            .find(fits)
+            .cloned()
+            .ok_or_else(|| {
+                failure(
+                    FailureReason::ModelMissing,
+                    format!("{} is not offered here", assign.model),
+                )
+            })
     }
 
     fn take(
@@ -106,7 +132,10 @@ impl SessionCore {
         deadline: Duration,
     ) {
         // The coordinator gave an earlier attempt up before it made this one.
-        let earlier = AttemptKey { job: key.job, attempt: 0 };
+        let earlier = AttemptKey {
+            job: key.job,
+            attempt: 0,
+        };
         let stale: Vec<AttemptKey> = self
             .attempts
             .range(earlier..key)
@@ -118,12 +147,27 @@ impl SessionCore {
         }
         let job_type = promise.spec.job_type;
         let locked = promise.assignment.locked;
-        let run = Run::new(promise, model.clone(), self.inventory.engine.clone(), deadline);
+        let run = Run::new(
+            promise,
+            model.clone(),
+            self.inventory.engine.clone(),
+            deadline,
+        );
         self.attempts.insert(key, Attempt::start(run));
         self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(1));
         self.send(now, accept(key));
-        self.notice(Notice::JobReceived { key, job_type, model: model.name.clone(), locked });
-        self.actions.push(Action::Start(Box::new(JobStart { key, job_type, model, input: assign.input })));
+        self.notice(Notice::JobReceived {
+            key,
+            job_type,
+            model: model.name.clone(),
+            locked,
+        });
+        self.actions.push(Action::Start(Box::new(JobStart {
+            key,
+            job_type,
+            model,
+            input: assign.input,
+        })));
     }
 
     fn reject(&mut self, now: Duration, key: AttemptKey, failure: Failure) {
@@ -131,17 +175,26 @@ impl SessionCore {
             self.owes_heartbeat = true;
         }
         self.history.insert(key, Closed::Rejected(failure.clone()));
-        self.notice(Notice::JobRejected { key, failure: failure.clone() });
+        self.notice(Notice::JobRejected {
+            key,
+            failure: failure.clone(),
+        });
         self.send_reject(now, key, failure);
     }
 
     fn send_reject(&mut self, now: Duration, key: AttemptKey, failure: Failure) {
-        let reject =
-            Reject { job_id: key.job.to_string(), attempt: u32::from(key.attempt), failure: Some(failure) };
+        let reject = Reject {
+            job_id: key.job.to_string(),
+            attempt: u32::from(key.attempt),
+            failure: Some(failure),
+        };
         self.send(now, Message::Reject(reject));
     }
 }
 
 fn accept(key: AttemptKey) -> Message {
-    Message::Accept(Accept { job_id: key.job.to_string(), attempt: u32::from(key.attempt) })
+    Message::Accept(Accept {
+        job_id: key.job.to_string(),
+        attempt: u32::from(key.attempt),
+    })
 }

@@ -3,24 +3,16 @@
 use std::time::Duration;
 
 use aitbc_common::hash::Sha256Stream;
-use aitbc_common::limits::{CHUNK_BYTES, RESULT_BYTES};
-use aitbc_proto::v1::miner_message::Message;
-use aitbc_proto::v1::{Checkpoint, Complete, Fail, Failure, FailureReason, MinerModel, Output, OutputKind, RunningAttempt};
+use aitbc_common::limits::RESULT_BYTES;
+use aitbc_proto::v1::{Checkpoint, Complete, Failure, FailureReason, MinerModel, RunningAttempt};
 use bytes::{Bytes, BytesMut};
 
 use super::evidence::{Promise, outcome};
 use super::{AttemptKey, SpoolRecord, Summary};
 use crate::runner::{FinishReason, RunResult, result_document};
 
-/// Output waits until there is this much of it …
-const COALESCE_BYTES: usize = 256;
-/// … or this long.
-const COALESCE_TIME: Duration = Duration::from_millis(40);
 /// Time between two checkpoints.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// A Complete or Fail that was not answered for this long is sent again.
-const ANSWER_TIME: Duration = Duration::from_secs(30);
-
 /// A run that goes on.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -37,7 +29,12 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(promise: Promise, model: MinerModel, engine: String, deadline: Duration) -> Self {
+    pub(super) fn new(
+        promise: Promise,
+        model: MinerModel,
+        engine: String,
+        deadline: Duration,
+    ) -> Self {
         Self {
             promise,
             model,
@@ -53,14 +50,16 @@ impl Run {
 
     /// Time since the first token; loading the model is not work.
     pub(super) fn generating(&self, now: Duration) -> Duration {
-        self.first_token.map_or(Duration::ZERO, |first| now.saturating_sub(first))
+        self.first_token
+            .map_or(Duration::ZERO, |first| now.saturating_sub(first))
     }
 
     /// When the budget is spent, if there is one and it runs.
     pub(super) fn budget_end(&self) -> Option<Duration> {
         let budget = self.promise.assignment.budget_ms;
         (budget != u64::MAX).then_some(())?;
-        self.first_token.map(|first| first.saturating_add(Duration::from_millis(budget)))
+        self.first_token
+            .map(|first| first.saturating_add(Duration::from_millis(budget)))
     }
 
     pub(super) fn output_tokens(&self) -> u32 {
@@ -73,9 +72,15 @@ impl Run {
 pub(super) enum Stage {
     Running(Box<Run>),
     /// Finished; on its way into the spool.
-    Storing { complete: Complete, summary: Summary },
+    Storing {
+        complete: Complete,
+        summary: Summary,
+    },
     /// Finished and in the spool.
-    Done { complete: Complete, summary: Summary },
+    Done {
+        complete: Complete,
+        summary: Summary,
+    },
     Failed(Failure),
 }
 
@@ -83,18 +88,18 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) stage: Stage,
-    output: BytesMut,
-    result: Bytes,
-    sent_output: usize,
-    sent_result: usize,
+    pub(super) output: BytesMut,
+    pub(super) result: Bytes,
+    pub(super) sent_output: usize,
+    pub(super) sent_result: usize,
     /// Since when output waits to be sent.
-    waiting_since: Duration,
+    pub(super) waiting_since: Duration,
     /// Signed and not yet sent: the offset it is for, and the message.
-    checkpoint: Option<(usize, Checkpoint)>,
+    pub(super) checkpoint: Option<(usize, Checkpoint)>,
     /// When Complete or Fail was sent.
-    concluded: Option<Duration>,
+    pub(super) concluded: Option<Duration>,
     /// Complete or Fail waits until then.
-    not_before: Duration,
+    pub(super) not_before: Duration,
 }
 
 impl Attempt {
@@ -113,8 +118,15 @@ impl Attempt {
             work_ms: receipt.work_ms,
             rate: record.rate,
         };
-        let stage = Stage::Done { complete: record.complete, summary };
-        Some(Self::new(stage, BytesMut::from(&record.output[..]), record.result))
+        let stage = Stage::Done {
+            complete: record.complete,
+            summary,
+        };
+        Some(Self::new(
+            stage,
+            BytesMut::from(&record.output[..]),
+            record.result,
+        ))
     }
 
     fn new(stage: Stage, output: BytesMut, result: Bytes) -> Self {
@@ -176,7 +188,9 @@ impl Attempt {
 
     /// Takes more output.
     pub(super) fn append(&mut self, now: Duration, data: &[u8], output_tokens: u32) {
-        let Stage::Running(run) = &mut self.stage else { return };
+        let Stage::Running(run) = &mut self.stage else {
+            return;
+        };
         if run.first_token.is_none() {
             run.first_token = Some(now);
             run.checkpoint_at = now.saturating_add(CHECKPOINT_INTERVAL);
@@ -193,13 +207,21 @@ impl Attempt {
     }
 
     /// Signs a checkpoint where one is due; whether it did.
-    pub(super) fn tick_checkpoint(&mut self, now: Duration, identity: &aitbc_common::identity::Identity) -> bool {
-        let Stage::Running(run) = &mut self.stage else { return false };
+    pub(super) fn tick_checkpoint(
+        &mut self,
+        now: Duration,
+        identity: &aitbc_common::identity::Identity,
+    ) -> bool {
+        let Stage::Running(run) = &mut self.stage else {
+            return false;
+        };
         if run.hash.len() == run.checkpointed || now < run.checkpoint_at {
             return false;
         }
         let work_ms = u64::try_from(run.generating(now).as_millis()).unwrap_or(u64::MAX);
-        let message = run.promise.checkpoint(identity, &run.hash, run.output_tokens, work_ms);
+        let message = run
+            .promise
+            .checkpoint(identity, &run.hash, run.output_tokens, work_ms);
         run.checkpointed = run.hash.len();
         run.checkpoint_at = now.saturating_add(CHECKPOINT_INTERVAL);
         self.checkpoint = Some((self.output.len(), message));
@@ -215,7 +237,10 @@ impl Attempt {
         result: &RunResult,
     ) -> Result<SpoolRecord, Failure> {
         let Stage::Running(run) = &mut self.stage else {
-            return Err(failure(FailureReason::Unspecified, "it does not run".to_owned()));
+            return Err(failure(
+                FailureReason::Unspecified,
+                "it does not run".to_owned(),
+            ));
         };
         if result.content.as_bytes() != &self.output[..] {
             let message = "the result is not what was streamed before".to_owned();
@@ -223,13 +248,25 @@ impl Attempt {
         }
         let document = Bytes::from(result_document(result));
         if document.len() as u64 > RESULT_BYTES {
-            let message = format!("the result has {} bytes; at most {RESULT_BYTES} can be delivered", document.len());
+            let message = format!(
+                "the result has {} bytes; at most {RESULT_BYTES} can be delivered",
+                document.len()
+            );
             return Err(failure(FailureReason::InputRefused, message));
         }
-        let complete = run.promise.complete(identity, (&run.model, &run.engine), &run.hash, &document, result);
+        let complete = run.promise.complete(
+            identity,
+            (&run.model, &run.engine),
+            &run.hash,
+            &document,
+            result,
+        );
         let rate = run.promise.assignment.rate;
-        let generating =
-            if result.eval_duration.is_zero() { run.generating(now) } else { result.eval_duration };
+        let generating = if result.eval_duration.is_zero() {
+            run.generating(now)
+        } else {
+            result.eval_duration
+        };
         let summary = Summary {
             outcome: outcome(result.finish_reason),
             input_tokens: result.tokens_in,
@@ -239,8 +276,17 @@ impl Attempt {
             rate,
         };
         self.result = document.clone();
-        self.stage = Stage::Storing { complete: complete.clone(), summary };
-        Ok(SpoolRecord { key, output: Bytes::copy_from_slice(&self.output), result: document, complete, rate })
+        self.stage = Stage::Storing {
+            complete: complete.clone(),
+            summary,
+        };
+        Ok(SpoolRecord {
+            key,
+            output: Bytes::copy_from_slice(&self.output),
+            result: document,
+            complete,
+            rate,
+        })
     }
 
     /// What a run that is ended early has produced so far.
@@ -263,8 +309,13 @@ impl Attempt {
 
     /// It is in the spool: the receipt may go.
     pub(super) fn stored(&mut self) -> bool {
-        let Stage::Storing { complete, summary } = &self.stage else { return false };
-        self.stage = Stage::Done { complete: complete.clone(), summary: *summary };
+        let Stage::Storing { complete, summary } = &self.stage else {
+            return false;
+        };
+        self.stage = Stage::Done {
+            complete: complete.clone(),
+            summary: *summary,
+        };
         true
     }
 
@@ -275,7 +326,8 @@ impl Attempt {
 
     /// Sends from these offsets on a new connection, or after a Resend (`None` = as it is).
     pub(super) fn rewind(&mut self, output: Option<u64>, result: Option<u64>) {
-        let clamp = |offset: u64, length: usize| usize::try_from(offset).unwrap_or(usize::MAX).min(length);
+        let clamp =
+            |offset: u64, length: usize| usize::try_from(offset).unwrap_or(usize::MAX).min(length);
         if let Some(offset) = output {
             self.sent_output = clamp(offset, self.output.len());
         }
@@ -293,101 +345,22 @@ impl Attempt {
         self.not_before = until;
     }
 
-    /// The next message to send, with at most `limit` bytes of data.
-    pub(super) fn next_message(&mut self, key: AttemptKey, now: Duration, limit: usize) -> Option<Message> {
-        if let Stage::Failed(_) = self.stage {
-            return self.conclude(key, now);
-        }
-        if let Some((offset, message)) = self.checkpoint.take_if(|(offset, _)| *offset <= self.sent_output)
-            && offset == self.sent_output
-        {
-            return Some(Message::Checkpoint(message));
-        }
-        if let Some(end) = self.sendable(now) {
-            let end = end.min(self.sent_output.saturating_add(limit.min(CHUNK_BYTES)));
-            let data = Bytes::copy_from_slice(&self.output[self.sent_output..end]);
-            let offset = std::mem::replace(&mut self.sent_output, end);
-            return Some(part(key, OutputKind::Output, offset, data));
-        }
-        if self.is_running() {
-            return None;
-        }
-        if self.sent_result < self.result.len() {
-            let end = self.result.len().min(self.sent_result.saturating_add(limit.min(CHUNK_BYTES)));
-            let data = self.result.slice(self.sent_result..end);
-            let offset = std::mem::replace(&mut self.sent_result, end);
-            return Some(part(key, OutputKind::Result, offset, data));
-        }
-        self.conclude(key, now)
-    }
-
-    /// Up to where output is to be sent now.
-    fn sendable(&self, now: Duration) -> Option<usize> {
-        let waiting = self.output.len().checked_sub(self.sent_output).filter(|waiting| *waiting > 0)?;
-        // A checkpoint follows exactly the bytes that it covers, so that a watcher can check it as it reads.
-        if let Some((offset, _)) = self.checkpoint
-            && offset > self.sent_output
-        {
-            return Some(offset);
-        }
-        let now_or_never = !self.is_running()
-            || self.sent_output == 0
-            || waiting >= COALESCE_BYTES
-            || now >= self.waiting_since.saturating_add(COALESCE_TIME);
-        now_or_never.then_some(self.output.len())
-    }
-
-    fn conclude(&mut self, key: AttemptKey, now: Duration) -> Option<Message> {
-        let unanswered = self.concluded.is_none_or(|sent| now >= sent.saturating_add(ANSWER_TIME));
-        if !unanswered || now < self.not_before {
-            return None;
-        }
-        let message = match &self.stage {
-            Stage::Done { complete, .. } => Message::Complete(complete.clone()),
-            Stage::Failed(failure) => Message::Fail(Fail {
-                job_id: key.job.to_string(),
-                attempt: u32::from(key.attempt),
-                failure: Some(failure.clone()),
-            }),
-            Stage::Running(_) | Stage::Storing { .. } => return None,
-        };
-        self.concluded = Some(now);
-        Some(message)
-    }
-
     /// When time alone changes its state: a checkpoint or an end is due.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let run = self.run()?;
         let checkpoint = (run.hash.len() > run.checkpointed).then_some(run.checkpoint_at);
-        [Some(run.deadline), run.budget_end(), checkpoint].into_iter().flatten().min()
+        [Some(run.deadline), run.budget_end(), checkpoint]
+            .into_iter()
+            .flatten()
+            .min()
     }
-
-    /// When time alone makes something ready to be sent.
-    pub(super) fn next_flush(&self) -> Option<Duration> {
-        match &self.stage {
-            Stage::Running(_) if self.sent_output < self.output.len() => {
-                Some(self.waiting_since.saturating_add(COALESCE_TIME))
-            }
-            Stage::Done { .. } | Stage::Failed(_) => {
-                Some(self.concluded.map_or(self.not_before, |sent| sent.saturating_add(ANSWER_TIME)))
-            }
-            _ => None,
-        }
-    }
-}
-
-fn part(key: AttemptKey, kind: OutputKind, offset: usize, data: Bytes) -> Message {
-    Message::Output(Output {
-        job_id: key.job.to_string(),
-        attempt: u32::from(key.attempt),
-        kind: kind as i32,
-        offset: offset as u64,
-        data,
-    })
 }
 
 /// A failure with a message of at most 1,024 bytes.
 pub(super) fn failure(reason: FailureReason, mut message: String) -> Failure {
     crate::text::cut(&mut message, aitbc_common::limits::FAILURE_MESSAGE_BYTES);
-    Failure { reason: reason as i32, message }
+    Failure {
+        reason: reason as i32,
+        message,
+    }
 }

@@ -44,18 +44,30 @@ pub(super) enum Incident {
 impl Live {
     /// Connects and opens a stream. The error is an [`Event::Disconnected`].
     pub(super) async fn open(url: CoordinatorUrl, identity: Arc<Identity>) -> Result<Self, Event> {
-        let connection = Connection::open(&url, identity, Scope::Miner).await.map_err(|error| lost(&error))?;
+        let connection = Connection::open(&url, identity, Scope::Miner)
+            .await
+            .map_err(|error| lost(&error))?;
         let (outgoing, batches) = mpsc::channel(OUTGOING);
         let mut miners = connection.miners();
         let opening = miners.open_session(ReceiverStream::new(batches));
         let stream = match timeout(OPEN_TIME, opening).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => return Err(refused(status)),
-            Err(_) => return Err(plain(ErrorReason::Unspecified, "the coordinator does not answer".to_owned())),
+            Err(_) => {
+                return Err(plain(
+                    ErrorReason::Unspecified,
+                    "the coordinator does not answer".to_owned(),
+                ));
+            }
         };
         let (sender, incoming) = mpsc::channel(INCOMING);
         let reader = tokio::spawn(read(stream, sender));
-        Ok(Self { outgoing, permit: None, incoming, reader })
+        Ok(Self {
+            outgoing,
+            permit: None,
+            incoming,
+            reader,
+        })
     }
 
     /// The next incident. Nothing is lost when it is given up.
@@ -96,14 +108,22 @@ impl Live {
     /// Ends the stream on this side, and gives the other 2 s to end it too: a stream that is cut instead costs the whole
     /// connection on a busy coordinator.
     pub(super) async fn close(self) {
-        let Self { outgoing, permit, incoming, reader } = self;
+        let Self {
+            outgoing,
+            permit,
+            incoming,
+            reader,
+        } = self;
         drop((outgoing, permit, incoming));
         let _panicked = timeout(REST_TIME * 2, reader).await;
     }
 }
 
 /// Reads without ever waiting for who handles what is read.
-async fn read(mut stream: Streaming<OpenSessionResponse>, sender: mpsc::Sender<Result<OpenSessionResponse, Status>>) {
+async fn read(
+    mut stream: Streaming<OpenSessionResponse>,
+    sender: mpsc::Sender<Result<OpenSessionResponse, Status>>,
+) {
     loop {
         let (next, last) = match stream.message().await {
             Ok(Some(batch)) => (Ok(batch), false),
@@ -122,19 +142,32 @@ async fn read(mut stream: Streaming<OpenSessionResponse>, sender: mpsc::Sender<R
 }
 
 fn plain(reason: ErrorReason, message: String) -> Event {
-    Event::Disconnected { reason, message, retry_after: None }
+    Event::Disconnected {
+        reason,
+        message,
+        retry_after: None,
+    }
 }
 
 fn refused(status: Status) -> Event {
     let stated = aitbc_common::runtime::status::ApiError::from_status(&status);
     let retry_after = stated.as_ref().and_then(|stated| stated.retry_after);
     let reason = stated.map_or(ErrorReason::Unspecified, |stated| stated.reason);
-    Event::Disconnected { reason, message: CommandError::from(status).message, retry_after }
+    Event::Disconnected {
+        reason,
+        message: CommandError::from(status).message,
+        retry_after,
+    }
 }
 
 fn lost(error: &CommandError) -> Event {
     let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", error.reason));
     // "cannot reach the coordinator at 127.0.0.1:50051: connection refused": the address is known.
-    let message = error.message.rsplit(": ").next().unwrap_or(&error.message).to_owned();
+    let message = error
+        .message
+        .rsplit(": ")
+        .next()
+        .unwrap_or(&error.message)
+        .to_owned();
     plain(reason.unwrap_or(ErrorReason::Unspecified), message)
 }

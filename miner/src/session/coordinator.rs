@@ -6,7 +6,8 @@ use aitbc_common::layouts::SessionProof;
 use aitbc_proto::v1::coordinator_message::Message as FromCoordinator;
 use aitbc_proto::v1::miner_message::Message;
 use aitbc_proto::v1::{
-    Ack, Cancel, Challenge, Drain, ErrorReason, Hello, JobStatus, OutputKind, Resend, ResumeAction, Welcome,
+    Ack, Cancel, Challenge, Drain, ErrorReason, Hello, JobStatus, OutputKind, Resend, ResumeAction,
+    Welcome,
 };
 use bytes::Bytes;
 
@@ -16,10 +17,16 @@ use super::{AttemptKey, End, Notice};
 use crate::time::positive;
 
 /// Bounds of what Welcome may ask for, and what holds where it says nothing.
-const HEARTBEAT_INTERVAL: (Duration, Duration, Duration) =
-    (Duration::from_millis(100), Duration::from_secs(10), Duration::from_secs(60));
-const LEASE: (Duration, Duration, Duration) =
-    (Duration::from_millis(300), Duration::from_secs(30), Duration::from_secs(600));
+const HEARTBEAT_INTERVAL: (Duration, Duration, Duration) = (
+    Duration::from_millis(100),
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+);
+const LEASE: (Duration, Duration, Duration) = (
+    Duration::from_millis(300),
+    Duration::from_secs(30),
+    Duration::from_secs(600),
+);
 /// Welcome must come within this after Hello.
 const WELCOME_TIME: Duration = Duration::from_secs(15);
 /// A refused but repeatable Complete or Fail is sent again after this, where the coordinator does not say when.
@@ -55,24 +62,43 @@ impl SessionCore {
             return;
         }
         let Ok(challenge) = <[u8; 32]>::try_from(&message.challenge[..]) else {
-            self.close(now, None, "the coordinator's challenge is malformed".to_owned());
+            self.close(
+                now,
+                None,
+                "the coordinator's challenge is malformed".to_owned(),
+            );
             return;
         };
         if message.chain_id[..] != self.config.chain_id[..] {
             self.end(End::WrongChain);
             return;
         }
-        let proof = SessionProof { chain_id: self.config.chain_id, challenge, miner_id: self.config.miner_id };
-        let (running, finished): (Vec<_>, Vec<_>) = self.attempts.iter().partition(|(_, attempt)| attempt.is_running());
+        let proof = SessionProof {
+            chain_id: self.config.chain_id,
+            challenge,
+            miner_id: self.config.miner_id,
+        };
+        let (running, finished): (Vec<_>, Vec<_>) = self
+            .attempts
+            .iter()
+            .partition(|(_, attempt)| attempt.is_running());
         let hello = Hello {
             miner_id: self.config.miner_id.to_string(),
             proof: Bytes::copy_from_slice(&proof.sign(&self.config.identity)),
-            running: running.into_iter().map(|(key, attempt)| attempt.describe(*key)).collect(),
-            spooled: finished.into_iter().map(|(key, attempt)| attempt.describe(*key)).collect(),
+            running: running
+                .into_iter()
+                .map(|(key, attempt)| attempt.describe(*key))
+                .collect(),
+            spooled: finished
+                .into_iter()
+                .map(|(key, attempt)| attempt.describe(*key))
+                .collect(),
             takeover: self.config.takeover,
             version: self.config.version.clone(),
         };
-        self.phase = Phase::Greeted { until: now.saturating_add(WELCOME_TIME) };
+        self.phase = Phase::Greeted {
+            until: now.saturating_add(WELCOME_TIME),
+        };
         self.waiting.push_back(Message::Hello(hello));
     }
 
@@ -80,7 +106,8 @@ impl SessionCore {
         if !matches!(self.phase, Phase::Greeted { .. }) {
             return;
         }
-        let bounded = |given: Option<&prost_types::Duration>, (least, usual, most): (Duration, Duration, Duration)| {
+        let bounded = |given: Option<&prost_types::Duration>,
+                       (least, usual, most): (Duration, Duration, Duration)| {
             given.and_then(positive).unwrap_or(usual).clamp(least, most)
         };
         let heartbeat_interval = bounded(welcome.heartbeat_interval.as_ref(), HEARTBEAT_INTERVAL);
@@ -99,7 +126,9 @@ impl SessionCore {
             attempt.rewind(Some(0), Some(0));
         }
         for answer in &welcome.attempts {
-            let Some(key) = AttemptKey::parse(&answer.job_id, answer.attempt) else { continue };
+            let Some(key) = AttemptKey::parse(&answer.job_id, answer.attempt) else {
+                continue;
+            };
             if answer.action() == ResumeAction::Abandon {
                 self.stopped(now, key, "the job has ended or is elsewhere");
             } else if let Some(attempt) = self.attempts.get_mut(&key) {
@@ -111,11 +140,15 @@ impl SessionCore {
         if self.drain_until.is_some() {
             self.send(now, Message::Drain(Drain {}));
         }
-        self.notice(Notice::Polling { free_slots: self.free_slots() });
+        self.notice(Notice::Polling {
+            free_slots: self.free_slots(),
+        });
     }
 
     fn cancel(&mut self, now: Duration, cancel: &Cancel) {
-        let Some(key) = AttemptKey::parse(&cancel.job_id, cancel.attempt) else { return };
+        let Some(key) = AttemptKey::parse(&cancel.job_id, cancel.attempt) else {
+            return;
+        };
         let reason = match cancel.status() {
             JobStatus::Cancelled => "cancelled by its owner",
             JobStatus::Expired => "its deadline passed",
@@ -128,7 +161,10 @@ impl SessionCore {
 
     /// Drops an attempt. One that is not known yet is remembered: its assignment may still be on the way.
     fn stopped(&mut self, now: Duration, key: AttemptKey, reason: &'static str) {
-        let known = self.attempts.get(&key).map(super::attempt::Attempt::is_running);
+        let known = self
+            .attempts
+            .get(&key)
+            .map(super::attempt::Attempt::is_running);
         self.forget(key);
         if known.is_some() {
             self.notice(Notice::JobStopped { key, reason });
@@ -140,7 +176,9 @@ impl SessionCore {
     }
 
     fn resend(&mut self, resend: &Resend) {
-        let Some(key) = AttemptKey::parse(&resend.job_id, resend.attempt) else { return };
+        let Some(key) = AttemptKey::parse(&resend.job_id, resend.attempt) else {
+            return;
+        };
         if let Some(attempt) = self.attempts.get_mut(&key) {
             match resend.kind() {
                 OutputKind::Output => attempt.rewind(Some(resend.offset), None),
@@ -151,8 +189,12 @@ impl SessionCore {
     }
 
     fn ack(&mut self, now: Duration, ack: &Ack) {
-        let Some(key) = AttemptKey::parse(&ack.job_id, ack.attempt) else { return };
-        let Some(attempt) = self.attempts.get_mut(&key) else { return };
+        let Some(key) = AttemptKey::parse(&ack.job_id, ack.attempt) else {
+            return;
+        };
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
         let Some(error) = &ack.error else {
             let summary = match &attempt.stage {
                 Stage::Done { summary, .. } => Some(*summary),
@@ -169,16 +211,26 @@ impl SessionCore {
         };
         let repeatable = matches!(
             error.reason(),
-            ErrorReason::Unavailable | ErrorReason::RateLimited | ErrorReason::StorageFull | ErrorReason::Internal
+            ErrorReason::Unavailable
+                | ErrorReason::RateLimited
+                | ErrorReason::StorageFull
+                | ErrorReason::Internal
         );
         if repeatable {
-            let pause = error.retry_after.as_ref().and_then(positive).unwrap_or(REPEAT_TIME);
+            let pause = error
+                .retry_after
+                .as_ref()
+                .and_then(positive)
+                .unwrap_or(REPEAT_TIME);
             attempt.postpone(now.saturating_add(pause));
             return;
         }
         if !matches!(attempt.stage, Stage::Failed(_)) {
             self.jobs_failed = self.jobs_failed.saturating_add(1);
-            self.notice(Notice::Refused { key, message: error.message.clone() });
+            self.notice(Notice::Refused {
+                key,
+                message: error.message.clone(),
+            });
         }
         self.forget(key);
         self.slot_freed(now);

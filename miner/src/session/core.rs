@@ -7,14 +7,12 @@ use std::time::Duration;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::ids::MinerId;
-use aitbc_common::limits::OUTPUT_BYTES;
 use aitbc_proto::v1::miner_message::Message;
-use aitbc_proto::v1::{Drain, ErrorReason, Failure, FailureReason, Inventory, MinerHeartbeat};
+use aitbc_proto::v1::{Drain, ErrorReason, FailureReason, Inventory, MinerHeartbeat};
 
 use super::attempt::{Attempt, Stage, failure};
 use super::history::{Closed, History};
 use super::{Action, AttemptKey, End, Event, Notice, SpoolRecord};
-use crate::runner::{FinishReason, RunResult};
 
 /// The coordinator must speak within this after the stream is open, and again after Hello.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
@@ -130,18 +128,28 @@ impl SessionCore {
         match event {
             Event::Connected => {
                 self.disconnected(now);
-                self.phase = Phase::Connected { until: now.saturating_add(HANDSHAKE_TIME) };
+                self.phase = Phase::Connected {
+                    until: now.saturating_add(HANDSHAKE_TIME),
+                };
             }
             Event::Message(message) => {
                 if let Some(message) = message.message {
                     self.message(now, message);
                 }
             }
-            Event::Disconnected { reason, message, retry_after } => {
+            Event::Disconnected {
+                reason,
+                message,
+                retry_after,
+            } => {
                 let was_open = self.disconnected(now);
                 self.refused(now, was_open, reason, message, retry_after);
             }
-            Event::Output { key, data, output_tokens } => self.output(now, key, &data, output_tokens),
+            Event::Output {
+                key,
+                data,
+                output_tokens,
+            } => self.output(now, key, &data, output_tokens),
             Event::Finished { key, result } => self.finished(now, key, &result),
             Event::Failed { key, failure } => self.failed(key, failure),
             Event::Stored(key) => {
@@ -150,7 +158,11 @@ impl SessionCore {
                 }
             }
             Event::NotStored { key, message } => {
-                if self.attempts.get(&key).is_some_and(|attempt| matches!(attempt.stage, Stage::Storing { .. })) {
+                if self
+                    .attempts
+                    .get(&key)
+                    .is_some_and(|attempt| matches!(attempt.stage, Stage::Storing { .. }))
+                {
                     let message = format!("the miner cannot keep the result: {message}");
                     self.conclude_failed(key, failure(FailureReason::Operator, message));
                 }
@@ -169,18 +181,33 @@ impl SessionCore {
         let connection = match &self.phase {
             Phase::Offline => None,
             Phase::Connected { until } | Phase::Greeted { until } => Some(*until),
-            Phase::Open(open) => Some(open.next_heartbeat.min(open.heard.saturating_add(open.lease))),
+            Phase::Open(open) => Some(
+                open.next_heartbeat
+                    .min(open.heard.saturating_add(open.lease)),
+            ),
             Phase::Ended => return None,
         };
         let drain = self.drain_until.map(|until| {
-            if self.running() > 0 { until } else { until.saturating_add(DRAIN_GRACE) }
+            if self.running() > 0 {
+                until
+            } else {
+                until.saturating_add(DRAIN_GRACE)
+            }
         });
-        self.attempts.values().filter_map(Attempt::next_deadline).chain(connection).chain(drain).min()
+        self.attempts
+            .values()
+            .filter_map(Attempt::next_deadline)
+            .chain(connection)
+            .chain(drain)
+            .min()
     }
 
     /// Attempts that run.
     pub fn running(&self) -> usize {
-        self.attempts.values().filter(|attempt| attempt.is_running()).count()
+        self.attempts
+            .values()
+            .filter(|attempt| attempt.is_running())
+            .count()
     }
 
     /// Whether the session is open.
@@ -200,7 +227,11 @@ impl SessionCore {
     /// Sends a message besides output, if the session is open.
     pub(super) fn send(&mut self, now: Duration, message: Message) {
         if self.waiting.len() >= WAITING_MESSAGES {
-            self.close(now, None, "the coordinator does not read what it asks for".to_owned());
+            self.close(
+                now,
+                None,
+                "the coordinator does not read what it asks for".to_owned(),
+            );
         } else if self.is_open() {
             self.waiting.push_back(message);
         }
@@ -210,7 +241,10 @@ impl SessionCore {
     pub(super) fn close(&mut self, now: Duration, retry_after: Option<Duration>, message: String) {
         if !matches!(self.phase, Phase::Offline | Phase::Ended) {
             self.disconnected(now);
-            self.actions.push(Action::Close { retry_after, message });
+            self.actions.push(Action::Close {
+                retry_after,
+                message,
+            });
         }
     }
 
@@ -230,59 +264,14 @@ impl SessionCore {
 
     pub(super) fn end(&mut self, end: End) {
         self.phase = Phase::Ended;
-        let running: Vec<_> = self.attempts.iter().filter(|(_, a)| a.is_running()).map(|(key, _)| *key).collect();
+        let running: Vec<_> = self
+            .attempts
+            .iter()
+            .filter(|(_, a)| a.is_running())
+            .map(|(key, _)| *key)
+            .collect();
         self.actions.extend(running.into_iter().map(Action::Stop));
         self.actions.push(Action::End(end));
-    }
-
-    fn output(&mut self, now: Duration, key: AttemptKey, data: &[u8], output_tokens: u32) {
-        let Some(attempt) = self.attempts.get_mut(&key).filter(|attempt| attempt.is_running()) else { return };
-        let room = usize::try_from(OUTPUT_BYTES).unwrap_or(usize::MAX) - attempt.output_bytes();
-        if data.len() <= room {
-            attempt.append(now, data, output_tokens);
-            return;
-        }
-        let cut = std::str::from_utf8(&data[..room]).map_or_else(|error| error.valid_up_to(), str::len);
-        attempt.append(now, &data[..cut], output_tokens);
-        self.end_early(now, key, FinishReason::Length);
-    }
-
-    fn finished(&mut self, now: Duration, key: AttemptKey, result: &RunResult) {
-        let Some(attempt) = self.attempts.get_mut(&key).filter(|attempt| attempt.is_running()) else { return };
-        match attempt.finish(now, key, &self.config.identity, result) {
-            Ok(record) => {
-                if let Stage::Storing { summary, .. } = &attempt.stage {
-                    let summary = *summary;
-                    self.actions.push(Action::Notice(Notice::Inference { key, summary }));
-                }
-                self.actions.push(Action::Store(Box::new(record)));
-                self.slot_freed(now);
-            }
-            Err(failure) => self.conclude_failed(key, failure),
-        }
-    }
-
-    fn failed(&mut self, key: AttemptKey, failure: Failure) {
-        if self.attempts.get(&key).is_some_and(Attempt::is_running) {
-            self.conclude_failed(key, failure);
-        }
-    }
-
-    fn conclude_failed(&mut self, key: AttemptKey, failure: Failure) {
-        if let Some(attempt) = self.attempts.get_mut(&key) {
-            attempt.fail(failure.clone());
-            self.jobs_failed = self.jobs_failed.saturating_add(1);
-            self.notice(Notice::JobFailed { key, failure });
-        }
-    }
-
-    /// Ends a run with what it has produced so far.
-    fn end_early(&mut self, now: Duration, key: AttemptKey, finish_reason: FinishReason) {
-        if let Some(attempt) = self.attempts.get(&key) {
-            let result = attempt.partial_result(now, finish_reason);
-            self.actions.push(Action::Stop(key));
-            self.finished(now, key, &result);
-        }
     }
 
     /// Forgets an attempt for good.
@@ -290,7 +279,9 @@ impl SessionCore {
         if let Some(attempt) = self.attempts.remove(&key) {
             match attempt.stage {
                 Stage::Running(_) => self.actions.push(Action::Stop(key)),
-                Stage::Storing { .. } | Stage::Done { .. } => self.actions.push(Action::Forget(key)),
+                Stage::Storing { .. } | Stage::Done { .. } => {
+                    self.actions.push(Action::Forget(key))
+                }
                 Stage::Failed(_) => {}
             }
         }
@@ -312,7 +303,9 @@ impl SessionCore {
         if self.drain_until.is_some() {
             inventory.slots = 0;
         }
-        inventory.slots = inventory.slots.min(self.config.job_limit.unwrap_or(u32::MAX));
+        inventory.slots = inventory
+            .slots
+            .min(self.config.job_limit.unwrap_or(u32::MAX));
         inventory
     }
 
@@ -328,13 +321,24 @@ impl SessionCore {
             .attempts
             .iter()
             .filter(|(_, attempt)| !matches!(attempt.stage, Stage::Failed(_)));
-        let running = running.map(|(key, attempt)| attempt.describe(*key)).collect();
+        let running = running
+            .map(|(key, attempt)| attempt.describe(*key))
+            .collect();
         let free_slots = self.free_slots();
-        let Phase::Open(open) = &mut self.phase else { return };
+        let Phase::Open(open) = &mut self.phase else {
+            return;
+        };
         open.sequence += 1;
         open.next_heartbeat = now.saturating_add(open.heartbeat_interval);
         let sequence = open.sequence;
-        self.send(now, Message::Heartbeat(MinerHeartbeat { sequence, running, free_slots }));
+        self.send(
+            now,
+            Message::Heartbeat(MinerHeartbeat {
+                sequence,
+                running,
+                free_slots,
+            }),
+        );
     }
 
     fn drain(&mut self, now: Duration) {
@@ -342,7 +346,9 @@ impl SessionCore {
             return;
         }
         self.drain_until = Some(now.saturating_add(DRAIN_TIME));
-        self.notice(Notice::Draining { running: self.running() });
+        self.notice(Notice::Draining {
+            running: self.running(),
+        });
         self.send(now, Message::Drain(Drain {}));
     }
 
@@ -362,33 +368,30 @@ impl SessionCore {
         let keys: Vec<AttemptKey> = self
             .attempts
             .iter()
-            .filter(|(_, attempt)| attempt.next_deadline().is_some_and(|deadline| deadline <= now))
+            .filter(|(_, attempt)| {
+                attempt
+                    .next_deadline()
+                    .is_some_and(|deadline| deadline <= now)
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in keys {
             self.tick_attempt(now, key);
         }
         if self.drain_until.is_some_and(|until| now >= until) {
-            let running: Vec<_> = self.attempts.iter().filter(|(_, a)| a.is_running()).map(|(key, _)| *key).collect();
+            let running: Vec<_> = self
+                .attempts
+                .iter()
+                .filter(|(_, a)| a.is_running())
+                .map(|(key, _)| *key)
+                .collect();
             for key in running {
                 self.actions.push(Action::Stop(key));
-                self.conclude_failed(key, failure(FailureReason::Returned, "the miner stops".to_owned()));
+                self.conclude_failed(
+                    key,
+                    failure(FailureReason::Returned, "the miner stops".to_owned()),
+                );
             }
-        }
-    }
-
-    fn tick_attempt(&mut self, now: Duration, key: AttemptKey) {
-        let Some(attempt) = self.attempts.get_mut(&key) else { return };
-        let Some(run) = attempt.run() else { return };
-        if now >= run.deadline {
-            self.end_early(now, key, FinishReason::Deadline);
-        } else if run.budget_end().is_some_and(|end| now >= end) {
-            self.end_early(now, key, FinishReason::Budget);
-        } else if attempt.tick_checkpoint(now, &self.config.identity)
-            && let Some(run) = attempt.run()
-        {
-            let (output_tokens, generating) = (run.output_tokens(), run.generating(now));
-            self.notice(Notice::Progress { key, output_tokens, generating });
         }
     }
 
@@ -396,7 +399,10 @@ impl SessionCore {
         if matches!(self.phase, Phase::Ended) {
             return;
         }
-        let busy = self.attempts.values().any(|a| matches!(a.stage, Stage::Running(_) | Stage::Storing { .. }));
+        let busy = self
+            .attempts
+            .values()
+            .any(|a| matches!(a.stage, Stage::Running(_) | Stage::Storing { .. }));
         let overdue = |until: Duration| now >= until.saturating_add(DRAIN_GRACE);
         let delivered = !busy && (self.attempts.is_empty() || !self.is_open());
         if let Some(until) = self.drain_until
@@ -404,7 +410,9 @@ impl SessionCore {
         {
             self.end(End::Drained);
         } else if self.jobs_left == Some(0) && self.attempts.is_empty() {
-            self.end(End::JobsDone { failed: self.jobs_failed });
+            self.end(End::JobsDone {
+                failed: self.jobs_failed,
+            });
         }
     }
 
@@ -421,14 +429,20 @@ impl SessionCore {
         match reason {
             ErrorReason::SessionExists if own => {
                 let message = format!("it still has this miner's former session: {message}");
-                self.actions.push(Action::Close { retry_after, message });
+                self.actions.push(Action::Close {
+                    retry_after,
+                    message,
+                });
             }
             ErrorReason::SessionExists => self.end(End::SessionExists { message }),
             ErrorReason::MinerNotRegistered
             | ErrorReason::SessionProofInvalid
             | ErrorReason::WrongChain
             | ErrorReason::WrongScope => self.end(End::Refused { reason, message }),
-            _ => self.actions.push(Action::Close { retry_after, message }),
+            _ => self.actions.push(Action::Close {
+                retry_after,
+                message,
+            }),
         }
     }
 }

@@ -153,7 +153,10 @@ impl<R: Runner> Driver<R> {
                 self.handle(Event::Inventory(inventory)).await;
             }
             Wake::Connect => {
-                self.link = Link::Connecting(Box::pin(Live::open(self.url.clone(), self.identity.clone())));
+                self.link = Link::Connecting(Box::pin(Live::open(
+                    self.url.clone(),
+                    self.identity.clone(),
+                )));
             }
             Wake::Connected(Ok(live)) => {
                 self.link = Link::Live(Box::new(live));
@@ -180,7 +183,8 @@ impl<R: Runner> Driver<R> {
         let writable = matches!(&self.link, Link::Live(live) if live.is_writable());
         let flush = writable.then(|| self.core.next_flush()).flatten();
         let due = self.core.next_deadline().into_iter().chain(flush).min();
-        due.and_then(|due| self.origin.checked_add(due)).unwrap_or_else(|| Instant::now() + IDLE)
+        due.and_then(|due| self.origin.checked_add(due))
+            .unwrap_or_else(|| Instant::now() + IDLE)
     }
 
     fn send(&mut self) {
@@ -218,16 +222,23 @@ impl<R: Runner> Driver<R> {
                 let key = record.key;
                 let answer = self.spool.store(record).await;
                 self.stores.push(Box::pin(async move {
-                    let stored = answer.await.unwrap_or_else(|_| Err("the spool's thread ended".to_owned()));
+                    let stored = answer
+                        .await
+                        .unwrap_or_else(|_| Err("the spool's thread ended".to_owned()));
                     (key, stored)
                 }));
             }
             Action::Forget(key) => self.spool.forget(key).await,
-            Action::Close { retry_after, message } => {
+            Action::Close {
+                retry_after,
+                message,
+            } => {
                 let jitter = self.backoff.next(&mut rand::rng());
-                let retry_in = retry_after.map_or(jitter, |pause| pause.saturating_add(jitter.min(pause)));
+                let retry_in =
+                    retry_after.map_or(jitter, |pause| pause.saturating_add(jitter.min(pause)));
                 let until = Instant::now() + retry_in;
-                if let Link::Live(live) = std::mem::replace(&mut self.link, Link::Waiting { until }) {
+                if let Link::Live(live) = std::mem::replace(&mut self.link, Link::Waiting { until })
+                {
                     tokio::spawn(live.close());
                 }
                 self.tell(Report::CoordinatorAway { message, retry_in });

@@ -25,7 +25,10 @@ impl AttemptKey {
     /// From the fields of a message; `None` where they name no attempt.
     pub fn parse(job_id: &str, attempt: u32) -> Option<Self> {
         let attempt = u16::try_from(attempt).ok().filter(|attempt| *attempt > 0)?;
-        Some(Self { job: job_id.parse().ok()?, attempt })
+        Some(Self {
+            job: job_id.parse().ok()?,
+            attempt,
+        })
     }
 }
 

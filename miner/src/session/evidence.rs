@@ -20,19 +20,47 @@ pub(super) struct Promise {
 
 impl Promise {
     /// Checks that the pinned coordinator promised exactly this job to this miner.
-    pub(super) fn check(key: AttemptKey, assign: &Assign, config: &CoreConfig) -> Result<Self, String> {
+    pub(super) fn check(
+        key: AttemptKey,
+        assign: &Assign,
+        config: &CoreConfig,
+    ) -> Result<Self, String> {
         let text = |error: aitbc_common::layouts::LayoutError| error.to_string();
         let assignment = Assignment::decode(&assign.assignment).map_err(text)?;
         let spec = JobSpec::decode(&assign.spec).map_err(text)?;
         let facts = [
-            (assignment.chain_id == config.chain_id && spec.chain_id == config.chain_id, "it is for another chain"),
-            (assignment.job_id == key.job && assignment.attempt == key.attempt, "it names another attempt"),
-            (assignment.miner_key == config.identity.public(), "it is for another miner"),
-            (assignment.job_ref == spec.job_ref(), "its job_ref is not that of the job's specification"),
-            (assignment.rate <= spec.max_rate, "its rate is higher than the job allows"),
-            (spec.model_name_hash == sha256(assign.model.as_bytes()), "the model is not the one in the job's specification"),
-            (spec.input_len == assign.input.len() as u64, "the input's length is not the one in the job's specification"),
-            (spec.input_hash == sha256(&assign.input), "the input is not the one in the job's specification"),
+            (
+                assignment.chain_id == config.chain_id && spec.chain_id == config.chain_id,
+                "it is for another chain",
+            ),
+            (
+                assignment.job_id == key.job && assignment.attempt == key.attempt,
+                "it names another attempt",
+            ),
+            (
+                assignment.miner_key == config.identity.public(),
+                "it is for another miner",
+            ),
+            (
+                assignment.job_ref == spec.job_ref(),
+                "its job_ref is not that of the job's specification",
+            ),
+            (
+                assignment.rate <= spec.max_rate,
+                "its rate is higher than the job allows",
+            ),
+            (
+                spec.model_name_hash == sha256(assign.model.as_bytes()),
+                "the model is not the one in the job's specification",
+            ),
+            (
+                spec.input_len == assign.input.len() as u64,
+                "the input's length is not the one in the job's specification",
+            ),
+            (
+                spec.input_hash == sha256(&assign.input),
+                "the input is not the one in the job's specification",
+            ),
         ];
         if let Some((_, problem)) = facts.iter().find(|(holds, _)| !holds) {
             return Err((*problem).to_owned());
@@ -41,7 +69,11 @@ impl Promise {
             return Err("its signature is not the coordinator's".to_owned());
         }
         let hash = assignment.id(&assign.assignment_signature);
-        Ok(Self { assignment, hash, spec })
+        Ok(Self {
+            assignment,
+            hash,
+            spec,
+        })
     }
 
     pub(super) fn checkpoint(

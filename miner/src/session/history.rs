@@ -44,7 +44,16 @@ impl History {
 
     /// Whether a later attempt of the same job is over already.
     pub(super) fn knows_later(&self, key: &AttemptKey) -> bool {
-        let last = AttemptKey { job: key.job, attempt: u16::MAX };
-        self.closed.range((std::ops::Bound::Excluded(*key), std::ops::Bound::Included(last))).next().is_some()
+        let last = AttemptKey {
+            job: key.job,
+            attempt: u16::MAX,
+        };
+        self.closed
+            .range((
+                std::ops::Bound::Excluded(*key),
+                std::ops::Bound::Included(last),
+            ))
+            .next()
+            .is_some()
     }
 }

@@ -6,14 +6,16 @@
 mod admission;
 mod attempt;
 mod connect;
-mod core;
 mod coordinator;
+mod core;
 pub mod driver;
 mod event;
 mod evidence;
 mod history;
 mod outgoing;
 mod record;
+mod runs;
+mod sending;
 #[cfg(test)]
 mod tests;
 

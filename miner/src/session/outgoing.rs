@@ -6,9 +6,9 @@ use aitbc_common::limits::SESSION_BATCH_BYTES;
 use aitbc_proto::v1::MinerMessage;
 use aitbc_proto::v1::miner_message::Message;
 
+use super::AttemptKey;
 use super::attempt::Attempt;
 use super::core::{Phase, SessionCore};
-use super::AttemptKey;
 
 /// Most output of one attempt in a message while several attempts share a batch.
 const PART_BYTES: usize = 64 << 10;
@@ -42,7 +42,9 @@ impl SessionCore {
     /// Takes turns among the attempts, beginning after the one that was served last.
     fn add_attempts(&mut self, now: Duration, batch: &mut Vec<MinerMessage>, mut bytes: usize) {
         let mut keys: Vec<AttemptKey> = self.attempts.keys().copied().collect();
-        let first = self.served.map_or(0, |served| keys.partition_point(|key| *key <= served));
+        let first = self
+            .served
+            .map_or(0, |served| keys.partition_point(|key| *key <= served));
         keys.rotate_left(first);
         let mut idle = 0;
         for key in keys.iter().cycle() {
@@ -50,7 +52,11 @@ impl SessionCore {
             if idle == keys.len() || room < PART_BYTES && !batch.is_empty() {
                 return;
             }
-            match self.attempts.get_mut(key).and_then(|attempt| attempt.next_message(*key, now, room.min(PART_BYTES))) {
+            match self
+                .attempts
+                .get_mut(key)
+                .and_then(|attempt| attempt.next_message(*key, now, room.min(PART_BYTES)))
+            {
                 Some(message) => {
                     bytes += size(&message);
                     batch.push(wrap(message));
@@ -79,5 +85,7 @@ fn size(message: &Message) -> usize {
 }
 
 fn wrap(message: Message) -> MinerMessage {
-    MinerMessage { message: Some(message) }
+    MinerMessage {
+        message: Some(message),
+    }
 }

@@ -43,13 +43,17 @@ impl SpoolRecord {
     /// Its bytes.
     pub fn encode(&self) -> Bytes {
         let complete = self.complete.encode_to_vec();
-        let mut out = BytesMut::with_capacity(HEADER_BYTES + complete.len() + self.output.len() + self.result.len());
+        let mut out = BytesMut::with_capacity(
+            HEADER_BYTES + complete.len() + self.output.len() + self.result.len(),
+        );
         out.put_u8(VERSION);
         out.put_slice(&self.key.job.0);
         out.put_u16(self.key.attempt);
         out.put_u64(self.rate);
         for part in [complete.len(), self.output.len(), self.result.len()] {
-            out.put_u32(u32::try_from(part).expect("outputs and results are bounded far below 4 GiB"));
+            out.put_u32(
+                u32::try_from(part).expect("outputs and results are bounded far below 4 GiB"),
+            );
         }
         out.put_slice(&complete);
         out.put_slice(&self.output);
@@ -67,20 +71,33 @@ impl SpoolRecord {
         }
         let mut job = [0; 16];
         bytes.copy_to_slice(&mut job);
-        let key = AttemptKey { job: JobId(job), attempt: bytes.get_u16() };
+        let key = AttemptKey {
+            job: JobId(job),
+            attempt: bytes.get_u16(),
+        };
         let rate = bytes.get_u64();
-        let lengths = [bytes.get_u32(), bytes.get_u32(), bytes.get_u32()].map(|length| length as usize);
+        let lengths =
+            [bytes.get_u32(), bytes.get_u32(), bytes.get_u32()].map(|length| length as usize);
         if lengths.iter().sum::<usize>() != bytes.len() {
             return Err(RecordError("its lengths do not add up"));
         }
         if lengths[1] as u64 > OUTPUT_BYTES || lengths[2] as u64 > RESULT_BYTES {
             return Err(RecordError("it is over the bounds of output and result"));
         }
-        let complete = Complete::decode(bytes.split_to(lengths[0])).map_err(|_| RecordError("its receipt is damaged"))?;
+        let complete = Complete::decode(bytes.split_to(lengths[0]))
+            .map_err(|_| RecordError("its receipt is damaged"))?;
         let output = bytes.split_to(lengths[1]);
-        let record = Self { key, output, result: bytes, complete, rate };
+        let record = Self {
+            key,
+            output,
+            result: bytes,
+            complete,
+            rate,
+        };
         match record.receipt() {
-            Some(receipt) if receipt.job_id == key.job && receipt.attempt == key.attempt => Ok(record),
+            Some(receipt) if receipt.job_id == key.job && receipt.attempt == key.attempt => {
+                Ok(record)
+            }
             _ => Err(RecordError("its receipt is damaged")),
         }
     }

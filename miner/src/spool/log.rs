@@ -66,13 +66,18 @@ impl Spool {
             if own.is_some() && !path.exists() {
                 continue;
             }
-            let Some(mut spool) = Self::lock(&path).map_err(|error| failed(&path, &error))? else { continue };
+            let Some(mut spool) = Self::lock(&path).map_err(|error| failed(&path, &error))? else {
+                continue;
+            };
             let found = spool.read().map_err(|error| failed(&path, &error))?;
             match &mut own {
                 None => own = Some(spool),
                 Some(own) => {
                     // Left behind by a process that had taken over: one log is enough.
-                    let encoded: Vec<_> = found.iter().map(|record| (record.key, record.encode())).collect();
+                    let encoded: Vec<_> = found
+                        .iter()
+                        .map(|record| (record.key, record.encode()))
+                        .collect();
                     own.store(&encoded).map_err(|error| spool_failed(&error))?;
                     spool.clear().map_err(|error| failed(&path, &error))?;
                 }
@@ -83,7 +88,10 @@ impl Spool {
             CommandError::new(
                 ExitCode::Failed,
                 "SPOOL_IN_USE",
-                format!("{MAX_LOGS} processes use the spool in {} already", folder.display()),
+                format!(
+                    "{MAX_LOGS} processes use the spool in {} already",
+                    folder.display()
+                ),
             )
             .with_hint("stop the other miners of this name, or use another: --miner NAME")
         })?;
@@ -92,27 +100,43 @@ impl Spool {
 
     /// The log, if no other process has it.
     fn lock(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        Ok(Some(Self { file, path: path.to_owned(), live: BTreeMap::new(), end: 0 }))
+        Ok(Some(Self {
+            file,
+            path: path.to_owned(),
+            live: BTreeMap::new(),
+            end: 0,
+        }))
     }
 
     /// Reads what is there and cuts off what is not a record.
     fn read(&mut self) -> io::Result<Vec<SpoolRecord>> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
-        Read::by_ref(&mut self.file).take(MAX_BYTES).read_to_end(&mut bytes)?;
+        Read::by_ref(&mut self.file)
+            .take(MAX_BYTES)
+            .read_to_end(&mut bytes)?;
         let bytes = Bytes::from(bytes);
         let mut records = BTreeMap::new();
         let mut at = 0;
         while let Some(encoded) = frame(&bytes, at) {
-            let Ok(record) = SpoolRecord::decode(encoded.clone()) else { break };
+            let Ok(record) = SpoolRecord::decode(encoded.clone()) else {
+                break;
+            };
             let length = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
-            self.live.insert(record.key, ((at + HEADER_BYTES) as u64, length));
+            self.live
+                .insert(record.key, ((at + HEADER_BYTES) as u64, length));
             records.insert(record.key, record);
             at += HEADER_BYTES + encoded.len();
         }
@@ -138,12 +162,18 @@ impl Spool {
         if self.end + frames.len() as u64 > MAX_BYTES {
             return Err(self.full());
         }
-        let written = self.file.write_all_at(&frames, self.end).and_then(|()| self.file.sync_data());
+        let written = self
+            .file
+            .write_all_at(&frames, self.end)
+            .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // Whatever of it is there must not come back as a result after its job was reported as failed.
             let cut = self.file.set_len(self.end);
             tracing::warn!(path = %self.path.display(), %error, ?cut, "cannot write the spool");
-            return Err(SpoolError::Write { path: self.path.display().to_string(), reason: plain_io_error(&error) });
+            return Err(SpoolError::Write {
+                path: self.path.display().to_string(),
+                reason: plain_io_error(&error),
+            });
         }
         self.end += frames.len() as u64;
         self.live.extend(places);
@@ -153,7 +183,11 @@ impl Spool {
     /// Deletes a record. After a crash it may be there again; delivering it twice is harmless.
     pub fn forget(&mut self, key: AttemptKey) {
         self.live.remove(&key);
-        let needed: u64 = self.live.values().map(|(_, length)| u64::from(*length)).sum();
+        let needed: u64 = self
+            .live
+            .values()
+            .map(|(_, length)| u64::from(*length))
+            .sum();
         let tidied = if self.live.is_empty() {
             self.clear()
         } else if self.end > REWRITE_BYTES && needed < self.end / 2 {
@@ -177,7 +211,9 @@ impl Spool {
     }
 
     fn full(&self) -> SpoolError {
-        SpoolError::Full { path: self.path.display().to_string() }
+        SpoolError::Full {
+            path: self.path.display().to_string(),
+        }
     }
 
     fn clear(&mut self) -> io::Result<()> {
@@ -189,14 +225,20 @@ impl Spool {
     /// Copies what is needed into a new file that takes the log's place.
     fn rewrite(&mut self) -> io::Result<()> {
         let temporary = self.path.with_extension("new");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.lock()?;
         let mut live = BTreeMap::new();
         let mut end = 0;
         for (key, (offset, length)) in &self.live {
             let mut frame = vec![0; HEADER_BYTES + *length as usize];
-            self.file.read_exact_at(&mut frame, offset - HEADER_BYTES as u64)?;
+            self.file
+                .read_exact_at(&mut frame, offset - HEADER_BYTES as u64)?;
             file.write_all(&frame)?;
             live.insert(*key, (end + HEADER_BYTES as u64, *length));
             end += frame.len() as u64;

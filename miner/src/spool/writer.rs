@@ -13,7 +13,10 @@ const WAITING: usize = 1024;
 const GROUP: usize = 64;
 
 enum Command {
-    Store { record: Box<SpoolRecord>, done: oneshot::Sender<Result<(), String>> },
+    Store {
+        record: Box<SpoolRecord>,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     Forget(AttemptKey),
 }
 
@@ -28,8 +31,13 @@ impl SpoolWriter {
     /// Starts the thread.
     pub fn start(spool: Spool) -> std::io::Result<Self> {
         let (commands, received) = mpsc::channel(WAITING);
-        let thread = std::thread::Builder::new().name("spool".to_owned()).spawn(move || work(spool, received))?;
-        Ok(Self { commands: Some(commands), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || work(spool, received))?;
+        Ok(Self {
+            commands: Some(commands),
+            thread: Some(thread),
+        })
     }
 
     /// Makes a record durable; the answer comes when it is, or says why not.

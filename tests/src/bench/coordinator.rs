@@ -31,6 +31,13 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// What a coordinator logs: its counters at least, and more where this program's own environment asks for it.
+fn log_filter() -> String {
+    let counters = "aitbc_coordinator::engine::driver=info";
+    let filter = std::env::var("AITBC_LOG").unwrap_or_else(|_| "warn".to_owned());
+    format!("{filter},{counters}")
+}
+
 /// A running coordinator with data of its own.
 #[derive(Debug)]
 pub struct Coordinator {
@@ -53,7 +60,7 @@ impl Coordinator {
             .env_clear()
             .env("HOME", folder.path())
             .env("AITBC_HOME", folder.path().join("home"))
-            .env("AITBC_LOG", "warn,aitbc_coordinator::engine::driver=info")
+            .env("AITBC_LOG", log_filter())
             .current_dir(folder.path());
         let process = Process::start(command);
         let address = process.wait_for(Stream::Stdout, "address", |text| {
@@ -78,6 +85,12 @@ impl Coordinator {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.stderr()
     }
 
     /// Its processor time and memory now.

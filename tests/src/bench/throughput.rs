@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aitbc_common::token::Scope;
+use anyhow::Context;
 use serde::Serialize;
 
 use super::client::Client;
@@ -110,8 +111,9 @@ impl Level {
 pub fn run(settings: &Settings, folder: &Path, loops: usize) -> anyhow::Result<Run> {
     let coordinator = Coordinator::start(folder)?;
     let runtime = runtime(settings)?;
-    let load = runtime.block_on(load(settings, &coordinator, loops))?;
+    let load = runtime.block_on(load(settings, &coordinator, loops));
     drop(runtime);
+    let load = load.with_context(|| format!("the coordinator said: {}", coordinator.log()))?;
     let counters = coordinator.stop()?;
     let [before, after] = &load.usage;
     let [own_before, own_after] = &load.own_usage;

@@ -109,7 +109,14 @@ impl Engine {
     pub fn start(folder: &Path) -> Self {
         let mut command = Command::new(program("aitbc-miner"));
         command
-            .args(["engine", "--listen", "127.0.0.1:0", "--model"])
+            .args([
+                "engine",
+                "--listen",
+                "127.0.0.1:0",
+                "--threads",
+                "1",
+                "--model",
+            ])
             .arg(format!("llama3={}", model_file().display()))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")

@@ -9,7 +9,7 @@ pub fn redact(text: &str) -> String {
     let mut rest = text;
     let mut before: Option<char> = None;
     while let Some(first) = rest.chars().next() {
-        let starts_word = before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_');
+        let starts_word = before.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '_' && c != '.');
         let found = if starts_word { kind_of(rest) } else { None };
         if let Some((kind, length)) = found {
             out.push_str(kind);
@@ -91,13 +91,18 @@ fn time(text: &str) -> Option<(&'static str, usize)> {
     .map(|pattern| ("[time]", pattern.len()))
 }
 
-/// A number with decimals: durations, speeds, costs. Whole numbers are often part of what is said and stay.
+/// A number with decimals (durations, speeds, costs) or a version with three parts. Whole numbers are often part of what
+/// is said and stay.
 fn decimal(text: &str) -> Option<(&'static str, usize)> {
-    let whole = run(text, |c| c.is_ascii_digit());
-    let rest = text[whole..].strip_prefix('.')?;
-    let decimals = run(rest, |c| c.is_ascii_digit());
-    let ends = !rest[decimals..].starts_with('.');
-    (whole > 0 && decimals > 0 && ends).then_some(("[number]", whole + 1 + decimals))
+    let length = run(text, |c| c.is_ascii_digit() || c == '.');
+    let number = text[..length].trim_end_matches('.');
+    let parts: Vec<&str> = number.split('.').collect();
+    match parts.len() {
+        _ if parts.iter().any(|part| part.is_empty()) => None,
+        2 => Some(("[number]", number.len())),
+        3 => Some(("[version]", number.len())),
+        _ => None,
+    }
 }
 
 /// The same for a JSON document: texts as above, and numbers of fields that are measured.
@@ -155,7 +160,7 @@ mod tests {
             ("sha256:365c0bd3c000 0x7099…79C8", "[hash] [0x]"),
             (
                 "Ollama 0.17.4 at 127.0.0.1:1234",
-                "Ollama 0.17.4 at [address]",
+                "Ollama [version] at [address]",
             ),
             (
                 "14 tokens in, 61 out, about 2 s; 1 slot",

@@ -10,9 +10,15 @@ fn refusals(user: &User, cases: &[(&str, i32, &str)]) {
         let line = line.replace("SUBMIT", SUBMIT);
         user.types(&line).refuses(*code, part);
         // The same for programs: one line of JSON with the same exit code.
-        let error = user.types(&format!("{line} --json")).exits(*code).json_error();
+        let error = user
+            .types(&format!("{line} --json"))
+            .exits(*code)
+            .json_error();
         assert_eq!(error["exit_code"], *code, "{line}");
-        assert!(error["hint"].is_string() && error["reason"].is_string(), "{line}: {error}");
+        assert!(
+            error["hint"].is_string() && error["reason"].is_string(),
+            "{line}: {error}"
+        );
     }
 }
 
@@ -25,17 +31,41 @@ fn documents() {
         &[
             (r#"SUBMIT --data '{"prompt" "x"}'"#, 2, "line 1, column 11"),
             (r#"SUBMIT --data '{"prompt":"x"'"#, 2, "column 13"),
-            (r#"SUBMIT --data '{"promt":"x"}'"#, 2, "did you mean prompt?"),
-            (r#"SUBMIT --data '{"prompt":"x","options":{"temprature":1}}'"#, 2, "did you mean options.temperature?"),
-            (r#"SUBMIT --data '{"prompt":"x","options":{"temperature":-1}}'"#, 2, "options.temperature"),
-            (r#"SUBMIT --data '{"prompt":"x","messages":[]}'"#, 2, "messages"),
-            (r#"SUBMIT --data '{"prompt":"x","prompt":"y"}'"#, 2, "stands twice"),
+            (
+                r#"SUBMIT --data '{"promt":"x"}'"#,
+                2,
+                "did you mean prompt?",
+            ),
+            (
+                r#"SUBMIT --data '{"prompt":"x","options":{"temprature":1}}'"#,
+                2,
+                "did you mean options.temperature?",
+            ),
+            (
+                r#"SUBMIT --data '{"prompt":"x","options":{"temperature":-1}}'"#,
+                2,
+                "options.temperature",
+            ),
+            (
+                r#"SUBMIT --data '{"prompt":"x","messages":[]}'"#,
+                2,
+                "messages",
+            ),
+            (
+                r#"SUBMIT --data '{"prompt":"x","prompt":"y"}'"#,
+                2,
+                "stands twice",
+            ),
             ("SUBMIT --data '{}'", 2, "prompt"),
             ("SUBMIT --data '[]'", 2, "JSON object"),
             ("SUBMIT --data ''", 2, "empty"),
             ("SUBMIT --prompt ''", 2, "prompt"),
             ("SUBMIT --data @missing.json", 1, "missing.json"),
-            (r#"aitbc client submit --type embedding --model llama3 --data '{"prompt":"x"}'"#, 2, "prompt"),
+            (
+                r#"aitbc client submit --type embedding --model llama3 --data '{"prompt":"x"}'"#,
+                2,
+                "prompt",
+            ),
         ],
     );
 }
@@ -45,15 +75,22 @@ fn payloads() {
     let network = Network::start();
     let user = network.user("me");
     let overhead = r#"{"prompt":""}"#.len();
-    let largest = format!(r#"{{"prompt":"{}"}}"#, "a".repeat(3 * 1024 * 1024 - overhead));
+    let largest = format!(
+        r#"{{"prompt":"{}"}}"#,
+        "a".repeat(3 * 1024 * 1024 - overhead)
+    );
     let fits = network.write("fits.json", &largest);
-    let _accepted = user.types(&format!("{SUBMIT} --data @{}", fits.display())).succeeds();
+    let _accepted = user
+        .types(&format!("{SUBMIT} --data @{}", fits.display()))
+        .succeeds();
     let over = network.write("over.json", format!("{largest} "));
     let empty = network.write("empty.json", "");
     let binary = network.write("binary.json", b"{\"prompt\":\"\xff\"}");
-    for (file, part) in [(over, "3145729 bytes"), (empty, "empty"), (binary, "not UTF-8")] {
-        user.types(&format!("{SUBMIT} --data @{}", file.display())).refuses(2, part);
-        user.types(&format!("cat {} | {SUBMIT} --data -", file.display())).refuses(2, part);
+    for (file, part) in [(over, "3 MiB"), (empty, "empty"), (binary, "not UTF-8")] {
+        user.types(&format!("{SUBMIT} --data @{}", file.display()))
+            .refuses(2, part);
+        user.types(&format!("cat {} | {SUBMIT} --data -", file.display()))
+            .refuses(2, part);
     }
 }
 
@@ -63,15 +100,35 @@ fn names_options_and_numbers() {
     refusals(
         &network.user("me"),
         &[
-            ("aitbc client submit --type inferense --model llama3 --prompt x", 2, "inference"),
-            ("aitbc client submit --type agent --model llama3 --prompt x", 2, ""),
-            ("aitbc client submit --modle llama3 --prompt x", 2, "--model"),
+            (
+                "aitbc client submit --type inferense --model llama3 --prompt x",
+                2,
+                "inference",
+            ),
+            (
+                "aitbc client submit --type agent --model llama3 --prompt x",
+                2,
+                "",
+            ),
+            (
+                "aitbc client submit --modle llama3 --prompt x",
+                2,
+                "--model",
+            ),
             ("aitbc client sumbit --model llama3 --prompt x", 2, "submit"),
             ("aitbc clinet list", 2, "client"),
             ("aitbc client submit --model llama3", 2, "--prompt"),
-            ("aitbc client submit --model 'lla ma' --prompt x", 2, "llama3:8b"),
+            (
+                "aitbc client submit --model 'lla ma' --prompt x",
+                2,
+                "llama3:8b",
+            ),
             ("aitbc client submit --model '' --prompt x", 2, "model"),
-            ("aitbc client submit --model llama3@sha256:12 --prompt x", 2, "64 hexadecimal"),
+            (
+                "aitbc client submit --model llama3@sha256:12 --prompt x",
+                2,
+                "64 hexadecimal",
+            ),
             ("SUBMIT --prompt x --max-price -1", 2, "negative"),
             ("SUBMIT --prompt x --max-price NaN", 2, "not an amount"),
             ("SUBMIT --prompt x --max-price 1e9", 2, "not an amount"),
@@ -88,7 +145,11 @@ fn names_options_and_numbers() {
             ("SUBMIT --prompt x --hold", 2, "--hold"),
             ("SUBMIT --prompt x --request-id ''", 2, "request-id"),
             ("SUBMIT --prompt x --miner rig-1", 2, "miner_"),
-            ("aitbc models --coordinator not/an/address", 2, "127.0.0.1:50051"),
+            (
+                "aitbc models --coordinator not/an/address",
+                2,
+                "127.0.0.1:50051",
+            ),
         ],
     );
 }
@@ -100,17 +161,47 @@ fn miners() {
         &network.user("me"),
         &[
             ("aitbc miner register --price-per-hour -1", 2, "negative"),
-            ("aitbc miner register --price-per-hour NaN", 2, "not an amount"),
-            ("aitbc miner register --price-per-hour 1000001", 2, "1000000 AIT"),
+            (
+                "aitbc miner register --price-per-hour NaN",
+                2,
+                "not an amount",
+            ),
+            (
+                "aitbc miner register --price-per-hour 1000001",
+                2,
+                "1000000 AIT",
+            ),
             ("aitbc miner register --gpus 'RTX 4090'", 2, "1x"),
             ("aitbc miner register --gpus '0x RTX 4090'", 2, "1 to 64"),
-            ("aitbc miner register --gpus '1x RTX 4900'", 2, "did you mean NVIDIA GeForce RTX 4090?"),
-            ("aitbc miner register --gpus '1x RTX 4090 48GB'", 2, "no version with 48 GiB"),
+            (
+                "aitbc miner register --gpus '1x RTX 4900'",
+                2,
+                "did you mean NVIDIA GeForce RTX 4090?",
+            ),
+            (
+                "aitbc miner register --gpus '1x RTX 4090 48GB'",
+                2,
+                "no version with 48 GiB",
+            ),
             ("aitbc miner register --gpus ''", 2, "number of GPUs"),
             ("aitbc miner register --miner ../x", 2, "name"),
-            ("aitbc miner poll --lease 1s", 2, "10"),
-            ("aitbc miner poll --lease NaN", 2, "duration"),
             ("aitbc miner poll", 1, "aitbc miner register"),
+        ],
+    );
+}
+
+#[test]
+fn leases() {
+    let network = Network::start();
+    let user = network.user("me");
+    let _registered = user.types("aitbc miner register").succeeds();
+    refusals(
+        &user,
+        &[
+            ("aitbc miner poll --lease 1s", 2, "10"),
+            ("aitbc miner poll --lease 2h", 2, "1 h"),
+            ("aitbc miner poll --lease NaN", 2, "duration"),
+            ("aitbc miner complete last --output missing", 5, ""),
         ],
     );
 }
@@ -119,7 +210,10 @@ fn miners() {
 fn ids() {
     let network = Network::start();
     let (owner, other) = (network.user("owner"), network.user("other"));
-    let submitted = owner.types(&format!("{SUBMIT} --prompt x --json")).succeeds().json();
+    let submitted = owner
+        .types(&format!("{SUBMIT} --prompt x --json"))
+        .succeeds()
+        .json();
     let foreign = submitted["job_id"].as_str().expect("a job id").to_owned();
     let unknown = aitbc_common::ids::JobId::new(1_700_000_000_000, 3, [7; 10]).to_string();
 
@@ -129,15 +223,30 @@ fn ids() {
         foreign_answer.refuses(5, "");
         unknown_answer.refuses(5, "");
         let same = |text: &str| text.replace(&foreign, "JOB").replace(&unknown, "JOB");
-        assert_eq!(same(&foreign_answer.stderr), same(&unknown_answer.stderr), "a foreign id answers as an unknown one");
-        for malformed in ["job_", "job_01m83xj880emq8k9w39qsaek", "miner_01m83xj880es8r65rzyjka792g", "JOB_01M83XJ880EMQ8K9W39QSAEKF4", "x"] {
+        assert_eq!(
+            same(&foreign_answer.stderr),
+            same(&unknown_answer.stderr),
+            "a foreign id answers as an unknown one"
+        );
+        for malformed in [
+            "job_",
+            "job_01m83xj880emq8k9w39qsaek",
+            "miner_01m83xj880es8r65rzyjka792g",
+            "JOB_01M83XJ880EMQ8K9W39QSAEKF4",
+            "x",
+        ] {
             of(malformed).refuses(2, "job_");
         }
     }
     other.types("aitbc client status last").refuses(5, "");
-    other.types("aitbc miner status miner_01m83xj880es8r65rzyjka792g").refuses(5, "");
+    other
+        .types("aitbc miner status miner_01m83xj880es8r65rzyjka792g")
+        .refuses(5, "");
     // The job itself is untouched.
-    let status = owner.types(&format!("aitbc client status {foreign} --json")).succeeds().json();
+    let status = owner
+        .types(&format!("aitbc client status {foreign} --json"))
+        .succeeds()
+        .json();
     assert_eq!(status["status"], "queued");
 }
 
@@ -147,21 +256,37 @@ fn unknown_models() {
     let user = network.user("me");
     let line = format!("{} --prompt x", SUBMIT.replace("llama3", "lama3"));
     let accepted = user.types(&line).succeeds();
-    assert!(accepted.stderr.contains("warning") || accepted.text().contains("warning"), "{accepted:?}");
+    assert!(
+        accepted.stderr.contains("warning") || accepted.text().contains("warning"),
+        "{accepted:?}"
+    );
     let network = Network::start();
     let user = network.user("me");
-    user.types(&format!("{line} --require-miner")).refuses(1, "");
+    user.types(&format!("{line} --require-miner"))
+        .refuses(1, "");
     let listed = user.types("aitbc client list --json").succeeds().json();
-    assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(0), "a refused job is none");
+    assert_eq!(
+        listed["jobs"].as_array().map(Vec::len),
+        Some(0),
+        "a refused job is none"
+    );
 }
 
 #[test]
 fn request_ids_that_are_used_again() {
     let network = Network::start();
     let user = network.user("me");
-    let submit = |prompt: &str| user.types(&format!("{SUBMIT} --prompt {prompt} --request-id mine --json"));
+    let submit = |prompt: &str| {
+        user.types(&format!(
+            "{SUBMIT} --prompt {prompt} --request-id mine --json"
+        ))
+    };
     let first = submit("one").succeeds().json();
-    assert_eq!(submit("one").succeeds().json()["job_id"], first["job_id"], "the same request is the same job");
+    assert_eq!(
+        submit("one").succeeds().json()["job_id"],
+        first["job_id"],
+        "the same request is the same job"
+    );
     let error = submit("two").exits(1).json_error();
     assert_eq!(error["reason"], "REQUEST_ID_REUSED");
 }
@@ -170,13 +295,22 @@ fn request_ids_that_are_used_again() {
 fn final_jobs() {
     let network = Network::start();
     let user = network.user("me");
-    let submitted = user.types(&format!("{SUBMIT} --prompt x --json")).succeeds().json();
+    let submitted = user
+        .types(&format!("{SUBMIT} --prompt x --json"))
+        .succeeds()
+        .json();
     let job = submitted["job_id"].as_str().expect("a job id");
-    user.types(&format!("aitbc client retry {job}")).refuses(1, "");
-    user.types(&format!("aitbc client delete {job}")).refuses(1, "");
+    user.types(&format!("aitbc client retry {job}"))
+        .refuses(1, "");
+    user.types(&format!("aitbc client delete {job}"))
+        .refuses(1, "");
     let _cancelled = user.types(&format!("aitbc client cancel {job}")).succeeds();
-    user.types(&format!("aitbc client result {job}")).refuses(6, "cancelled");
-    let error = user.types(&format!("aitbc client result {job} --wait --json")).exits(6).json_error();
+    user.types(&format!("aitbc client result {job}"))
+        .refuses(6, "cancelled");
+    let error = user
+        .types(&format!("aitbc client result {job} --wait --json"))
+        .exits(6)
+        .json_error();
     assert_eq!(error["reason"], "NO_RESULT");
 }
 
@@ -184,6 +318,9 @@ fn final_jobs() {
 fn deadlines() {
     let network = Network::start();
     let user = network.user("me");
-    let _submitted = user.types(&format!("{SUBMIT} --prompt x --timeout 1s")).succeeds();
-    user.types("aitbc client result last --wait").refuses(6, "expired");
+    let _submitted = user
+        .types(&format!("{SUBMIT} --prompt x --timeout 1s"))
+        .succeeds();
+    user.types("aitbc client result last --wait")
+        .refuses(6, "expired");
 }

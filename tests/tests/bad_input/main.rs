@@ -13,7 +13,8 @@ use tonic::{Code, Status};
 #[track_caller]
 pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, reason: ErrorReason) {
     let status = answer.expect_err("this should be refused");
-    let error = ApiError::from_status(&status).unwrap_or_else(|| panic!("no details in {status:?}"));
+    let error =
+        ApiError::from_status(&status).unwrap_or_else(|| panic!("no details in {status:?}"));
     assert_eq!((status.code(), error.reason), (code, reason), "{status:?}");
     assert!(!status.message().is_empty());
 }

@@ -9,7 +9,9 @@ use super::{check_watched, events, output_of, sees_output, watch_long_job};
 const LONG: Duration = Duration::from_secs(200);
 
 fn mine(user: &User, name: &str) -> Process {
-    let miner = user.starts(&format!("aitbc miner mine-ollama --model llama3 --continuous --miner {name}"));
+    let miner = user.starts(&format!(
+        "aitbc miner mine-ollama --model llama3 --continuous --miner {name}"
+    ));
     miner.prints("polling");
     miner
 }
@@ -28,7 +30,11 @@ fn the_coordinator_is_killed() {
     network.restart_coordinator();
 
     let watched = events(&watcher.wait_at_most(LONG).succeeds().text());
-    assert_eq!(check_watched(&user, &watched), 1, "a restart of the coordinator fails no running job");
+    assert_eq!(
+        check_watched(&user, &watched),
+        1,
+        "a restart of the coordinator fails no running job"
+    );
     miner.interrupt();
     let log = miner.wait().succeeds();
     assert!(log.text().contains("coordinator away"), "{}", log.text());
@@ -42,8 +48,13 @@ fn the_coordinator_is_killed_again_and_again() {
     let _miner = mine(&user, "rig-1");
     let jobs: Vec<String> = (0..6)
         .map(|_| {
-            let submitted = user.types("aitbc client submit --type inference --model llama3 --prompt Hello --json").succeeds();
-            submitted.json()["job_id"].as_str().expect("a job id").to_owned()
+            let submitted = user
+                .types("aitbc client submit --type inference --model llama3 --prompt Hello --json")
+                .succeeds();
+            submitted.json()["job_id"]
+                .as_str()
+                .expect("a job id")
+                .to_owned()
         })
         .collect();
     for _ in 0..4 {
@@ -52,7 +63,10 @@ fn the_coordinator_is_killed_again_and_again() {
         let _answers = user.types("aitbc client list --json").succeeds();
     }
     for job in &jobs {
-        let result = user.types(&format!("aitbc client result {job} --wait --json")).succeeds().json();
+        let result = user
+            .types(&format!("aitbc client result {job} --wait --json"))
+            .succeeds()
+            .json();
         assert_eq!(result["status"], "completed");
     }
 }
@@ -80,7 +94,10 @@ fn the_miner_is_killed() {
 fn the_miner_is_killed_and_comes_back() {
     let network = Network::start();
     let user = network.user("me").with("OLLAMA_HOST", "127.0.0.1:1");
-    let line = format!("aitbc miner mine --model llama3={} --continuous", model_file().display());
+    let line = format!(
+        "aitbc miner mine --model llama3={} --threads 1 --continuous",
+        model_file().display()
+    );
     let mut miner = user.starts(&line);
     miner.prints("polling");
     let mut watcher = watch_long_job(&user);

@@ -21,14 +21,27 @@ pub fn long_job() -> String {
 /// Submits the long job and follows it as JSON.
 pub fn watch_long_job(user: &User) -> Process {
     let data = long_job();
-    user.start(&["client", "submit", "--type", "inference", "--model", "llama3", "--data", &data, "--watch", "--json"])
+    user.start(&[
+        "client",
+        "submit",
+        "--type",
+        "inference",
+        "--model",
+        "llama3",
+        "--data",
+        &data,
+        "--watch",
+        "--json",
+    ])
 }
 
 /// Waits until a watcher has seen this many bytes of an attempt's output.
 pub fn sees_output(watcher: &Process, attempt: u64, bytes: usize) {
-    watcher.wait_for(Stream::Stdout, &format!("{bytes} bytes of output of attempt {attempt}"), |text| {
-        (output_of(&events(text), attempt).len() >= bytes).then_some(())
-    });
+    watcher.wait_for(
+        Stream::Stdout,
+        &format!("{bytes} bytes of output of attempt {attempt}"),
+        |text| (output_of(&events(text), attempt).len() >= bytes).then_some(()),
+    );
 }
 
 /// Whole lines of JSON.
@@ -43,7 +56,10 @@ pub fn events(text: &str) -> Vec<Value> {
 /// The text of one attempt's output events; they must continue each other.
 pub fn output_of(events: &[Value], attempt: u64) -> String {
     let mut output = String::new();
-    for event in events.iter().filter(|event| event["event"] == "output" && event["attempt"] == attempt) {
+    for event in events
+        .iter()
+        .filter(|event| event["event"] == "output" && event["attempt"] == attempt)
+    {
         assert_eq!(event["offset"], output.len(), "{event}");
         output.push_str(event["text"].as_str().expect("text"));
     }
@@ -56,11 +72,20 @@ pub fn check_watched(user: &User, watched: &[Value]) -> u64 {
         .iter()
         .find_map(|event| event["job_id"].as_str())
         .expect("events name the job");
-    let result = user.run(&["client", "result", job, "--json"]).succeeds().json();
+    let result = user
+        .run(&["client", "result", job, "--json"])
+        .succeeds()
+        .json();
     let attempt = result["receipt"]["attempt"].as_u64().expect("a number");
     let output = output_of(watched, attempt);
-    assert!(!output.is_empty(), "nothing was watched of attempt {attempt}");
-    assert_eq!(result["receipt"]["output_hash"], hash_text(&sha256(output.as_bytes())).as_str());
+    assert!(
+        !output.is_empty(),
+        "nothing was watched of attempt {attempt}"
+    );
+    assert_eq!(
+        result["receipt"]["output_hash"],
+        hash_text(&sha256(output.as_bytes())).as_str()
+    );
     assert_eq!(result["proof"]["signature"], "valid");
     attempt
 }

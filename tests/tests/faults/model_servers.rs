@@ -18,22 +18,34 @@ fn lab(script: Script) -> Lab {
     let user = network.user("me").with("OLLAMA_HOST", server.address());
     let miner = user.starts("aitbc miner mine-ollama --model llama3 --continuous");
     miner.prints("polling");
-    Lab { miner, server, user, _network: network }
+    Lab {
+        miner,
+        server,
+        user,
+        _network: network,
+    }
 }
 
 impl Lab {
     fn submit(&self, options: &str) -> String {
-        let line = format!("aitbc client submit --type inference --model llama3 --prompt Hello --json {options}");
+        let line = format!(
+            "aitbc client submit --type inference --model llama3 --prompt Hello --json {options}"
+        );
         let submitted = self.user.types(&line).succeeds().json();
         submitted["job_id"].as_str().expect("a job id").to_owned()
     }
 
     fn status(&self, job: &str) -> Value {
-        self.user.run(&["client", "status", job, "--json"]).succeeds().json()
+        self.user
+            .run(&["client", "status", job, "--json"])
+            .succeeds()
+            .json()
     }
 
     fn result(&self, job: &str) -> Output {
-        self.user.start(&["client", "result", job, "--wait"]).wait_at_most(Duration::from_secs(150))
+        self.user
+            .start(&["client", "result", job, "--wait"])
+            .wait_at_most(Duration::from_secs(150))
     }
 
     /// The job fails for good; gives the error of its first attempt.
@@ -79,7 +91,10 @@ fn a_server_that_dies_in_mid_stream() {
     let lab = lab(Script::Cut);
     let job = lab.submit("--max-retries 0");
     let error = lab.fails(&job);
-    assert!(error.contains("stream_cut") || error.contains("broke off"), "{error}");
+    assert!(
+        error.contains("stream_cut") || error.contains("broke off"),
+        "{error}"
+    );
     lab.recovers();
 }
 
@@ -100,7 +115,10 @@ fn a_server_that_hangs_is_left_by_a_cancel() {
     let lab = lab(Script::Hang);
     let job = lab.submit("");
     lab.miner.prints("job received");
-    let _cancelled = lab.user.types(&format!("aitbc client cancel {job}")).succeeds();
+    let _cancelled = lab
+        .user
+        .types(&format!("aitbc client cancel {job}"))
+        .succeeds();
     lab.result(&job).refuses(6, "cancelled");
     lab.recovers();
 }
@@ -110,7 +128,10 @@ fn a_server_that_stalls_in_mid_stream() {
     let lab = lab(Script::HangInMidStream);
     let job = lab.submit("");
     // No token for 60 s.
-    lab.miner.wait_for(Stream::Stdout, "the first token", |text| text.contains("job received").then_some(()));
+    lab.miner
+        .wait_for(Stream::Stdout, "the first token", |text| {
+            text.contains("job received").then_some(())
+        });
     aitbc_tests::harness::wait_within(Duration::from_secs(90), "the stall", || {
         lab.miner.stdout().contains("stall").then_some(())
     });
@@ -142,11 +163,24 @@ fn a_prompt_longer_than_the_context() {
     miner.prints("polling");
     let long = "word ".repeat(30_000);
     let file = network.write("long.json", serde_json::json!({"prompt": long}).to_string());
-    let line = format!("aitbc client submit --type inference --model llama3 --data @{} --json", file.display());
+    let line = format!(
+        "aitbc client submit --type inference --model llama3 --data @{} --json",
+        file.display()
+    );
     let submitted = user.types(&line).succeeds().json();
     let job = submitted["job_id"].as_str().expect("a job id");
     let result = user.types(&format!("aitbc client result {job} --wait"));
     result.refuses(6, "context exceeded");
-    let status = user.types(&format!("aitbc client status {job} --json")).succeeds().json();
-    assert_eq!((&status["status"], &status["attempts"].as_array().map(Vec::len)), (&"failed".into(), &Some(1)), "another miner would not help");
+    let status = user
+        .types(&format!("aitbc client status {job} --json"))
+        .succeeds()
+        .json();
+    assert_eq!(
+        (
+            &status["status"],
+            &status["attempts"].as_array().map(Vec::len)
+        ),
+        (&"failed".into(), &Some(1)),
+        "another miner would not help"
+    );
 }

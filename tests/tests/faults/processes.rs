@@ -44,11 +44,18 @@ fn a_coordinator_drains() {
 fn nobody_listens() {
     let network = Network::without_coordinator();
     let user = network.user("me");
-    for line in ["aitbc models", "aitbc client list", "aitbc client submit --type inference --model llama3 --prompt Hi"] {
+    for line in [
+        "aitbc models",
+        "aitbc client list",
+        "aitbc client submit --type inference --model llama3 --prompt Hi",
+    ] {
         user.types(line).refuses(3, "aitbc-coordinator --dev");
     }
     let error = user.types("aitbc models --json").exits(3).json_error();
-    assert_eq!((&error["retryable"], &error["exit_code"]), (&true.into(), &3.into()));
+    assert_eq!(
+        (&error["retryable"], &error["exit_code"]),
+        (&true.into(), &3.into())
+    );
 }
 
 #[test]
@@ -78,7 +85,9 @@ fn a_miner_on_a_terminal_needs_two_interrupts_at_most() {
     let user = network.user("me").with("OLLAMA_HOST", server.address());
     let mut miner = user.starts("aitbc miner mine-ollama --model llama3 --continuous");
     miner.prints("polling");
-    let _submitted = user.types("aitbc client submit --type inference --model llama3 --prompt Hi").succeeds();
+    let _submitted = user
+        .types("aitbc client submit --type inference --model llama3 --prompt Hi")
+        .succeeds();
     miner.prints("job received");
     miner.interrupt();
     miner.prints("draining");
@@ -96,13 +105,20 @@ fn a_closed_pipe() {
         "aitbc config show | head -1",
         "aitbc models --json | head -c 1",
     ] {
-        let output = user.types(&format!("{{ {}; echo code=$? >&2; }} | {}", line.split(" | ").next().expect("a command"), line.split(" | ").nth(1).expect("a reader")));
+        let output = user.types(&format!(
+            "{{ {}; echo code=$? >&2; }} | {}",
+            line.split(" | ").next().expect("a command"),
+            line.split(" | ").nth(1).expect("a reader")
+        ));
         assert!(output.stderr.contains("code=0"), "{line}: {output:?}");
         assert!(!output.stderr.contains("panic"), "{line}: {output:?}");
     }
     // A reader that reads nothing at all.
     let output = user.types("{ aitbc completions bash; echo code=$? >&2; } | true");
-    assert!(output.stderr.contains("code=0") && !output.stderr.contains("panic"), "{output:?}");
+    assert!(
+        output.stderr.contains("code=0") && !output.stderr.contains("panic"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -118,7 +134,10 @@ fn a_home_folder_that_cannot_be_written() {
     let network = Network::start();
     // Root may write anywhere but here; and a file is no folder for anybody.
     let file = network.write("file", "");
-    for home in ["/proc/aitbc".to_owned(), file.join("home").to_string_lossy().into_owned()] {
+    for home in [
+        "/proc/aitbc".to_owned(),
+        file.join("home").to_string_lossy().into_owned(),
+    ] {
         let user = network.user("me").with("AITBC_HOME", &home);
         let refused = user.types("aitbc client list");
         refused.refuses(1, "AITBC_HOME");
@@ -126,7 +145,10 @@ fn a_home_folder_that_cannot_be_written() {
     }
     let user = network.user("me");
     let data = file.join("data");
-    let refused = user.types(&format!("aitbc-coordinator --dev --listen 127.0.0.1:0 --data-dir {}", data.display()));
+    let refused = user.types(&format!(
+        "aitbc-coordinator --dev --listen 127.0.0.1:0 --data-dir {}",
+        data.display()
+    ));
     refused.refuses(refused.code, "data");
     assert_ne!(refused.code, 0);
 }
@@ -136,7 +158,9 @@ fn an_identity_that_others_may_read() {
     let network = Network::start();
     let user = network.user("me");
     let _made = user.types("aitbc identity show").succeeds();
-    let _opened = user.types("chmod 644 \"$AITBC_HOME/identity.key\"").succeeds();
+    let _opened = user
+        .types("chmod 644 \"$AITBC_HOME/identity.key\"")
+        .succeeds();
     user.types("aitbc client list").refuses(4, "chmod 600");
 }
 
@@ -144,10 +168,17 @@ fn an_identity_that_others_may_read() {
 fn an_interrupted_watcher_detaches() {
     let network = Network::start();
     let user = network.user("me");
-    let mut watcher = user.start(&["client", "submit", "--model", "llama3", "--prompt", "Hi", "--watch", "--json"]);
-    watcher.wait_for(Stream::Stdout, "the job's first event", |text| text.contains("queued").then_some(()));
+    let mut watcher = user.start(&[
+        "client", "submit", "--model", "llama3", "--prompt", "Hi", "--watch", "--json",
+    ]);
+    watcher.wait_for(Stream::Stdout, "the job's first event", |text| {
+        text.contains("queued").then_some(())
+    });
     watcher.interrupt();
     assert_eq!(watcher.wait().code, 130);
-    let status = user.types("aitbc client status last --json").succeeds().json();
+    let status = user
+        .types("aitbc client status last --json")
+        .succeeds()
+        .json();
     assert_eq!(status["status"], "queued", "the job goes on");
 }

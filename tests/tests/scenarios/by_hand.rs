@@ -8,21 +8,48 @@ use super::job_id;
 fn poll_extend_complete_and_verify() {
     let network = Network::start();
     let (client, miner) = (network.user("client"), network.user("miner"));
-    let _registered = miner.types("aitbc miner register --price-per-hour 0.5").succeeds();
-    let submitted = client.types("aitbc client submit --type inference --model llama3 --prompt Hello").succeeds();
+    let _registered = miner
+        .types("aitbc miner register --price-per-hour 0.5")
+        .succeeds();
+    let submitted = client
+        .types("aitbc client submit --type inference --model llama3 --prompt Hello")
+        .succeeds();
     let job = job_id(&submitted.text());
 
-    let polled = miner.types("aitbc miner poll --wait --lease 1m --json").succeeds().json();
+    let polled = miner
+        .types("aitbc miner poll --wait --lease 1m --json")
+        .succeeds()
+        .json();
     assert_eq!(polled["job"]["job_id"], job.as_str());
     let _extended = miner.types(&format!("aitbc miner extend {job}")).succeeds();
-    let completed = miner.types(&format!("printf 'Hellö, world' | aitbc miner complete {job} --output -")).succeeds();
-    assert!(completed.text().contains("completed"), "{}", completed.text());
+    let completed = miner
+        .types(&format!(
+            "printf 'Hellö, world' | aitbc miner complete {job} --output -"
+        ))
+        .succeeds();
+    assert!(
+        completed.text().contains("completed"),
+        "{}",
+        completed.text()
+    );
 
-    let result = client.types(&format!("aitbc client result {job} --receipt receipt.json --output answer.txt")).succeeds();
-    assert!(result.stderr.contains("signed by rig-1"), "{}", result.stderr);
-    let fetched = client.types(&format!("aitbc client result {job}")).succeeds();
+    let result = client
+        .types(&format!(
+            "aitbc client result {job} --receipt receipt.json --output answer.txt"
+        ))
+        .succeeds();
+    assert!(
+        result.stderr.contains("signed by rig-1"),
+        "{}",
+        result.stderr
+    );
+    let fetched = client
+        .types(&format!("aitbc client result {job}"))
+        .succeeds();
     assert_eq!(fetched.stdout, "Hellö, world".as_bytes());
-    let _checked = client.types("aitbc client verify receipt.json --output answer.txt").succeeds();
+    let _checked = client
+        .types("aitbc client verify receipt.json --output answer.txt")
+        .succeeds();
 
     // Another output does not fit the receipt, nor does a changed receipt.
     let _other = client.types("printf 'Hello, world' >other.txt; exec aitbc client verify receipt.json --output other.txt").exits(8);
@@ -34,22 +61,46 @@ fn poll_extend_complete_and_verify() {
 #[test]
 fn a_job_that_is_failed_goes_to_another_miner() {
     let network = Network::start();
-    let (client, one, two) = (network.user("client"), network.user("one"), network.user("two"));
+    let (client, one, two) = (
+        network.user("client"),
+        network.user("one"),
+        network.user("two"),
+    );
     for miner in [&one, &two] {
         let _registered = miner.types("aitbc miner register").succeeds();
     }
-    let submitted = client.types("aitbc client submit --type inference --model llama3 --prompt Hello").succeeds();
+    let submitted = client
+        .types("aitbc client submit --type inference --model llama3 --prompt Hello")
+        .succeeds();
     let job = job_id(&submitted.text());
     let _polled = one.types("aitbc miner poll").succeeds();
-    let failed = one.types(&format!("aitbc miner fail {job} --message 'out of disk'")).succeeds();
+    let failed = one
+        .types(&format!("aitbc miner fail {job} --message 'out of disk'"))
+        .succeeds();
     assert!(failed.text().contains("queued"), "{}", failed.text());
 
-    let polled = two.types("aitbc miner poll --wait 30s --json").succeeds().json();
+    let polled = two
+        .types("aitbc miner poll --wait 30s --json")
+        .succeeds()
+        .json();
     assert_eq!(polled["job"]["job_id"], job.as_str());
     assert_eq!(polled["job"]["attempt"], 2);
-    let status = client.types(&format!("aitbc client status {job} --json")).succeeds().json();
+    let status = client
+        .types(&format!("aitbc client status {job} --json"))
+        .succeeds()
+        .json();
     assert_eq!(status["retries_spent"], 1);
     assert_eq!(status["attempts"][0]["outcome"], "failed");
-    let _completed = two.types(&format!("printf done | aitbc miner complete {job} --output -")).succeeds();
-    assert_eq!(client.types(&format!("aitbc client result {job}")).succeeds().stdout, b"done");
+    let _completed = two
+        .types(&format!(
+            "printf done | aitbc miner complete {job} --output -"
+        ))
+        .succeeds();
+    assert_eq!(
+        client
+            .types(&format!("aitbc client result {job}"))
+            .succeeds()
+            .stdout,
+        b"done"
+    );
 }

@@ -9,7 +9,7 @@ mod six;
 use aitbc_tests::harness::{Engine, Network, Ollama, Process, User, model_file};
 
 /// What runs the model.
-pub enum Backend {
+enum Backend {
     /// A real Ollama.
     Ollama(Ollama),
     /// The miner's own engine, as its child.
@@ -19,62 +19,84 @@ pub enum Backend {
 }
 
 /// A network with one user, who is client and miner, and something that runs `llama3`.
-pub struct Lab {
+struct Lab {
     // Dropped first, so that the miner goes before what it talks to.
     miner: Option<Process>,
-    pub backend: Backend,
-    pub user: User,
-    pub network: Network,
+    backend: Backend,
+    user: User,
+    network: Network,
 }
 
 impl Lab {
-    pub fn on_ollama() -> Self {
+    fn on_ollama() -> Self {
         let network = Network::start();
         let ollama = Ollama::start();
         let user = network.user("me").with("OLLAMA_HOST", ollama.address());
-        Self { miner: None, backend: Backend::Ollama(ollama), user, network }
+        Self {
+            miner: None,
+            backend: Backend::Ollama(ollama),
+            user,
+            network,
+        }
     }
 
-    pub fn on_the_embedded_engine() -> Self {
+    fn on_the_embedded_engine() -> Self {
         let network = Network::start();
         let user = network.user("me").with("OLLAMA_HOST", "127.0.0.1:1");
-        Self { miner: None, backend: Backend::Embedded, user, network }
+        Self {
+            miner: None,
+            backend: Backend::Embedded,
+            user,
+            network,
+        }
     }
 
-    pub fn on_an_engine() -> Self {
+    fn on_an_engine() -> Self {
         let network = Network::start();
         let engine = Engine::start(network.folder());
         let user = network.user("me").with("OLLAMA_HOST", engine.address());
-        Self { miner: None, backend: Backend::Engine(engine), user, network }
+        Self {
+            miner: None,
+            backend: Backend::Engine(engine),
+            user,
+            network,
+        }
     }
 
     /// The command that mines, as a user types it.
-    pub fn mine_command(&self) -> String {
+    fn mine_command(&self) -> String {
         match &self.backend {
-            Backend::Ollama(_) | Backend::Engine(_) => "aitbc miner mine-ollama --model llama3 --continuous".to_owned(),
-            Backend::Embedded => format!("aitbc miner mine --model llama3={} --continuous", model_file().display()),
+            Backend::Ollama(_) | Backend::Engine(_) => {
+                "aitbc miner mine-ollama --model llama3 --continuous".to_owned()
+            }
+            Backend::Embedded => format!(
+                "aitbc miner mine --model llama3={} --threads 1 --continuous",
+                model_file().display()
+            ),
         }
     }
 
     /// Starts to mine.
-    pub fn mine(&mut self) -> &mut Process {
+    fn mine(&mut self) -> &mut Process {
         self.mine_with("")
     }
 
     /// Starts to mine, with more options.
-    pub fn mine_with(&mut self, options: &str) -> &mut Process {
+    fn mine_with(&mut self, options: &str) -> &mut Process {
         let line = format!("{} {options}", self.mine_command());
         self.miner.insert(self.user.starts(line.trim()))
     }
 
     /// The running miner.
-    pub fn miner(&mut self) -> &mut Process {
+    fn miner(&mut self) -> &mut Process {
         self.miner.as_mut().expect("the miner runs")
     }
 }
 
 /// The first job id in a text.
-pub fn job_id(text: &str) -> String {
-    let start = text.find("job_0").unwrap_or_else(|| panic!("no job id in {text:?}"));
+fn job_id(text: &str) -> String {
+    let start = text
+        .find("job_0")
+        .unwrap_or_else(|| panic!("no job id in {text:?}"));
     text[start..start + 30].to_owned()
 }

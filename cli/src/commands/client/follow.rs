@@ -20,6 +20,8 @@ use super::submission::{is_away, pause};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The coordinator speaks at least every 10 s; after this long without a word the stream is dead.
 const SILENCE: Duration = Duration::from_secs(30);
+/// A stream that lasted this long was a good one.
+const HEALTHY: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,7 @@ pub async fn follow(
         output: Vec::new(),
         finished: None,
         ended: None,
+        away: false,
         watcher,
     };
     tokio::select! {
@@ -139,27 +142,30 @@ struct Following<'a> {
     output: Vec<u8>,
     finished: Option<JobFinished>,
     ended: Option<Job>,
+    // Whether the user was told that the coordinator is away.
+    away: bool,
     watcher: &'a mut (dyn Watcher + Send),
 }
 
 impl Following<'_> {
     async fn until_final(&mut self) -> Result<Followed, CommandError> {
         let mut failures = 0;
-        let mut away_since: Option<Instant> = None;
+        let mut trouble_since: Option<Instant> = None;
         loop {
-            let mut heard = false;
-            match self.one_stream(&mut heard, away_since.is_some()).await {
+            let (position, begun) = (self.verifier.position(), Instant::now());
+            match self.one_stream().await {
                 Ok(()) => return self.end().await,
                 Err(Broken::Fatal(error)) => return Err(error),
                 Err(Broken::Lost(error)) => {
-                    if heard {
-                        (failures, away_since) = (0, None);
+                    // A stream that brought nothing and broke at once is no sign of health.
+                    if self.verifier.position() != position || begun.elapsed() > HEALTHY {
+                        (failures, trouble_since) = (0, None);
                     }
-                    let since = *away_since.get_or_insert_with(|| {
+                    if !self.away {
+                        self.away = true;
                         self.watcher.away(&error);
-                        Instant::now()
-                    });
-                    if since.elapsed() >= PATIENCE {
+                    }
+                    if trouble_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
                         let hint =
                             format!("come back with: aitbc client result {} --wait", self.job_id);
                         return Err(error.with_hint(hint).as_retryable());
@@ -172,7 +178,7 @@ impl Following<'_> {
     }
 
     /// Reads one stream to its end, its trailers included; `Ok` where the job is final.
-    async fn one_stream(&mut self, heard: &mut bool, was_away: bool) -> Result<(), Broken> {
+    async fn one_stream(&mut self) -> Result<(), Broken> {
         let (attempt, offset) = self.verifier.position();
         let request = WatchJobRequest {
             job_id: self.job_id.clone(),
@@ -196,11 +202,9 @@ impl Following<'_> {
                 Ok(Err(status)) => return Err(status.into()),
                 Err(_) => return Err(silent()),
             };
-            if !*heard {
-                *heard = true;
-                if was_away {
-                    self.watcher.back();
-                }
+            if self.away {
+                self.away = false;
+                self.watcher.back();
             }
             for event in batch.events.into_iter().filter_map(|event| event.event) {
                 self.event(event)?;
@@ -256,13 +260,13 @@ impl Following<'_> {
     }
 
     async fn end(&mut self) -> Result<Followed, CommandError> {
-        let Some(finished) = self.finished.take() else {
-            let job = self
-                .ended
-                .take()
-                .expect("a stream ends well only when the job is final");
+        if let Some(job) = self.ended.take() {
             return Ok(Followed::Ended(Box::new(job)));
-        };
+        }
+        let finished = self
+            .finished
+            .take()
+            .expect("a stream ends well only when the job is final");
         let (Some(job), Some(proof)) = (finished.job, finished.proof) else {
             return Err(missing_proof());
         };

@@ -16,7 +16,7 @@ pub fn proof_line(delivery: &Delivery) -> String {
     let receipt = &delivery.verified.proof.receipt;
     format!(
         "proof ✓ signed by {miner}: attempt {attempt}, {model} {digest}, {work}, {cost} AIT ({payment})",
-        miner = delivery.job.miner_name,
+        miner = signer(delivery),
         attempt = receipt.attempt,
         model = delivery.proof.served_model,
         digest = short_digest(&receipt.model_digest),
@@ -24,6 +24,14 @@ pub fn proof_line(delivery: &Delivery) -> String {
         cost = MicroAit(cost_of(delivery)),
         payment = payment_name(delivery.job.payment_status),
     )
+}
+
+/// The miner's name, or its key where the coordinator gives none.
+fn signer(delivery: &Delivery) -> String {
+    match delivery.job.miner_name.as_str() {
+        "" => delivery.verified.proof.receipt.miner_key.to_string(),
+        name => name.to_owned(),
+    }
 }
 
 /// The coordinator's figure, but never more than the work that the receipt claims costs.

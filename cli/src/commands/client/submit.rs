@@ -68,7 +68,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = new_job::timeout, allow_hyphen_values = true)]
     timeout: Duration,
     /// Failed attempts after which the job fails, 0 to 20 [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)))]
     max_retries: Option<u32>,
     /// Idempotency key, 1 to 64 characters: the same request under the same key makes one job
     #[arg(long, value_name = "KEY", value_parser = request_id)]

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use aitbc_common::job_input::JobType;
 use aitbc_common::limits::OUTPUT_BYTES;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::verify::{Proof, ReceiptFile, Trust, verify_receipt_file};
+use aitbc_common::verify::{Proof, ReceiptFile, Trust, VerifyError, verify_receipt_file};
 use clap::Args;
 use serde_json::json;
 
@@ -32,13 +33,28 @@ pub struct Arguments {
     output: Option<PathBuf>,
 }
 
+fn refused(file: &ReceiptFile, with_output: bool, error: &VerifyError) -> CommandError {
+    let embeds =
+        Proof::decode(&file.parts()).is_ok_and(|proof| proof.spec.job_type == JobType::Embedding);
+    let about_output = matches!(
+        error,
+        VerifyError::OutputLength { .. } | VerifyError::OutputHash
+    );
+    if embeds && with_output && about_output {
+        return proof_failed(error).with_hint(
+            "an embedding job's receipt covers its whole result document, not the vectors alone; leave out --output",
+        );
+    }
+    proof_failed(error)
+}
+
 /// Checks and prints.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
     let file = read_receipt(&arguments.file)?;
     let output = arguments.output.as_deref().map(read_output).transpose()?;
     let trust = own_trust(context, &file)?;
     let proof = verify_receipt_file(&file, trust.as_ref(), output.as_deref())
-        .map_err(|error| proof_failed(&error))?;
+        .map_err(|error| refused(&file, output.is_some(), &error))?;
     if trust.is_none() {
         context.warn(
             "OWN_SPEC_MISSING",

@@ -31,7 +31,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(20);
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Wait for a job: until one comes, or for this long
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = values::duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = values::duration)]
     wait: Option<Option<Duration>>,
     /// How long the job is yours, 10 s to 1 hour [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true)]
@@ -86,7 +86,7 @@ async fn poll(
         let left = match arguments.wait {
             None => Duration::ZERO,
             Some(None) => LONGEST_WAIT,
-            Some(Some(wait)) => wait.saturating_sub(start.elapsed()),
+            Some(Some(wait)) => whole_ms(wait.saturating_sub(start.elapsed())),
         };
         let request = PollJobRequest {
             lease: arguments.lease.map(duration_for_request),
@@ -100,6 +100,10 @@ async fn poll(
             return Ok(job);
         }
     }
+}
+
+fn whole_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The model's name as people write it: without the tag that is understood.

@@ -1,5 +1,6 @@
 //! The miner's session logic, rule by rule, without a network.
 
+mod ends;
 mod property;
 mod rules;
 mod streams;
@@ -17,11 +18,12 @@ use aitbc_common::layouts::{Assignment, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_proto::v1::coordinator_message::Message as Down;
 use aitbc_proto::v1::miner_message::Message as Up;
 use aitbc_proto::v1::{
-    Ack, Assign, Challenge, CoordinatorMessage, Inventory, MinerModel, ResumeAttempt, Welcome,
+    Ack, Assign, Cancel, Challenge, CoordinatorHeartbeat, CoordinatorMessage, Failure,
+    FailureReason, Inventory, JobStatus, MinerModel, ResumeAttempt, Welcome,
 };
 use bytes::Bytes;
 
-use super::{Action, AttemptKey, CoreConfig, Event, SessionCore, SpoolRecord};
+use super::{Action, AttemptKey, CoreConfig, End, Event, SessionCore, SpoolRecord};
 use crate::runner::{FinishReason, RunResult};
 
 const CHAIN: Hash = [7; 32];
@@ -56,11 +58,18 @@ fn inventory(slots: u32) -> Inventory {
         output_speed: 0,
         embeddings: false,
     };
-    Inventory { models: vec![model], slots, engine: "ollama/0.17.4".to_owned() }
+    Inventory {
+        models: vec![model],
+        slots,
+        engine: "ollama/0.17.4".to_owned(),
+    }
 }
 
 fn key(job: u8, attempt: u16) -> AttemptKey {
-    AttemptKey { job: JobId([job; 16]), attempt }
+    AttemptKey {
+        job: JobId([job; 16]),
+        attempt,
+    }
 }
 
 fn assign_with(key: AttemptKey, change: impl FnOnce(&mut Assignment, &mut JobSpec)) -> Assign {
@@ -107,7 +116,10 @@ fn assign_with(key: AttemptKey, change: impl FnOnce(&mut Assignment, &mut JobSpe
         spec: spec.encode().into(),
         model: "llama3:latest".to_owned(),
         input: Bytes::from_static(INPUT),
-        time_left: Some(prost_types::Duration { seconds: 3600, nanos: 0 }),
+        time_left: Some(prost_types::Duration {
+            seconds: 3600,
+            nanos: 0,
+        }),
     }
 }
 
@@ -131,7 +143,11 @@ fn result(content: &str) -> Box<RunResult> {
 }
 
 fn ack(key: AttemptKey) -> Ack {
-    Ack { job_id: key.job.to_string(), attempt: u32::from(key.attempt), error: None }
+    Ack {
+        job_id: key.job.to_string(),
+        attempt: u32::from(key.attempt),
+        error: None,
+    }
 }
 
 /// A core with a clock, and what it did.
@@ -144,7 +160,11 @@ struct Rig {
 impl Rig {
     fn new(config: CoreConfig, slots: u32, spooled: Vec<SpoolRecord>) -> Self {
         let core = SessionCore::new(config, inventory(slots), spooled);
-        Self { core, now: Duration::from_secs(100), actions: VecDeque::new() }
+        Self {
+            core,
+            now: Duration::from_secs(100),
+            actions: VecDeque::new(),
+        }
     }
 
     /// One whose session is open and that has said so.
@@ -168,13 +188,24 @@ impl Rig {
         }));
         let mut sent = self.sent();
         assert_eq!(sent.len(), 1, "only Hello before Welcome: {sent:?}");
-        let Some(Up::Hello(hello)) = sent.pop() else { panic!("no Hello") };
+        let Some(Up::Hello(hello)) = sent.pop() else {
+            panic!("no Hello")
+        };
         self.down(Down::Welcome(Welcome {
             session_id: 1,
             attempts,
-            heartbeat_interval: Some(prost_types::Duration { seconds: 10, nanos: 0 }),
-            lease: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
-            accept_within: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+            heartbeat_interval: Some(prost_types::Duration {
+                seconds: 10,
+                nanos: 0,
+            }),
+            lease: Some(prost_types::Duration {
+                seconds: 30,
+                nanos: 0,
+            }),
+            accept_within: Some(prost_types::Duration {
+                seconds: 5,
+                nanos: 0,
+            }),
         }));
         hello
     }
@@ -184,13 +215,19 @@ impl Rig {
     }
 
     fn down(&mut self, message: Down) {
-        self.handle(Event::Message(CoordinatorMessage { message: Some(message) }));
+        self.handle(Event::Message(CoordinatorMessage {
+            message: Some(message),
+        }));
     }
 
     /// Lets time pass; ticks come when they are due.
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(deadline) = self.core.next_deadline().filter(|deadline| *deadline <= end) {
+        while let Some(deadline) = self
+            .core
+            .next_deadline()
+            .filter(|deadline| *deadline <= end)
+        {
             self.now = self.now.max(deadline);
             self.handle(Event::Tick);
         }
@@ -208,7 +245,11 @@ impl Rig {
     }
 
     fn output(&mut self, key: AttemptKey, data: &str, output_tokens: u32) {
-        self.handle(Event::Output { key, data: Bytes::copy_from_slice(data.as_bytes()), output_tokens });
+        self.handle(Event::Output {
+            key,
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            output_tokens,
+        });
     }
 
     /// Performs every Store; the records.
@@ -230,19 +271,73 @@ impl Rig {
     fn started(&self) -> Vec<AttemptKey> {
         self.actions
             .iter()
-            .filter_map(|action| if let Action::Start(start) = action { Some(start.key) } else { None })
+            .filter_map(|action| {
+                if let Action::Start(start) = action {
+                    Some(start.key)
+                } else {
+                    None
+                }
+            })
             .collect()
     }
 
     fn stopped(&self) -> Vec<AttemptKey> {
-        self.actions.iter().filter_map(|action| if let Action::Stop(key) = action { Some(*key) } else { None }).collect()
+        self.actions
+            .iter()
+            .filter_map(|action| {
+                if let Action::Stop(key) = action {
+                    Some(*key)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// Accepts a job, generates an answer, and stores it.
     fn finish_job(&mut self, key: AttemptKey) -> SpoolRecord {
         self.down(Down::Assign(assign(key)));
         self.output(key, "Hello!", 2);
-        self.handle(Event::Finished { key, result: result("Hello!") });
+        self.handle(Event::Finished {
+            key,
+            result: result("Hello!"),
+        });
         self.store().remove(0)
     }
+}
+
+fn cancel(key: AttemptKey) -> Down {
+    Down::Cancel(Cancel {
+        job_id: key.job.to_string(),
+        attempt: u32::from(key.attempt),
+        status: JobStatus::Cancelled as i32,
+    })
+}
+
+fn echo(rig: &mut Rig, sequence: u64) {
+    rig.down(Down::Heartbeat(CoordinatorHeartbeat { sequence }));
+}
+
+fn ends(rig: &Rig) -> Vec<End> {
+    rig.actions
+        .iter()
+        .filter_map(|a| {
+            if let Action::End(end) = a {
+                Some(end.clone())
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn rejects(sent: &[Up]) -> Vec<FailureReason> {
+    let reason = |up: &Up| {
+        if let Up::Reject(r) = up {
+            r.failure.as_ref().map(Failure::reason)
+        } else {
+            None
+        }
+    };
+    sent.iter().filter_map(reason).collect()
 }

@@ -59,7 +59,11 @@ impl World {
         while let Some(action) = rig.actions.pop_front() {
             match action {
                 Action::Start(start) => {
-                    assert!(!self.ever_started.contains(&start.key), "{:?} ran twice", start.key);
+                    assert!(
+                        !self.ever_started.contains(&start.key),
+                        "{:?} ran twice",
+                        start.key
+                    );
                     self.ever_started.push(start.key);
                     self.running.insert(start.key, String::new());
                 }
@@ -90,7 +94,10 @@ impl World {
         for up in rig.sent() {
             if let Up::Complete(complete) = up {
                 let key = AttemptKey::parse(&complete.job_id, complete.attempt).unwrap();
-                assert!(self.spooled.contains_key(&key), "Complete before the spool has it");
+                assert!(
+                    self.spooled.contains_key(&key),
+                    "Complete before the spool has it"
+                );
                 self.delivered.insert(key, ());
             }
         }
@@ -109,7 +116,28 @@ impl World {
         let hello = rig.connect(answers);
         assert_eq!(hello.running.len(), self.running.len());
         for key in self.spooled.keys() {
-            assert!(hello.spooled.iter().any(|spooled| spooled.job_id == key.job.to_string()));
+            assert!(
+                hello
+                    .spooled
+                    .iter()
+                    .any(|spooled| spooled.job_id == key.job.to_string())
+            );
+        }
+    }
+
+    fn generate(&mut self, rig: &mut Rig, which: usize) {
+        if let Some((key, text)) = self.running.iter_mut().nth(which % 2) {
+            text.push_str("token ");
+            rig.output(*key, "token ", 1);
+        }
+    }
+
+    fn finish(&mut self, rig: &mut Rig, which: usize) {
+        let running = self.running.iter().nth(which % 2);
+        if let Some((key, text)) = running.map(|(key, text)| (*key, text.clone())) {
+            self.running.remove(&key);
+            let result = result(&text);
+            rig.handle(Event::Finished { key, result });
         }
     }
 
@@ -144,19 +172,8 @@ impl World {
                     rig.down(message);
                 }
             }
-            Step::Output(which) => {
-                if let Some((key, text)) = self.running.iter_mut().nth(which % 2) {
-                    text.push_str("token ");
-                    let key = *key;
-                    rig.output(key, "token ", 1);
-                }
-            }
-            Step::Finish(which) => {
-                if let Some((key, text)) = self.running.iter().nth(which % 2).map(|(k, t)| (*k, t.clone())) {
-                    self.running.remove(&key);
-                    rig.handle(Event::Finished { key, result: result(&text) });
-                }
-            }
+            Step::Output(which) => self.generate(rig, which),
+            Step::Finish(which) => self.finish(rig, which),
             Step::Lose => {
                 let lost = Event::Disconnected {
                     reason: ErrorReason::Unspecified,

@@ -7,7 +7,11 @@ use prost::Message;
 use super::*;
 
 fn output(up: &Up) -> Option<&Output> {
-    if let Up::Output(part) = up { Some(part) } else { None }
+    if let Up::Output(part) = up {
+        Some(part)
+    } else {
+        None
+    }
 }
 
 fn outputs(sent: &[Up]) -> Vec<&Output> {
@@ -28,10 +32,16 @@ fn the_first_chunk_goes_at_once_and_the_rest_waits_for_256_bytes_or_40_ms() {
     assert_eq!(outputs(&rig.sent()).len(), 1);
     rig.output(key(1, 1), "b", 2);
     assert!(rig.sent().is_empty());
-    assert_eq!(rig.core.next_flush(), Some(rig.now + Duration::from_millis(40)));
+    assert_eq!(
+        rig.core.next_flush(),
+        Some(rig.now + Duration::from_millis(40))
+    );
     rig.pass(Duration::from_millis(40));
     let sent = rig.sent();
-    assert_eq!((outputs(&sent)[0].offset, &outputs(&sent)[0].data[..]), (1, &b"b"[..]));
+    assert_eq!(
+        (outputs(&sent)[0].offset, &outputs(&sent)[0].data[..]),
+        (1, &b"b"[..])
+    );
     rig.output(key(1, 1), &"c".repeat(255), 3);
     assert!(rig.sent().is_empty());
     rig.output(key(1, 1), "c", 4);
@@ -55,7 +65,10 @@ fn checkpoints_come_each_second_right_after_the_bytes_they_cover() {
                 Up::Checkpoint(message) => {
                     let checkpoint = StreamCheckpoint::decode(&message.checkpoint).unwrap();
                     assert!(checkpoint.verify(&miner().public(), &message.signature));
-                    assert_eq!((checkpoint.offset, checkpoint.hash), (hash.len(), hash.digest()));
+                    assert_eq!(
+                        (checkpoint.offset, checkpoint.hash),
+                        (hash.len(), hash.digest())
+                    );
                     assert!(checkpoint.work_ms >= 1_000 * (checked + 1));
                     checked += 1;
                 }
@@ -74,7 +87,10 @@ fn checkpoints_come_each_second_right_after_the_bytes_they_cover() {
 fn complete_follows_output_and_result_and_waits_for_the_spool() {
     let mut rig = running();
     rig.output(key(1, 1), "Hello!", 2);
-    rig.handle(Event::Finished { key: key(1, 1), result: result("Hello!") });
+    rig.handle(Event::Finished {
+        key: key(1, 1),
+        result: result("Hello!"),
+    });
     let before = rig.sent();
     assert!(!before.iter().any(|up| matches!(up, Up::Complete(_))));
     assert_eq!(outputs(&before).len(), 2);
@@ -89,25 +105,42 @@ fn complete_follows_output_and_result_and_waits_for_the_spool() {
 fn resend_goes_back_and_complete_comes_again() {
     let mut rig = running();
     rig.output(key(1, 1), "Hello!", 2);
-    rig.handle(Event::Finished { key: key(1, 1), result: result("Hello!") });
+    rig.handle(Event::Finished {
+        key: key(1, 1),
+        result: result("Hello!"),
+    });
     rig.store();
     rig.sent();
     let resend = |kind: OutputKind, offset| {
-        Down::Resend(Resend { job_id: key(1, 1).job.to_string(), attempt: 1, kind: kind as i32, offset })
+        Down::Resend(Resend {
+            job_id: key(1, 1).job.to_string(),
+            attempt: 1,
+            kind: kind as i32,
+            offset,
+        })
     };
     rig.down(resend(OutputKind::Output, 5));
     let sent = rig.sent();
-    assert_eq!((outputs(&sent)[0].offset, &outputs(&sent)[0].data[..]), (5, &b"!"[..]));
+    assert_eq!(
+        (outputs(&sent)[0].offset, &outputs(&sent)[0].data[..]),
+        (5, &b"!"[..])
+    );
     assert!(matches!(sent.last(), Some(Up::Complete(_))));
     rig.down(resend(OutputKind::Result, u64::MAX));
-    assert!(matches!(rig.sent()[..], [Up::Complete(_)]), "an offset beyond the end is the end");
+    assert!(
+        matches!(rig.sent()[..], [Up::Complete(_)]),
+        "an offset beyond the end is the end"
+    );
 }
 
 #[test]
 fn an_unanswered_complete_is_sent_again() {
     let mut rig = running();
     rig.output(key(1, 1), "Hello!", 2);
-    rig.handle(Event::Finished { key: key(1, 1), result: result("Hello!") });
+    rig.handle(Event::Finished {
+        key: key(1, 1),
+        result: result("Hello!"),
+    });
     rig.store();
     rig.sent();
     rig.pass(Duration::from_secs(29));
@@ -147,15 +180,26 @@ fn output_over_the_bound_ends_the_run_with_length() {
     rig.output(key(1, 1), &format!("{}é", "x".repeat(half - 1)), 2);
     assert_eq!(rig.stopped(), [key(1, 1)]);
     let record = rig.store().remove(0);
-    assert_eq!(record.output.len() as u64, OUTPUT_BYTES - 1, "no half character");
-    assert!(record.result.ends_with(br#""finish_reason":"length","usage":{"input_tokens":0,"output_tokens":2}}"#));
+    assert_eq!(
+        record.output.len() as u64,
+        OUTPUT_BYTES - 1,
+        "no half character"
+    );
+    assert!(
+        record.result.ends_with(
+            br#""finish_reason":"length","usage":{"input_tokens":0,"output_tokens":2}}"#
+        )
+    );
 }
 
 #[test]
 fn a_result_that_differs_from_the_stream_is_not_signed() {
     let mut rig = running();
     rig.output(key(1, 1), "Hello", 2);
-    rig.handle(Event::Finished { key: key(1, 1), result: result("Hello!") });
+    rig.handle(Event::Finished {
+        key: key(1, 1),
+        result: result("Hello!"),
+    });
     assert!(rig.store().is_empty());
     assert!(rig.sent().iter().any(|up| matches!(up, Up::Fail(_))));
 }

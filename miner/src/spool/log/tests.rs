@@ -39,7 +39,10 @@ fn record(job: u8, output: &[u8]) -> SpoolRecord {
         engine: "ollama/0.17.4".to_owned(),
     };
     SpoolRecord {
-        key: AttemptKey { job: receipt.job_id, attempt: 1 },
+        key: AttemptKey {
+            job: receipt.job_id,
+            attempt: 1,
+        },
         output: Bytes::copy_from_slice(output),
         result: Bytes::from_static(b"{}"),
         complete,
@@ -48,7 +51,10 @@ fn record(job: u8, output: &[u8]) -> SpoolRecord {
 }
 
 fn store(spool: &mut Spool, records: &[&SpoolRecord]) {
-    let encoded: Vec<_> = records.iter().map(|record| (record.key, record.encode())).collect();
+    let encoded: Vec<_> = records
+        .iter()
+        .map(|record| (record.key, record.encode()))
+        .collect();
     spool.store(&encoded).unwrap();
 }
 
@@ -90,9 +96,13 @@ fn a_torn_or_damaged_end_loses_only_what_was_not_yet_acknowledged_as_stored() {
     for cut in (usize::try_from(whole).unwrap()..bytes.len()).step_by(7) {
         std::fs::write(&path, &bytes[..cut]).unwrap();
         let (mut spool, found) = Spool::open(folder.path()).unwrap();
-        assert_eq!(found, [first.clone()], "cut at {cut}");
+        assert_eq!(found, std::slice::from_ref(&first), "cut at {cut}");
         store(&mut spool, &[&second]);
-        assert_eq!(reopen(spool, folder.path()).1.len(), 2, "usable after the cut at {cut}");
+        assert_eq!(
+            reopen(spool, folder.path()).1.len(),
+            2,
+            "usable after the cut at {cut}"
+        );
     }
     let mut damaged = bytes.clone();
     let last = damaged.len() - 1;
@@ -139,11 +149,19 @@ fn a_full_spool_and_a_full_disk_are_errors_and_harm_nothing() {
     let kept = record(1, b"one");
     store(&mut spool, &[&kept]);
     spool.end = MAX_BYTES;
-    assert!(matches!(spool.store(&[(kept.key, kept.encode())]), Err(SpoolError::Full { .. })));
+    assert!(matches!(
+        spool.store(&[(kept.key, kept.encode())]),
+        Err(SpoolError::Full { .. })
+    ));
     let (mut spool, _) = reopen(spool, folder.path());
     // A file that cannot be written behaves as one on a full disk.
-    let writable = std::mem::replace(&mut spool.file, File::open(folder.path().join("0.log")).unwrap());
-    let error = spool.store(&[(record(2, b"").key, record(2, b"").encode())]).unwrap_err();
+    let writable = std::mem::replace(
+        &mut spool.file,
+        File::open(folder.path().join("0.log")).unwrap(),
+    );
+    let error = spool
+        .store(&[(record(2, b"").key, record(2, b"").encode())])
+        .unwrap_err();
     assert!(error.to_string().starts_with("cannot write"), "{error}");
     spool.file = writable;
     assert_eq!(reopen(spool, folder.path()).1, [kept]);

@@ -1,0 +1,344 @@
+//! Settings: defaults < file (`--config`) < environment (`AITBC_COORDINATOR_…`) < options.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aitbc_common::runtime::config::{self, Layers};
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::files::Home;
+use clap::{Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::LimitConfig;
+use crate::retention::Retention;
+use crate::server::ServerSettings;
+
+/// What begins the name of each environment variable.
+const PREFIX: &str = "AITBC_COORDINATOR_";
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// Where data is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// RocksDB in the data folder.
+    Rocksdb,
+    /// In memory: everything is gone when the process ends.
+    Memory,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// Takes jobs, leases them to miners, keeps the record.
+#[derive(Debug, Clone, Default, Parser, Serialize)]
+#[command(
+    name = "aitbc-coordinator",
+    version,
+    after_help = "Examples:\n  aitbc-coordinator --dev\n  aitbc-coordinator --dev --listen 127.0.0.1:0 --data-dir /tmp/aitbc\n\n\
+                  Every setting is also read from a TOML file (--config) and from AITBC_COORDINATOR_… variables."
+)]
+pub struct Options {
+    /// Run a development network on this machine: loopback only, funding optional.
+    #[arg(long)]
+    #[serde(skip)]
+    pub dev: bool,
+    /// Address to listen on; port 0 picks a free one [default: 127.0.0.1:50051].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Folder for the network's keys and data [default: the XDG data folder, aitbc/coordinator].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where jobs are kept [default: rocksdb].
+    #[arg(long, value_enum)]
+    pub store: Option<StoreKind>,
+    /// How log lines look [default: text].
+    #[arg(long, value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// Serve gRPC reflection [default: only with --dev].
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub reflection: Option<bool>,
+    /// Read settings from this TOML file.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Log more; twice for even more.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[serde(skip)]
+    pub verbose: u8,
+}
+
+/// The settings that there are, with their defaults.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Run a development network.
+    pub dev: bool,
+    /// Address to listen on.
+    pub listen: String,
+    /// Folder for keys and data; none = the XDG data folder.
+    pub data_dir: Option<PathBuf>,
+    /// Where jobs are kept.
+    pub store: StoreKind,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Serve gRPC reflection; none = only on a development network.
+    pub reflection: Option<bool>,
+    /// Streams of one connection; none = 64, on a development network 256.
+    pub streams_per_connection: Option<u32>,
+    /// Connections at once.
+    pub connections: u32,
+    /// Seconds until a call is answered.
+    pub unary_timeout_seconds: u32,
+    /// Live jobs of one identity.
+    pub jobs_per_identity: u32,
+    /// Days that input, output and result of a finished job are kept.
+    pub content_days: u32,
+    /// Days that the history of a finished job is kept.
+    pub summary_days: u32,
+    /// MiB that must be free on the disk for new jobs.
+    pub free_space_mib: u64,
+    /// Calls per second of one address before its token is known; 0 = unlimited; none = 100, on a development network 0.
+    pub address_calls_per_second: Option<u32>,
+    /// Jobs per second of one identity; 0 = unlimited; none = 100, on a development network 0.
+    pub submits_per_second: Option<u32>,
+    /// Other calls per second of one identity; 0 = unlimited; none = 1,000, on a development network 0.
+    pub calls_per_second: Option<u32>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dev: false,
+            listen: "127.0.0.1:50051".into(),
+            data_dir: None,
+            store: StoreKind::Rocksdb,
+            log_format: LogFormat::Text,
+            reflection: None,
+            streams_per_connection: None,
+            connections: 20_000,
+            unary_timeout_seconds: 30,
+            jobs_per_identity: 100_000,
+            content_days: 7,
+            summary_days: 90,
+            free_space_mib: 256,
+            address_calls_per_second: None,
+            submits_per_second: None,
+            calls_per_second: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct GivenOptions<'a> {
+    dev: Option<bool>,
+    #[serde(flatten)]
+    rest: &'a Options,
+}
+
+impl Config {
+    /// Puts the layers together and checks the outcome.
+    pub fn load(options: &Options) -> Result<Self, CommandError> {
+        let layers = Layers {
+            defaults: Self::default(),
+            file: options.config.as_deref(),
+            file_required: true,
+            prefix: PREFIX,
+            environment: config::environment(),
+            options: GivenOptions {
+                dev: options.dev.then_some(true),
+                rest: options,
+            },
+        };
+        let config = config::load(layers)?.value;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), CommandError> {
+        let address = self.address()?;
+        if !self.dev {
+            return Err(CommandError::usage(
+                "funding is not built yet, so this coordinator runs development networks only",
+            )
+            .with_hint("start it with --dev (loopback only, jobs need no funding)"));
+        }
+        if !address.ip().is_loopback() {
+            return Err(CommandError::usage(format!(
+                "--dev listens on loopback only, not on {}",
+                self.listen
+            ))
+            .with_hint("leave --listen away, or take 127.0.0.1:PORT"));
+        }
+        let positive = [
+            ("connections", self.connections),
+            ("unary_timeout_seconds", self.unary_timeout_seconds),
+            ("jobs_per_identity", self.jobs_per_identity),
+            ("content_days", self.content_days),
+            ("summary_days", self.summary_days),
+            (
+                "streams_per_connection",
+                self.streams_per_connection.unwrap_or(1),
+            ),
+        ];
+        for (name, value) in positive {
+            if value == 0 {
+                return Err(CommandError::usage(format!("setting {name:?} is 0"))
+                    .with_hint("it takes 1 or more"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where to listen.
+    pub fn address(&self) -> Result<SocketAddr, CommandError> {
+        let text = match self.listen.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => self.listen.clone(),
+        };
+        text.parse().map_err(|_| {
+            let given: String = self.listen.chars().take(100).collect();
+            CommandError::usage(format!("{given:?} is no address to listen on"))
+                .with_hint("give IP:PORT, for example 127.0.0.1:50051; port 0 picks a free one")
+        })
+    }
+
+    /// The folder for keys and data.
+    pub fn folder(&self) -> Result<PathBuf, CommandError> {
+        match &self.data_dir {
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(Home::discover()?.data_dir().join("coordinator")),
+        }
+    }
+
+    /// How often callers may call.
+    #[must_use]
+    pub fn limits(&self) -> LimitConfig {
+        let default = if self.dev {
+            LimitConfig::default()
+        } else {
+            LimitConfig::STANDARD
+        };
+        LimitConfig {
+            address_calls: self
+                .address_calls_per_second
+                .unwrap_or(default.address_calls),
+            identity_submits: self.submits_per_second.unwrap_or(default.identity_submits),
+            identity_calls: self.calls_per_second.unwrap_or(default.identity_calls),
+        }
+    }
+
+    /// How long things are kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention {
+            content_ms: u64::from(self.content_days) * DAY_MS,
+            summary_ms: u64::from(self.summary_days) * DAY_MS,
+        }
+    }
+
+    /// Bounds of the server.
+    #[must_use]
+    pub fn server(&self) -> ServerSettings {
+        ServerSettings {
+            streams_per_connection: self.streams_per_connection.unwrap_or(if self.dev {
+                256
+            } else {
+                64
+            }),
+            connections: self.connections as usize,
+            unary_timeout: Duration::from_secs(self.unary_timeout_seconds.into()),
+            reflection: self.reflection.unwrap_or(self.dev),
+            jobs_per_identity: self.jobs_per_identity,
+            retention: self.retention(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aitbc_common::runtime::errors::ExitCode;
+
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Options {
+        Options::parse_from(std::iter::once("aitbc-coordinator").chain(arguments.iter().copied()))
+    }
+
+    #[test]
+    fn options_win_over_defaults() {
+        let config = Config::load(&options(&[
+            "--dev",
+            "--listen",
+            "localhost:0",
+            "--store",
+            "memory",
+            "--reflection",
+            "false",
+        ]))
+        .unwrap();
+        assert_eq!(config.address().unwrap(), "127.0.0.1:0".parse().unwrap());
+        assert_eq!(config.store, StoreKind::Memory);
+        assert!(!config.server().reflection);
+        assert_eq!(config.limits(), LimitConfig::default());
+        assert!(
+            Config::load(&options(&["--dev"]))
+                .unwrap()
+                .server()
+                .reflection
+        );
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_hint() {
+        for arguments in [
+            &[][..],
+            &["--dev", "--listen", "0.0.0.0:50051"],
+            &["--dev", "--listen", "nonsense"],
+            &["--dev", "--config", "/nonexistent.toml"],
+        ] {
+            let error = Config::load(&options(arguments)).unwrap_err();
+            assert!(error.hint.is_some(), "{arguments:?}");
+        }
+        let unfunded = Config::load(&options(&[])).unwrap_err();
+        assert_eq!(unfunded.exit, ExitCode::Usage);
+        assert!(
+            unfunded.message.contains("funding is not built yet")
+                && unfunded.hint.unwrap().contains("--dev")
+        );
+    }
+
+    #[test]
+    fn a_file_is_read_and_typing_errors_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        let path = file.to_str().unwrap();
+        std::fs::write(
+            &file,
+            "dev = true\nlisten = \"127.0.0.1:1\"\ncontent_days = 1\n",
+        )
+        .unwrap();
+        let config = Config::load(&options(&["--config", path])).unwrap();
+        assert_eq!(
+            (config.listen.as_str(), config.retention().content_ms),
+            ("127.0.0.1:1", DAY_MS)
+        );
+        std::fs::write(&file, "dev = true\nlissen = \"x\"\n").unwrap();
+        assert!(
+            Config::load(&options(&["--config", path]))
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("listen")
+        );
+    }
+}

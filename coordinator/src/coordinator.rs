@@ -1,0 +1,140 @@
+//! Puts the parts together: network, store, engine, pool, services.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Authenticator;
+use crate::config::{Config, StoreKind};
+use crate::engine::core::EngineConfig;
+use crate::engine::driver::{self, Engine, HasRoom};
+use crate::grpc::Services;
+use crate::limits::Limits;
+use crate::network::Network;
+use crate::retention;
+use crate::server;
+use crate::sessions::driver::SessionContext;
+use crate::sessions::hub::{Cleanup, Hub, HubSink};
+use crate::sessions::streams::Streams;
+use crate::sessions::verify::VerifyPool;
+use crate::store::{MemoryStore, RocksStore, Store, StoreError, free_space};
+
+/// A coordinator that is ready to serve.
+pub struct Coordinator {
+    /// What its services share.
+    pub services: Arc<Services>,
+    /// The engine's thread, which ends once all that uses the engine is dropped.
+    pub engine: JoinHandle<Result<(), StoreError>>,
+    /// What it takes to serve.
+    pub serving: Serving,
+}
+
+/// What it takes to serve.
+pub struct Serving {
+    cleanups: tokio::sync::mpsc::Receiver<Cleanup>,
+    config: Config,
+}
+
+impl Coordinator {
+    /// Opens network and store and starts the engine. Blocks while it recovers.
+    pub fn open(config: &Config, shutdown: CancellationToken) -> Result<Self, CommandError> {
+        let folder = config.folder()?;
+        let network = Network::open_dev(&folder)?;
+        let (store, has_room) = open_store(config, &folder)?;
+        let streams = Arc::new(Streams::default());
+        let (hub, cleanups) = Hub::new(Arc::clone(&streams));
+        let mut engine_config = EngineConfig::new(network.chain_id, network.genesis.fee_bps);
+        engine_config.jobs_per_identity = config.jobs_per_identity as usize;
+        let sink = Box::new(HubSink(Arc::clone(&hub)));
+        let Engine { handle, thread } = driver::start(store, engine_config, sink, has_room)
+            .map_err(|error| store_error(&error, &folder))?;
+        let pool = VerifyPool::start(&handle, &network.service, &streams).map_err(|error| {
+            CommandError::new(
+                ExitCode::Failed,
+                "NO_THREADS",
+                format!("no thread for signatures: {error}"),
+            )
+            .with_hint("raise the limit of processes for this user (ulimit -u)")
+        })?;
+        let context = SessionContext {
+            engine: handle,
+            hub,
+            streams,
+            pool: Arc::new(pool),
+            service: network.service.clone(),
+            chain_id: network.chain_id,
+            shutdown,
+        };
+        let limits = Arc::new(Limits::new(config.limits()));
+        let authenticator = Authenticator::new(network.chain_id, Arc::clone(&limits));
+        let services = Services::new(context, network, authenticator, limits);
+        Ok(Self {
+            services,
+            engine: thread,
+            serving: Serving {
+                cleanups,
+                config: config.clone(),
+            },
+        })
+    }
+}
+
+impl Serving {
+    /// Serves until shutdown, then drains.
+    pub async fn run(
+        self,
+        services: Arc<Services>,
+        listener: TcpListener,
+    ) -> Result<(), CommandError> {
+        let context = &services.context;
+        tokio::spawn(retention::clean_up(context.engine.clone(), self.cleanups));
+        let sweep = retention::run(
+            context.engine.clone(),
+            self.config.retention(),
+            context.shutdown.clone(),
+        );
+        tokio::spawn(sweep);
+        server::run(listener, services, self.config.server()).await
+    }
+}
+
+fn open_store(config: &Config, folder: &Path) -> Result<(Arc<dyn Store>, HasRoom), CommandError> {
+    if config.store == StoreKind::Memory {
+        return Ok((Arc::new(MemoryStore::new()), Box::new(|| true)));
+    }
+    let store = Arc::new(RocksStore::open(folder).map_err(|error| store_error(&error, folder))?);
+    let (rocks, path, floor) = (
+        Arc::clone(&store),
+        folder.to_owned(),
+        config.free_space_mib << 20,
+    );
+    let has_room = move || {
+        if let Err(error) = rocks.restore_ballast() {
+            tracing::debug!(%error, "the ballast is not whole");
+        }
+        free_space(&path).map_or(true, |free| free >= floor)
+    };
+    Ok((store, Box::new(has_room)))
+}
+
+/// A store's failure as the operator sees it.
+#[must_use]
+pub fn store_error(error: &StoreError, folder: &Path) -> CommandError {
+    let folder = folder.display();
+    let (reason, hint) = match error {
+        StoreError::InUse(_) => (
+            "DATA_FOLDER_IN_USE",
+            "stop the other coordinator, or choose another folder with --data-dir".to_owned(),
+        ),
+        StoreError::Unavailable(_) => (
+            "STORE_UNAVAILABLE",
+            format!("check that {folder} can be written, or choose another folder with --data-dir"),
+        ),
+        other => ("STORE_FAILED", other.hint().to_owned()),
+    };
+    CommandError::new(ExitCode::Failed, reason, error.to_string()).with_hint(hint)
+}

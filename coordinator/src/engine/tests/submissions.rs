@@ -1,0 +1,190 @@
+//! Submissions: idempotency, admission, and the lease that a submission may bring at once.
+
+use super::*;
+
+fn submitted(reply: Reply) -> Submitted {
+    match reply {
+        Reply::Submitted(submitted) => *submitted,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_repeated_submission_answers_with_the_same_job() {
+    let mut rig = Rig::new();
+    let first = submitted(rig.ask(Command::Submit(Box::new(submission(1, 1)))));
+    let again = Submission {
+        job_id: job_id(9, 1),
+        ..submission(1, 1)
+    };
+    let second = submitted(rig.ask(Command::Submit(Box::new(again.clone()))));
+    assert_eq!(first.view.row.id(), second.view.row.id());
+    assert_eq!(rig.core.live_jobs(), 1);
+    rig.restart();
+    rig.now += 23 * 3_600_000;
+    let third = submitted(rig.ask(Command::Submit(Box::new(again))));
+    assert_eq!(
+        third.view.row.id(),
+        first.view.row.id(),
+        "for 24 hours, over midnight and restarts"
+    );
+}
+
+#[test]
+fn a_request_id_is_free_again_after_a_day() {
+    let mut rig = Rig::new();
+    rig.submit(1, 1);
+    rig.now += 24 * 3_600_000 + 1;
+    let again = Submission {
+        job_id: job_id(9, 1),
+        ..submission(1, 1)
+    };
+    assert_eq!(
+        submitted(rig.ask(Command::Submit(Box::new(again))))
+            .view
+            .row
+            .id(),
+        job_id(9, 1)
+    );
+}
+
+#[test]
+fn a_submission_repeated_in_one_batch_makes_one_job() {
+    let mut rig = Rig::new();
+    let again = Submission {
+        job_id: job_id(9, 1),
+        ..submission(1, 1)
+    };
+    let replies = rig.batch(vec![
+        Command::Submit(Box::new(submission(1, 1))),
+        Command::Submit(Box::new(again)),
+    ]);
+    let ids: Vec<_> = replies
+        .into_iter()
+        .map(|reply| submitted(reply).view.row.id())
+        .collect();
+    assert_eq!(ids, [job_id(1, 1); 2]);
+}
+
+#[test]
+fn another_body_under_the_same_request_id_is_refused() {
+    let mut rig = Rig::new();
+    rig.submit(1, 1);
+    let other = Submission {
+        job_id: job_id(2, 1),
+        body_hash: [9; 32],
+        ..submission(1, 1)
+    };
+    let reply = rig.ask(Command::Submit(Box::new(other)));
+    assert_eq!(refusal(&reply), Some(ErrorReason::RequestIdReused));
+    let foreign = Submission {
+        request_id: submission(1, 1).request_id,
+        ..submission(3, 2)
+    };
+    submitted(rig.ask(Command::Submit(Box::new(foreign))));
+    assert_eq!(
+        rig.core.live_jobs(),
+        2,
+        "another identity's request ids are its own"
+    );
+}
+
+#[test]
+fn a_submission_is_leased_in_its_own_batch() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    let commits = rig.commits;
+    let job = rig.submit(1, 1);
+    assert_eq!(rig.commits, commits + 1);
+    assert_eq!(rig.assigned(), [(1, attempt(job, 1))]);
+    let view = rig.view(job, 1);
+    assert!(
+        view.row.leased && view.status == JobStatus::Queued,
+        "a lease shows as queued"
+    );
+}
+
+#[test]
+fn each_identity_has_its_own_bound() {
+    let mut rig = Rig::with(|config| config.jobs_per_identity = 2);
+    rig.miner(1, 1);
+    let job = rig.submit(1, 1);
+    rig.submit(2, 1);
+    let reply = rig.ask(Command::Submit(Box::new(submission(3, 1))));
+    let Reply::Refused(error) = &reply else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(error.reason, ErrorReason::RateLimited);
+    assert!(error.retry_after.is_some());
+    rig.submit(4, 2);
+    let repeated = rig.ask(Command::Submit(Box::new(submission(2, 1))));
+    submitted(repeated);
+    rig.ask(completion(attempt(job, 1), 1));
+    rig.submit(3, 1);
+}
+
+#[test]
+fn without_room_only_submissions_are_refused() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    let job = rig.submit(1, 1);
+    rig.core.set_has_room(false);
+    let reply = rig.ask(Command::Submit(Box::new(submission(2, 1))));
+    assert_eq!(refusal(&reply), Some(ErrorReason::StorageFull));
+    assert!(matches!(
+        rig.ask(completion(attempt(job, 1), 1)),
+        Reply::Completed(JobStatus::Completed)
+    ));
+}
+
+#[test]
+fn a_job_that_nobody_could_run_is_taken_with_a_warning_or_refused_on_request() {
+    let mut rig = Rig::new();
+    let warned = |rig: &mut Rig, n| {
+        let submitted = submitted(rig.ask(Command::Submit(Box::new(submission(n, 1)))));
+        submitted.warnings.first().map(|warning| warning.reason())
+    };
+    assert_eq!(warned(&mut rig, 1), Some(ErrorReason::UnknownModel));
+    let strict = Submission {
+        require_miner: true,
+        ..submission(2, 1)
+    };
+    let reply = rig.ask(Command::Submit(Box::new(strict.clone())));
+    assert_eq!(refusal(&reply), Some(ErrorReason::NoMatchingMiner));
+    rig.register(1, 1);
+    assert_eq!(
+        warned(&mut rig, 3),
+        None,
+        "a miner that is away may come back"
+    );
+    submitted(rig.ask(Command::Submit(Box::new(strict))));
+}
+
+#[test]
+fn paused_and_draining_miners_get_nothing_new() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    let pause = |paused| Command::Update {
+        key: miner_key(1),
+        change: Box::new(MinerChange {
+            paused: Some(paused),
+            ..Default::default()
+        }),
+    };
+    rig.ask(pause(true));
+    let first = rig.submit(1, 1);
+    assert!(rig.assigned().is_empty());
+    let poll = Command::Poll {
+        miner_key: miner_key(1),
+        lease_ms: 600_000,
+    };
+    assert_eq!(refusal(&rig.ask(poll)), Some(ErrorReason::MinerPaused));
+    rig.ask(pause(false));
+    assert_eq!(rig.assigned(), [(1, attempt(first, 1))]);
+    rig.accept(1, attempt(first, 1));
+    rig.ask(Command::Drain { session: 1 });
+    rig.submit(2, 1);
+    rig.ask(completion(attempt(first, 1), 1));
+    assert!(rig.assigned().is_empty());
+    assert_eq!(rig.status(first, 1), JobStatus::Completed);
+}

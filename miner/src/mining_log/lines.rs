@@ -1,0 +1,110 @@
+//! The lines of the log.
+
+use aitbc_common::ids::JobId;
+use aitbc_common::money::{MicroAit, cost};
+use aitbc_proto::v1::Failure;
+use serde_json::{Map, Value, json};
+
+use crate::session::{AttemptKey, Summary};
+
+/// One line, in both forms.
+pub(super) struct Line {
+    pub(super) event: String,
+    pub(super) label: String,
+    pub(super) text: String,
+    pub(super) fields: Value,
+}
+
+impl Line {
+    pub(super) fn new(label: impl Into<String>, text: impl Into<String>, fields: Value) -> Self {
+        let label = label.into();
+        Self {
+            event: label.replace(' ', "_"),
+            label,
+            text: text.into(),
+            fields,
+        }
+    }
+}
+
+pub(super) fn inference(key: AttemptKey, summary: &Summary) -> Line {
+    let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
+    let text = format!(
+        "{} tokens in, {} out, {speed:.1}/s",
+        summary.input_tokens, summary.output_tokens
+    );
+    let fields = json!({
+        "input_tokens": summary.input_tokens,
+        "output_tokens": summary.output_tokens,
+        "tokens_per_second": (speed * 10.0).round() / 10.0,
+    });
+    Line::new("inference", text, with_key(key, fields))
+}
+
+pub(super) fn submitted(key: AttemptKey, summary: &Summary) -> Line {
+    let price = MicroAit(cost(summary.rate, summary.work_ms)).six_decimals();
+    let seconds = std::time::Duration::from_millis(summary.work_ms).as_secs_f64();
+    let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
+    let text = format!(
+        "{}, {seconds:.3} s, {price} AIT, acknowledged",
+        short(&key.job)
+    );
+    let fields = json!({
+        "output_tokens": summary.output_tokens,
+        "tokens_per_second": (speed * 10.0).round() / 10.0,
+        "work_seconds": seconds,
+        "cost_ait": price,
+    });
+    Line::new("result submitted", text, with_key(key, fields))
+}
+
+pub(super) fn failed(label: &str, key: AttemptKey, failure: &Failure) -> Line {
+    let reason = failure
+        .reason()
+        .as_str_name()
+        .trim_start_matches("FAILURE_REASON_");
+    let text = format!("{}: {}", short(&key.job), failure.message);
+    Line::new(
+        label,
+        text,
+        with_key(key, json!({"reason": reason, "message": failure.message})),
+    )
+}
+
+pub(super) fn with_key(key: AttemptKey, fields: Value) -> Value {
+    let mut document = Map::new();
+    document.insert("job_id".to_owned(), key.job.to_string().into());
+    document.insert("attempt".to_owned(), key.attempt.into());
+    if let Value::Object(fields) = fields {
+        document.extend(fields);
+    }
+    Value::Object(document)
+}
+
+/// `job_01m8…ekf4`.
+pub(super) fn short(id: &JobId) -> String {
+    let id = id.to_string();
+    match (
+        id.get(..8),
+        id.len().checked_sub(4).and_then(|at| id.get(at..)),
+    ) {
+        (Some(begin), Some(end)) => format!("{begin}…{end}"),
+        _ => id,
+    }
+}
+
+pub(super) fn plain(model: &str) -> &str {
+    model.strip_suffix(":latest").unwrap_or(model)
+}
+
+pub(super) fn speed(tokens: u32, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        f64::from(tokens) / seconds
+    } else {
+        0.0
+    }
+}
+
+pub(super) fn rounded(seconds: f64) -> f64 {
+    (seconds * 1_000.0).round() / 1_000.0
+}

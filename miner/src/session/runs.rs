@@ -1,0 +1,109 @@
+//! What the runs report, and their ends.
+
+use std::time::Duration;
+
+use aitbc_common::limits::OUTPUT_BYTES;
+use aitbc_proto::v1::Failure;
+
+use super::attempt::{Attempt, Stage};
+use super::core::SessionCore;
+use super::{Action, AttemptKey, Notice};
+use crate::runner::{FinishReason, RunResult};
+
+impl SessionCore {
+    pub(super) fn output(
+        &mut self,
+        now: Duration,
+        key: AttemptKey,
+        data: &[u8],
+        output_tokens: u32,
+    ) {
+        let Some(attempt) = self
+            .attempts
+            .get_mut(&key)
+            .filter(|attempt| attempt.is_running())
+        else {
+            return;
+        };
+        let room = usize::try_from(OUTPUT_BYTES).unwrap_or(usize::MAX) - attempt.output_bytes();
+        if data.len() <= room {
+            attempt.append(now, data, output_tokens);
+            return;
+        }
+        let cut =
+            std::str::from_utf8(&data[..room]).map_or_else(|error| error.valid_up_to(), str::len);
+        attempt.append(now, &data[..cut], output_tokens);
+        self.end_early(now, key, FinishReason::Length);
+    }
+
+    pub(super) fn finished(&mut self, now: Duration, key: AttemptKey, result: &RunResult) {
+        let Some(attempt) = self
+            .attempts
+            .get_mut(&key)
+            .filter(|attempt| attempt.is_running())
+        else {
+            return;
+        };
+        match attempt.finish(now, key, &self.config.identity, result) {
+            Ok(record) => {
+                if let Stage::Storing { summary, .. } = &attempt.stage {
+                    let summary = *summary;
+                    self.actions
+                        .push(Action::Notice(Notice::Inference { key, summary }));
+                }
+                self.actions.push(Action::Store(Box::new(record)));
+                self.slot_freed(now);
+            }
+            Err(failure) => self.conclude_failed(key, failure),
+        }
+    }
+
+    pub(super) fn failed(&mut self, key: AttemptKey, failure: Failure) {
+        if self.attempts.get(&key).is_some_and(Attempt::is_running) {
+            self.conclude_failed(key, failure);
+        }
+    }
+
+    pub(super) fn conclude_failed(&mut self, key: AttemptKey, failure: Failure) {
+        if let Some(attempt) = self.attempts.get_mut(&key) {
+            attempt.fail(failure.clone());
+            self.jobs_failed = self.jobs_failed.saturating_add(1);
+            self.notice(Notice::JobFailed { key, failure });
+        }
+    }
+
+    /// Ends a run with what it has produced so far.
+    pub(super) fn end_early(
+        &mut self,
+        now: Duration,
+        key: AttemptKey,
+        finish_reason: FinishReason,
+    ) {
+        if let Some(attempt) = self.attempts.get(&key) {
+            let result = attempt.partial_result(now, finish_reason);
+            self.actions.push(Action::Stop(key));
+            self.finished(now, key, &result);
+        }
+    }
+
+    pub(super) fn tick_attempt(&mut self, now: Duration, key: AttemptKey) {
+        let Some(attempt) = self.attempts.get_mut(&key) else {
+            return;
+        };
+        let Some(run) = attempt.run() else { return };
+        if now >= run.deadline {
+            self.end_early(now, key, FinishReason::Deadline);
+        } else if run.budget_end().is_some_and(|end| now >= end) {
+            self.end_early(now, key, FinishReason::Budget);
+        } else if attempt.tick_checkpoint(now, &self.config.identity)
+            && let Some(run) = attempt.run()
+        {
+            let (output_tokens, generating) = (run.output_tokens(), run.generating(now));
+            self.notice(Notice::Progress {
+                key,
+                output_tokens,
+                generating,
+            });
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The jobs of a run and the work on them: what is asked, and the text that each attempt generates.
+
+use std::time::Duration;
+
+use aitbc_common::hash::{Hash, sha256};
+use aitbc_common::identity::Identity;
+use aitbc_common::ids::{JobId, MinerId, shard_of};
+use aitbc_common::job_input::JobType;
+use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Requirements};
+use aitbc_coordinator::engine::command::Submission;
+use aitbc_miner::runner::{FinishReason, RunResult};
+use aitbc_proto::v1;
+use bytes::Bytes;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::context::{START_MS, one_in};
+
+/// The chain of every run.
+pub const CHAIN: Hash = [7; 32];
+/// Two models; every miner has the first.
+pub const MODELS: [&str; 2] = ["llama3:latest", "mistral:latest"];
+/// What the miners' model servers are called.
+pub const ENGINE: &str = "simulated/1";
+
+/// The key of client `n`.
+pub fn client(n: usize) -> Identity {
+    Identity::from_seed(&sha256(format!("client {n}").as_bytes()))
+}
+
+/// The key of miner `n`.
+pub fn miner(n: usize) -> Identity {
+    Identity::from_seed(&sha256(format!("miner {n}").as_bytes()))
+}
+
+/// The id of miner `n`.
+pub fn miner_id(n: usize) -> MinerId {
+    let random = [u8::try_from(n).unwrap_or(u8::MAX); 10];
+    MinerId::new(START_MS, shard_of(&miner(n).public()), random)
+}
+
+/// A model as miners offer it.
+pub fn model(name: &str) -> v1::MinerModel {
+    v1::MinerModel {
+        name: name.into(),
+        digest: sha256(name.as_bytes()).to_vec().into(),
+        context_tokens: 8_192,
+        ..Default::default()
+    }
+}
+
+/// The text that an attempt generates: another one for each, so that none passes for another.
+pub fn text(job: JobId, attempt: u16) -> String {
+    let seed = sha256(&[&job.0[..], &attempt.to_be_bytes()].concat());
+    let length = match seed[0] {
+        0..3 => 70_000 + usize::from(seed[1]) * 500,
+        3..40 => 2_000 + usize::from(seed[1]) * 20,
+        _ => usize::from(seed[1]) * 2,
+    };
+    let mut text = format!("{job}/{attempt}:");
+    let mut n = u64::from_be_bytes(*seed.first_chunk().expect("a hash has 32 bytes"));
+    while text.len() < length {
+        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        text.push_str(&format!(" {:x}", n >> 40));
+    }
+    text
+}
+
+/// What a model server reports at the end of a run.
+pub fn run_result(content: String) -> RunResult {
+    let tokens_out = u32::try_from(content.len() / 4).unwrap_or(u32::MAX);
+    RunResult {
+        content,
+        thinking: String::new(),
+        tool_calls: Vec::new(),
+        embeddings: None,
+        finish_reason: FinishReason::Stop,
+        tokens_in: 9,
+        tokens_out,
+        prompt_eval_duration: Duration::from_millis(20),
+        eval_duration: Duration::from_millis(u64::from(tokens_out)),
+        load_duration: Duration::ZERO,
+    }
+}
+
+/// Job `n` of client `by`; its id is made anew by every call.
+pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
+    let owner = client(by).public();
+    let model = if one_in(rng, 3) { MODELS[1] } else { MODELS[0] };
+    let input = Bytes::from(format!("{{\"prompt\":\"job {n}\"}}"));
+    let requirements = Requirements::default();
+    // Most have all day, so that a job that is forgotten shows.
+    let deadline_ms = if one_in(rng, 12) { rng.random_range(60_000..400_000) } else { 86_400_000 };
+    let spec = JobSpec {
+        job_type: JobType::Inference,
+        flags: 0,
+        chain_id: CHAIN,
+        owner,
+        salt: rng.random(),
+        model_name_hash: sha256(model.as_bytes()),
+        model_digest: [0; 32],
+        input_len: input.len() as u64,
+        input_hash: sha256(&input),
+        requirements_hash: requirements.hash(),
+        max_rate: NO_MAX_RATE,
+        deadline_ms,
+    };
+    Submission {
+        job_id: JobId::default(),
+        owner,
+        request_id: format!("request {n}"),
+        body_hash: sha256(&spec.encode()),
+        spec,
+        model: model.into(),
+        requirements,
+        input,
+        priority: rng.random_range(-1..=1),
+        max_retries: rng.random_range(2..=6),
+        require_miner: false,
+        retry_of: None,
+    }
+}
+
+/// A new id for a job of this owner.
+pub fn new_job_id(rng: &mut StdRng, now: u64, submission: &Submission) -> JobId {
+    JobId::new(now, shard_of(&submission.owner), rng.random())
+}

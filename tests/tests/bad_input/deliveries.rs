@@ -1,0 +1,338 @@
+//! Deliveries of polled jobs that are not what was promised.
+
+use aitbc_common::hash::{sha256, tagged};
+use aitbc_common::identity::Identity;
+use aitbc_common::layouts::{Assignment, JobSpec, Outcome, Receipt};
+use aitbc_common::runtime::channel::Connection;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::complete_job_request::Part;
+use aitbc_proto::v1::{
+    Assign, Complete, CompleteJobRequest, CompleteJobResponse, ErrorReason, ExtendLeaseRequest,
+    FailJobRequest, Failure, FailureReason, JobStatus, PollJobRequest,
+};
+use aitbc_tests::harness::{Network, User};
+use tonic::{Code, Response, Status};
+
+use super::refused;
+
+const OUTPUT: &str = "Hello";
+
+struct Miner {
+    connection: Connection,
+    identity: Identity,
+}
+
+impl Miner {
+    async fn register(user: &User) -> Self {
+        let _registered = user.types("aitbc miner register").succeeds();
+        let identity = user.miner_identity();
+        let connection = user.connect_as(user.miner_identity(), Scope::Miner).await;
+        Self {
+            connection,
+            identity,
+        }
+    }
+
+    async fn poll(&self) -> Assign {
+        let request = PollJobRequest {
+            wait: Some(prost_types::Duration {
+                seconds: 20,
+                nanos: 0,
+            }),
+            lease: None,
+        };
+        let answer = self
+            .connection
+            .miners()
+            .poll_job(request)
+            .await
+            .expect("a poll");
+        answer
+            .into_inner()
+            .job
+            .expect("a job waits")
+            .assign
+            .expect("an assignment")
+    }
+
+    async fn give_back(&self, assign: &Assign) {
+        let failure = Failure {
+            reason: FailureReason::Returned.into(),
+            message: String::new(),
+        };
+        let request = FailJobRequest {
+            job_id: assign.job_id.clone(),
+            attempt: assign.attempt,
+            failure: Some(failure),
+        };
+        self.connection
+            .miners()
+            .fail_job(request)
+            .await
+            .expect("its own attempt");
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> Result<Response<CompleteJobResponse>, Status> {
+        let parts = tokio_stream::iter(delivery.parts());
+        self.connection.miners().complete_job(parts).await
+    }
+}
+
+struct Delivery {
+    complete: Complete,
+    output: Vec<u8>,
+    result: Vec<u8>,
+}
+
+impl Delivery {
+    /// What an honest miner delivers, after `change` had its way with the receipt.
+    fn new(assign: &Assign, miner: &Identity, change: impl Fn(&mut Receipt)) -> Self {
+        let spec = JobSpec::decode(&assign.spec).expect("a specification");
+        let assignment = Assignment::decode(&assign.assignment).expect("an assignment");
+        let result = format!(
+            r#"{{"content":"{OUTPUT}","finish_reason":"stop","usage":{{"input_tokens":0,"output_tokens":0}}}}"#
+        );
+        let mut receipt = Receipt {
+            outcome: Outcome::Complete,
+            attempt: assignment.attempt,
+            chain_id: assignment.chain_id,
+            job_id: assignment.job_id,
+            job_ref: assignment.job_ref,
+            assignment_hash: assignment.id(&assign.assignment_signature),
+            miner_key: assignment.miner_key,
+            payee: assignment.payee,
+            model_name_hash: spec.model_name_hash,
+            model_digest: spec.model_digest,
+            engine_hash: sha256(b"manual"),
+            output_len: OUTPUT.len() as u64,
+            output_hash: sha256(OUTPUT.as_bytes()),
+            result_hash: sha256(result.as_bytes()),
+            tokens_in: 0,
+            tokens_out: 0,
+            work_ms: 1,
+            seen_size: 0,
+            seen_root: [0; 32],
+        };
+        change(&mut receipt);
+        let complete = Complete {
+            job_id: assign.job_id.clone(),
+            attempt: assign.attempt,
+            receipt: receipt.encode().into(),
+            signature: receipt.sign(miner).to_vec().into(),
+            served_model: assign.model.clone(),
+            engine: "manual".into(),
+        };
+        Self {
+            complete,
+            output: OUTPUT.into(),
+            result: result.into_bytes(),
+        }
+    }
+
+    fn parts(self) -> Vec<CompleteJobRequest> {
+        [
+            Part::Complete(self.complete),
+            Part::Output(self.output.into()),
+            Part::Result(self.result.into()),
+        ]
+        .map(|part| CompleteJobRequest { part: Some(part) })
+        .into()
+    }
+}
+
+fn submit(user: &User) -> String {
+    let submitted = user
+        .types("aitbc client submit --model llama3 --prompt Hello --json")
+        .succeeds()
+        .json();
+    submitted["job_id"].as_str().expect("a job id").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_that_do_not_fit() {
+    let network = Network::start();
+    let (client, user) = (network.user("client"), network.user("miner"));
+    let job = submit(&client);
+    let miner = Miner::register(&user).await;
+    let assign = miner.poll().await;
+    let with = |change: &dyn Fn(&mut Receipt)| Delivery::new(&assign, &miner.identity, change);
+
+    let wrong: Vec<(&str, Delivery)> = vec![
+        ("output_hash", with(&|receipt| receipt.output_hash[0] ^= 1)),
+        ("output_len", with(&|receipt| receipt.output_len += 1)),
+        ("result_hash", with(&|receipt| receipt.result_hash[0] ^= 1)),
+        ("chain_id", with(&|receipt| receipt.chain_id[0] ^= 1)),
+        ("job_ref", with(&|receipt| receipt.job_ref[0] ^= 1)),
+        ("job_id", with(&|receipt| receipt.job_id.0[15] ^= 1)),
+        (
+            "assignment_hash",
+            with(&|receipt| receipt.assignment_hash[0] ^= 1),
+        ),
+        ("payee", with(&|receipt| receipt.payee.0[0] ^= 1)),
+        (
+            "model_name_hash",
+            with(&|receipt| receipt.model_name_hash[0] ^= 1),
+        ),
+        ("engine_hash", with(&|receipt| receipt.engine_hash[0] ^= 1)),
+        ("attempt", with(&|receipt| receipt.attempt += 1)),
+        (
+            "signed by another key",
+            Delivery::new(&assign, &Identity::from_seed(&[9; 32]), |_| ()),
+        ),
+    ];
+    for (what, delivery) in wrong {
+        let status = miner.deliver(delivery).await.expect_err(what);
+        let error = ApiError::from_status(&status).unwrap_or_else(|| panic!("{what}: {status:?}"));
+        assert_eq!(
+            error.reason,
+            ErrorReason::ReceiptInvalid,
+            "{what}: {status:?}"
+        );
+    }
+    let mut cut = with(&|_| ());
+    cut.complete.receipt = cut.complete.receipt.slice(..391);
+    refused(
+        miner.deliver(cut).await,
+        Code::InvalidArgument,
+        ErrorReason::ReceiptInvalid,
+    );
+
+    // None of this ended the attempt.
+    let answer = miner
+        .deliver(with(&|_| ()))
+        .await
+        .expect("an honest delivery")
+        .into_inner();
+    assert_eq!(answer.status(), JobStatus::Completed);
+    let result = client
+        .types(&format!("aitbc client result {job}"))
+        .succeeds();
+    assert_eq!(result.text(), OUTPUT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_twice_late_or_for_others() {
+    let network = Network::start();
+    let (client, one, two) = (
+        network.user("client"),
+        network.user("one"),
+        network.user("two"),
+    );
+    let job = submit(&client);
+    let (one, two) = (Miner::register(&one).await, Miner::register(&two).await);
+
+    let first = one.poll().await;
+    one.give_back(&first).await;
+    let second = two.poll().await;
+    assert_eq!((second.job_id.as_str(), second.attempt), (job.as_str(), 2));
+
+    // Another's job, with another's key and with one's own.
+    let stolen = Delivery::new(&second, &one.identity, |receipt| {
+        receipt.miner_key = one.identity.public()
+    });
+    let status = one.deliver(stolen).await.expect_err("another's job");
+    assert!(
+        [
+            Code::FailedPrecondition,
+            Code::NotFound,
+            Code::InvalidArgument
+        ]
+        .contains(&status.code()),
+        "{status:?}"
+    );
+    let extend = ExtendLeaseRequest {
+        job_id: job.clone(),
+        attempt: 2,
+        lease: None,
+    };
+    let status = one
+        .connection
+        .miners()
+        .extend_lease(extend)
+        .await
+        .expect_err("another's job");
+    assert!(
+        [Code::FailedPrecondition, Code::NotFound].contains(&status.code()),
+        "{status:?}"
+    );
+
+    // An attempt that is over.
+    let late = Delivery::new(&first, &one.identity, |_| ());
+    refused(
+        one.deliver(late).await,
+        Code::FailedPrecondition,
+        ErrorReason::StaleAttempt,
+    );
+
+    // The same delivery twice is one, and a different one after it changes nothing.
+    for work_ms in [1, 1, 2] {
+        let delivery = Delivery::new(&second, &two.identity, |receipt| receipt.work_ms = work_ms);
+        let answer = two
+            .deliver(delivery)
+            .await
+            .expect("its own attempt, idempotent");
+        assert_eq!(answer.into_inner().status(), JobStatus::Completed);
+    }
+    let proof = client
+        .types(&format!("aitbc client result {job} --json"))
+        .succeeds()
+        .json();
+    assert_eq!(proof["receipt"]["attempt"], 2);
+    assert_eq!(proof["receipt"]["work_seconds"], 0.001);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_any_bytes() {
+    let network = Network::start();
+    let user = network.user("miner");
+    let miner = Miner::register(&user).await;
+    let mut miners = miner.connection.miners();
+    for job_id in ["", "job_", "last", "\u{202e}", &"x".repeat(10_000)] {
+        let extend = ExtendLeaseRequest {
+            job_id: job_id.into(),
+            attempt: u32::MAX,
+            lease: None,
+        };
+        let status = miners
+            .extend_lease(extend)
+            .await
+            .expect_err("no job has this id");
+        assert!(
+            [
+                Code::InvalidArgument,
+                Code::NotFound,
+                Code::FailedPrecondition
+            ]
+            .contains(&status.code()),
+            "{status:?}"
+        );
+    }
+    let long = PollJobRequest {
+        wait: Some(prost_types::Duration {
+            seconds: i64::MAX,
+            nanos: -1,
+        }),
+        lease: None,
+    };
+    refused(
+        miners.poll_job(long).await,
+        Code::InvalidArgument,
+        ErrorReason::InvalidField,
+    );
+    let nothing: Vec<CompleteJobRequest> = Vec::new();
+    let status = miners
+        .complete_job(tokio_stream::iter(nothing))
+        .await
+        .expect_err("no parts");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let junk = tagged("junk", b"").repeat(100_000);
+    let parts = vec![CompleteJobRequest {
+        part: Some(Part::Output(junk.into())),
+    }];
+    let status = miners
+        .complete_job(tokio_stream::iter(parts))
+        .await
+        .expect_err("no header");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+}
