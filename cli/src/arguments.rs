@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{chat, client, completions, config, dev, identity, miner, models, run, token};
+use crate::commands::{
+    chat, client, completions, config, dev, identity, miner, models, run, token,
+};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aitbc_common::genesis::{self, Genesis};
 use aitbc_common::hash::Hash;
@@ -100,7 +100,7 @@ impl Network {
 }
 
 /// A key file: the seed as 64 hexadecimal digits and a line end.
-fn make_key(path: &PathBuf) -> Result<Identity, CommandError> {
+fn make_key(path: &Path) -> Result<Identity, CommandError> {
     if path.exists() {
         // From a start that ended before the genesis file was written.
         return read_key(path);

@@ -29,7 +29,7 @@ pub struct Executor<R> {
 }
 
 impl<R: Runner> Executor<R> {
-    /// An executor and where it reports. `trouble` is notified when the server seems to be away.
+    /// An executor and where it reports. `trouble` is notified when the server may be away or changed.
     pub fn new(runner: Arc<R>, trouble: Arc<Notify>) -> (Self, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel(EVENTS);
         let busy = watch::Sender::new(0);
@@ -74,9 +74,9 @@ impl<R: Runner> Executor<R> {
                 Err(RunFailure::Cancelled) => return,
                 Err(RunFailure::Failed {
                     failure,
-                    server_away,
+                    server_in_doubt,
                 }) => {
-                    if server_away {
+                    if server_in_doubt {
                         trouble.notify_one();
                     }
                     Event::Failed { key, failure }
@@ -104,7 +104,10 @@ impl<R> Drop for Executor<R> {
 
 enum RunFailure {
     Cancelled,
-    Failed { failure: Failure, server_away: bool },
+    Failed {
+        failure: Failure,
+        server_in_doubt: bool,
+    },
 }
 
 async fn execute<R: Runner>(
@@ -126,7 +129,7 @@ async fn execute<R: Runner>(
         );
         RunFailure::Failed {
             failure,
-            server_away: false,
+            server_in_doubt: false,
         }
     })?;
     let request = RunRequest {
@@ -164,7 +167,7 @@ async fn execute<R: Runner>(
         Some(_) if cancel.is_cancelled() => RunFailure::Cancelled,
         Some(reason) => RunFailure::Failed {
             failure: failure(reason, error.to_string()),
-            server_away: error.closes_slots(),
+            server_in_doubt: !error.is_jobs_fault(),
         },
     })
 }

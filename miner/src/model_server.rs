@@ -156,7 +156,8 @@ fn announce(model: &LocalModel, offer: &Offer) -> MinerModel {
         context_tokens: model.context_tokens(offer.context),
         prompt_speed: speeds.prompt,
         output_speed: speeds.output,
-        embeddings: model.can("embedding"),
+        // Any model makes embeddings; the capability is named for those that were trained for it.
+        embeddings: model.can("embedding") || model.can("completion"),
     }
 }
 

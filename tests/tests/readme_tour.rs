@@ -70,17 +70,18 @@ fn line_fits(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether lines fit; a pattern `...` stands for any number of them.
-fn fits(expected: &[String], lines: &[String]) -> bool {
-    match expected.split_first() {
-        None => lines.is_empty(),
-        Some((first, rest)) if first == "…" => {
-            (0..=lines.len()).any(|skipped| fits(rest, &lines[skipped..]))
-        }
-        Some((first, rest)) => lines
-            .split_first()
-            .is_some_and(|(line, others)| line_fits(first, line) && fits(rest, others)),
+/// Whether the lines of two streams, mixed in any way, fit; a pattern `…` stands for any number of lines.
+fn fits(expected: &[String], out: &[String], err: &[String]) -> bool {
+    let Some((first, rest)) = expected.split_first() else {
+        return out.is_empty() && err.is_empty();
+    };
+    if first == "…" {
+        return (0..=out.len()).any(|skipped| {
+            (0..=err.len()).any(|others| fits(rest, &out[skipped..], &err[others..]))
+        });
     }
+    let begins = |lines: &[String]| lines.first().is_some_and(|line| line_fits(first, line));
+    (begins(out) && fits(rest, &out[1..], err)) || (begins(err) && fits(rest, out, &err[1..]))
 }
 
 /// Lines without what differs in each run; blank ones are left out.
@@ -110,7 +111,7 @@ fn is_coordinator(command: &str) -> bool {
 }
 
 fn start(step: &Step, command: &str, user: &User) -> Process {
-    let process = user.starts(&format!("exec {command} 2>&1"));
+    let process = user.starts(&format!("{command} 2>&1"));
     // What follows needs it to be ready: it has said what the tour shows.
     process.wait_for(
         Stream::Stdout,
@@ -119,7 +120,7 @@ fn start(step: &Step, command: &str, user: &User) -> Process {
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             let lines = redacted(whole.lines());
             (0..=lines.len())
-                .any(|count| fits(&redacted(&step.expected), &lines[..count]))
+                .any(|count| fits(&redacted(&step.expected), &lines[..count], &[]))
                 .then_some(())
         },
     );
@@ -141,17 +142,19 @@ fn the_tour_works_as_written() {
             running.push(start(step, command.trim_end_matches('&').trim_end(), &user));
             continue;
         }
-        let output = user
-            .types(&format!("{{ {command}\n}} 2>&1"))
-            .exits(step.code);
-        let lines = redacted(output.text().lines());
+        let output = user.types(&command).exits(step.code);
+        let (out, err) = (
+            redacted(output.text().lines()),
+            redacted(output.stderr.lines()),
+        );
         let expected = redacted(&step.expected);
         assert!(
-            fits(&expected, &lines),
-            "line {} of the README, $ {command}\nshown:\n{}\nprinted:\n{}",
+            fits(&expected, &out, &err),
+            "line {} of the README, $ {command}\nshown:\n{}\nprinted:\n{}\n{}",
             step.line,
             expected.join("\n"),
-            lines.join("\n")
+            out.join("\n"),
+            err.join("\n"),
         );
     }
 }
@@ -169,10 +172,14 @@ fn blocks_are_read_as_described() {
 #[test]
 fn patterns_fit_what_they_should() {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-    assert!(fits(&lines("a\n…\nd"), &lines("a\nb\nc\nd")));
-    assert!(fits(&lines("a … c…"), &lines("a b c d")));
-    assert!(fits(&lines("…"), &[]));
-    assert!(!fits(&lines("a\nc"), &lines("a\nb\nc")));
-    assert!(!fits(&lines("a…c"), &lines("a b")));
-    assert!(!fits(&lines("a"), &lines("ab")));
+    let fit =
+        |expected: &str, out: &str, err: &str| fits(&lines(expected), &lines(out), &lines(err));
+    assert!(fit("a\n…\nd", "a\nb\nc\nd", ""));
+    assert!(fit("a … c…", "a b c d", ""));
+    assert!(fit("…", "", ""));
+    assert!(fit("warning\na\nb\nnext", "a\nb", "warning\nnext"));
+    assert!(!fit("a\nc", "a\nb\nc", ""));
+    assert!(!fit("a", "a", "b"));
+    assert!(!fit("a…c", "a b", ""));
+    assert!(!fit("a", "ab", ""));
 }

@@ -365,7 +365,15 @@ fn read_identity(path: &Path) -> Result<Option<Identity>, CommandError> {
     };
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A folder that cannot be made says so better.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(unreadable(error)),
     };
     let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;

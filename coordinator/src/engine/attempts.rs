@@ -61,6 +61,7 @@ impl EngineCore {
             return;
         };
         let (now, retries_spent) = (self.now, live.job.retries_spent);
+        let progress_ms = self.config.progress_ms;
         let attempt = AttemptId {
             job_id,
             attempt: live.job.attempt,
@@ -75,7 +76,12 @@ impl EngineCore {
                 self.changed(turn, job_id, owner, JobStatus::Processing);
             }
             JobEffect::AttemptEnds(outcome) => {
-                let started_ms = live.lease.take().map_or(0, |lease| lease.started_ms);
+                let lease = live.lease.take();
+                let started_ms = lease.as_ref().map_or(0, |lease| lease.started_ms);
+                // One that stalled is not worth waiting for.
+                let stalled = lease
+                    .is_some_and(|lease| now.saturating_sub(lease.progress_ms) > progress_ms);
+                live.late_until = if stalled { 0 } else { now + progress_ms };
                 turn.edit(
                     job_id,
                     owner,
@@ -88,19 +94,8 @@ impl EngineCore {
                 );
             }
             JobEffect::StopMiner(miner) => {
-                let session = self
-                    .miners
-                    .get(&miner)
-                    .and_then(|m| m.session.as_ref())
-                    .map(|s| s.id);
-                if let Some(session) = session {
-                    let status = live.job.phase.status();
-                    turn.effect(Effect::CancelAttempt {
-                        session,
-                        attempt,
-                        status,
-                    });
-                }
+                let status = live.job.phase.status();
+                self.stop_miner(turn, miner, attempt, status);
             }
             JobEffect::Exclude(miner) => {
                 let requirement = excluding(&live.requirement, miner);
@@ -133,6 +128,17 @@ impl EngineCore {
                 self.forget_job(job_id);
                 self.changed(turn, job_id, owner, status);
             }
+        }
+    }
+
+    fn stop_miner(&self, turn: &mut Turn, miner: MinerId, attempt: AttemptId, status: JobStatus) {
+        let miner = self.miners.get(&miner);
+        if let Some(session) = miner.and_then(|miner| miner.session.as_ref()) {
+            turn.effect(Effect::CancelAttempt {
+                session: session.id,
+                attempt,
+                status,
+            });
         }
     }
 

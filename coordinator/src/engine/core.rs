@@ -113,6 +113,8 @@ pub(super) struct LiveJob {
     /// Its queue, while it waits there.
     pub class: Option<ClassId>,
     pub lease: Option<Box<Lease>>,
+    /// Until when the miner that lost the last attempt may go on with it, to deliver late.
+    pub late_until: Millis,
 }
 
 /// The live attempt of a job.
@@ -247,6 +249,7 @@ impl EngineCore {
         self.jobs.len()
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each command: a table")]
     fn carry_out(
         &mut self,
         turn: &mut Turn,

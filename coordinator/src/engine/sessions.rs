@@ -45,25 +45,13 @@ impl EngineCore {
             return turn.refuse(ErrorReason::MinerNotRegistered, message);
         };
         if let Some(rival) = &miner.session {
-            let since =
-                jiff::Timestamp::from_millisecond(i64::try_from(rival.since_ms).unwrap_or(0))
-                    .unwrap_or_default();
-            let message = format!(
-                "this miner has a live session since {since:.0} from {}",
-                rival.peer
-            );
             if !opening.takeover {
-                return turn.reply(Reply::Refused(
-                    ApiError::new(ErrorReason::SessionExists, message).retry_after(RIVAL_RETRY),
-                ));
+                return turn.reply(Reply::Refused(rival_refusal(rival)));
             }
-            let reason = ApiError::new(
-                ErrorReason::SessionExists,
-                format!("taken over from {}", opening.peer),
-            );
+            let message = format!("taken over from {}", opening.peer);
             turn.effect(Effect::EndSession {
                 session: rival.id,
-                reason,
+                reason: ApiError::new(ErrorReason::SessionExists, message),
             });
             self.sessions.remove(&rival.id);
         }
@@ -124,6 +112,12 @@ impl EngineCore {
         let late =
             matches!(live.job.phase, Phase::Queued { .. }) && live.job.last_miner == Some(miner);
         late || live.job.phase.holder() == Some(miner)
+    }
+
+    /// Whether a lost attempt may go on: it could deliver until its job is leased again, but holds a slot meanwhile.
+    fn may_go_on(&self, attempt: AttemptId, miner: MinerId) -> bool {
+        let live = self.jobs.get(&attempt.job_id);
+        self.may_deliver(attempt, miner) && live.is_some_and(|live| self.now < live.late_until)
     }
 
     /// Attempts that the miner should have and does not name are over.
@@ -284,8 +278,7 @@ impl EngineCore {
     ) {
         if let Some(miner) = self.seen(session) {
             for held in &running {
-                // A lost attempt may still deliver until its job is leased again.
-                if !self.hold(turn, held, miner) && !self.may_deliver(held.attempt, miner) {
+                if !self.hold(turn, held, miner) && !self.may_go_on(held.attempt, miner) {
                     self.stop_stale(turn, session, held.attempt);
                 }
             }
@@ -349,4 +342,15 @@ impl EngineCore {
         }
         self.refresh(miner);
     }
+}
+
+/// One miner has one session: the one that is there stays.
+fn rival_refusal(rival: &Session) -> ApiError {
+    let since = i64::try_from(rival.since_ms).unwrap_or(0);
+    let since = jiff::Timestamp::from_millisecond(since).unwrap_or_default();
+    let message = format!(
+        "this miner has a live session since {since:.0} from {}",
+        rival.peer
+    );
+    ApiError::new(ErrorReason::SessionExists, message).retry_after(RIVAL_RETRY)
 }

@@ -104,6 +104,7 @@ impl EngineCore {
             requirement,
             class: None,
             lease: None,
+            late_until: self.now + self.config.progress_ms,
         };
         self.jobs.insert(job.id, live);
         self.owners.entry(owner).or_default().insert(job.id);

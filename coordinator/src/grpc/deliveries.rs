@@ -63,8 +63,44 @@ pub(super) async fn complete(
         .await
         .map_err(|_| unexpected())?;
     let stream = Arc::new(AttemptStream::new(facts));
+    take_parts(services, &stream, &mut parts).await?;
+    let (send, receive) = oneshot::channel();
+    let recorded = Box::new(move |outcome| {
+        // The caller may have gone; the delivery is recorded all the same.
+        let _ = send.send(outcome);
+    });
+    let delivery = Delivery {
+        stream,
+        miner,
+        complete: Box::new(complete),
+        final_refusal: false,
+        recorded,
+    };
+    let key = u64::from(attempt.job_id.0[15]);
+    services
+        .context
+        .pool
+        .submit(key, Task::Deliver(delivery))
+        .await;
+    match receive.await {
+        Ok(outcome) => Ok(v1::CompleteJobResponse {
+            status: outcome?.into(),
+        }),
+        Err(_) => Err(ApiError::new(
+            ErrorReason::Unavailable,
+            "the coordinator is stopping; deliver again",
+        )),
+    }
+}
+
+/// Output chunks, then result chunks.
+async fn take_parts(
+    services: &Services,
+    stream: &AttemptStream,
+    parts: &mut Streaming<v1::CompleteJobRequest>,
+) -> Result<(), ApiError> {
     let mut in_result = false;
-    while let Some(part) = next_part(&mut parts).await? {
+    while let Some(part) = next_part(parts).await? {
         let (kind, data) = match part {
             Part::Output(data) if !in_result => (StreamKind::Output, data),
             Part::Result(data) => (StreamKind::Result, data),
@@ -96,33 +132,7 @@ pub(super) async fn complete(
             ));
         }
     }
-    let (send, receive) = oneshot::channel();
-    let recorded = Box::new(move |outcome| {
-        // The caller may have gone; the delivery is recorded all the same.
-        let _ = send.send(outcome);
-    });
-    let delivery = Delivery {
-        stream,
-        miner,
-        complete: Box::new(complete),
-        final_refusal: false,
-        recorded,
-    };
-    let key = u64::from(attempt.job_id.0[15]);
-    services
-        .context
-        .pool
-        .submit(key, Task::Deliver(delivery))
-        .await;
-    match receive.await {
-        Ok(outcome) => Ok(v1::CompleteJobResponse {
-            status: outcome?.into(),
-        }),
-        Err(_) => Err(ApiError::new(
-            ErrorReason::Unavailable,
-            "the coordinator is stopping; deliver again",
-        )),
-    }
+    Ok(())
 }
 
 async fn next_part(

@@ -54,6 +54,7 @@ impl Jobs {
         request: Request<v1::SubmitJobsRequest>,
     ) -> Result<v1::SubmitJobsResponse, ApiError> {
         let owner = self.0.authenticator.authenticate(&request, Scope::Client)?;
+        self.0.context.engine.stats().message_in();
         let jobs = request.into_inner().jobs;
         if jobs.is_empty() || jobs.len() > JOBS_PER_BATCH {
             return Err(ApiError::field(
@@ -92,6 +93,7 @@ impl Jobs {
                 result: Some(result),
             }
         });
+        self.0.context.engine.stats().message_out();
         Ok(v1::SubmitJobsResponse {
             results: results.collect(),
         })

@@ -173,6 +173,7 @@ impl Driver {
                 return;
             };
             permit.send(Ok(next_batch(&mut self.pending)));
+            self.context.engine.stats().message_out();
         }
     }
 
@@ -203,6 +204,7 @@ impl Driver {
     }
 
     fn batch(&mut self, (batch, _share): Batch) {
+        self.context.engine.stats().message_in();
         let now_ms = self.context.engine.now_ms();
         let mut streams = StreamsNow {
             streams: &self.context.streams,
@@ -272,7 +274,10 @@ impl Driver {
             }
             Effect::CancelAttempt {
                 attempt, status, ..
-            } => self.core.cancelled(attempt, status),
+            } => {
+                tracing::debug!(job_id = %attempt.job_id, attempt.attempt, ?status, "stopped by the engine");
+                self.core.cancelled(attempt, status);
+            }
             Effect::EndSession { reason, .. } => self.core.close(reason),
             Effect::Changed(_) => {}
         }
@@ -433,7 +438,9 @@ impl Driver {
         self.telling += 1;
         let (commands, tags): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let (engine, events) = (self.context.engine.clone(), self.events_in.clone());
-        let mut asked = Box::pin(async move { engine.call_all(commands).await });
+        // Without the runtime's budget: a poll that only yields would not take the place.
+        let call = async move { engine.call_all(commands).await };
+        let mut asked = Box::pin(tokio::task::unconstrained(call));
         let at_once = (&mut asked).now_or_never();
         tokio::spawn(async move {
             let answers = match at_once {

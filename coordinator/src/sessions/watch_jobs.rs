@@ -270,6 +270,7 @@ impl Follower {
         }
         self.bytes = 0;
         let events = std::mem::take(&mut self.events);
+        self.context.engine.stats().message_out();
         self.responses
             .send(WatchJobsResponse {
                 events,

@@ -1,10 +1,15 @@
 //! Ctrl-C and SIGTERM: the first asks to finish what runs, the second ends at once.
 
+use std::time::Duration;
+
 use aitbc_common::runtime::errors::CommandError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::server::interrupted;
+
+/// Signals that come closer together are one request: `timeout` and some terminals send two at once.
+const ONE_REQUEST: Duration = Duration::from_millis(200);
 
 /// Both signals.
 #[derive(Debug)]
@@ -43,9 +48,18 @@ impl Signals {
             done = &mut work => return done,
             () = self.next() => stop.cancel(),
         }
+        let again = async {
+            loop {
+                let first = tokio::time::Instant::now();
+                self.next().await;
+                if first.elapsed() >= ONE_REQUEST {
+                    return;
+                }
+            }
+        };
         tokio::select! {
             done = work => done,
-            () = self.next() => Err(interrupted()),
+            () = again => Err(interrupted()),
         }
     }
 }

@@ -20,8 +20,12 @@ impl Ollama {
         let mut ollama = Self::start_empty();
         let modelfile = ollama.scratch.write(
             "Modelfile",
-            // Two threads of a busy machine with two cores wait for each other most of the time.
-            format!("FROM {}\nPARAMETER num_thread 1\n", model_file().display()),
+            // Two threads of a busy machine with two cores wait for each other most of the time; and the model, asked
+            // for nothing in particular, may talk for minutes.
+            format!(
+                "FROM {}\nPARAMETER num_thread 1\nPARAMETER num_predict 256\n",
+                model_file().display()
+            ),
         );
         let modelfile = modelfile.to_string_lossy();
         ollama.run(&["create", "smollm2:135m", "-f", &modelfile]);
@@ -115,6 +119,8 @@ impl Engine {
                 "127.0.0.1:0",
                 "--threads",
                 "1",
+                "--context",
+                "1024",
                 "--model",
             ])
             .arg(format!("llama3={}", model_file().display()))

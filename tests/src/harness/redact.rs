@@ -51,19 +51,27 @@ fn kind_of(text: &str) -> Option<(&'static str, usize)> {
         }
     }
     time(text)
-        .or_else(|| decimal(text))
         .or_else(|| measured(text))
+        .or_else(|| decimal(text))
 }
 
-/// A whole number of something measured: seconds, tokens.
+/// Something measured, with its unit: a duration, tokens.
 fn measured(text: &str) -> Option<(&'static str, usize)> {
-    let digits = run(text, |c| c.is_ascii_digit());
+    let digits = run(text, |c| c.is_ascii_digit() || c == '.');
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
     let unit = &text[digits..];
-    let counts = [" s", " ms", " tokens", " out"].iter().any(|word| {
-        unit.strip_prefix(word)
-            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()))
-    });
-    (digits > 0 && counts).then_some(("[number]", digits))
+    let followed_by = |word: &str| unit.strip_prefix(word).is_some_and(ends);
+    if digits == 0 || !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    [" ms", " s"]
+        .into_iter()
+        .find(|word| followed_by(word))
+        .map(|word| ("[duration]", digits + word.len()))
+        .or_else(|| {
+            let counts = [" tokens", " out"].into_iter().any(followed_by);
+            counts.then_some(("[number]", digits))
+        })
 }
 
 /// `2026-11-23T10:00:00.000Z`, `10:00:00.000Z`, `10:00:00.000` or `10:10:00Z`.
@@ -97,7 +105,10 @@ fn decimal(text: &str) -> Option<(&'static str, usize)> {
     let length = run(text, |c| c.is_ascii_digit() || c == '.');
     let number = text[..length].trim_end_matches('.');
     let parts: Vec<&str> = number.split('.').collect();
+    let rest = &text[number.len()..];
     match parts.len() {
+        // A price is what its owner says.
+        _ if rest.starts_with(" AIT/hour") || rest.starts_with(" -> ") => None,
         _ if parts.iter().any(|part| part.is_empty()) => None,
         2 => Some(("[number]", number.len())),
         3 => Some(("[version]", number.len())),
@@ -126,9 +137,9 @@ fn redact_field(name: &str, value: &Value) -> Value {
     match value {
         Value::Number(_) if measured => Value::from("[number]"),
         Value::Number(number) if !number.is_u64() => Value::from("[number]"),
-        Value::String(_) if matches!(name, "output" | "processor" | "content") => {
-            Value::from("[text]")
-        }
+        Value::String(text) if name == "output" && text != "matches" => Value::from("[text]"),
+        Value::String(_) if name == "request_id" => Value::from("[request_id]"),
+        Value::String(text) if name.starts_with("price_") => Value::from(text.as_str()),
         Value::String(text) => Value::from(redact(text)),
         Value::Array(items) => items.iter().map(|item| redact_field(name, item)).collect(),
         Value::Object(fields) => fields
@@ -151,8 +162,8 @@ mod tests {
                 "[job_id] queued (position 1)",
             ),
             (
-                "job_01m8…ekf4, 2.140 s, 0.000298 AIT",
-                "[job_id], [number] s, [number] AIT",
+                "job_01m8…ekf4, 2.140 s, 380 ms, 0.000298 AIT",
+                "[job_id], [duration], [duration], [number] AIT",
             ),
             ("yours until 10:10:00Z", "yours until [time]"),
             ("10:00:04.215  inference", "[time]  inference"),
@@ -163,8 +174,8 @@ mod tests {
                 "Ollama [version] at [address]",
             ),
             (
-                "14 tokens in, 61 out, about 2 s; 1 slot",
-                "[number] tokens in, [number] out, about [number] s; 1 slot",
+                "14 tokens in, 61 out, about 2 s; 0.5 AIT/hour, 1 slot",
+                "[number] tokens in, [number] out, about [duration]; 0.5 AIT/hour, 1 slot",
             ),
             ("rig-1 1x RTX 4090, 24 GiB", "rig-1 1x RTX 4090, 24 GiB"),
         ] {

@@ -125,7 +125,8 @@ impl Coordinator {
                 super::network::cut(ctx, session.connection);
             }
             for watch in running.watches.keys() {
-                ctx.after(ctx.random.faults.random_range(0..200), Event::WatchLost(*watch));
+                let learned = ctx.random.faults.random_range(0..200);
+                ctx.after(learned, Event::WatchLost(*watch));
             }
         }
     }

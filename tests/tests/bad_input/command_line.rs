@@ -199,7 +199,7 @@ fn leases() {
         &user,
         &[
             ("aitbc miner poll --lease 1s", 2, "10"),
-            ("aitbc miner poll --lease 2h", 2, "1 h"),
+            ("aitbc miner poll --lease 2h", 2, "3600 s"),
             ("aitbc miner poll --lease NaN", 2, "duration"),
             ("aitbc miner complete last --output missing", 5, ""),
         ],

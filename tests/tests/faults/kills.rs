@@ -95,7 +95,7 @@ fn the_miner_is_killed_and_comes_back() {
     let network = Network::start();
     let user = network.user("me").with("OLLAMA_HOST", "127.0.0.1:1");
     let line = format!(
-        "aitbc miner mine --model llama3={} --threads 1 --continuous",
+        "aitbc miner mine --model llama3={} --threads 1 --context 1024 --continuous",
         model_file().display()
     );
     let mut miner = user.starts(&line);

@@ -70,7 +70,11 @@ fn a_second_session_of_one_miner() {
     aitbc_tests::harness::wait_for("the first session", || ready().then_some(()));
 
     let second = user.types(line);
-    second.refuses(1, "--takeover");
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(
+        second.stderr.contains("error: ") && second.stderr.contains("--takeover"),
+        "{second:?}"
+    );
     let third = user.starts(&format!("{line} --takeover"));
     third.prints("polling");
     let replaced = first.wait();

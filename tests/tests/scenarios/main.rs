@@ -11,11 +11,11 @@ use aitbc_tests::harness::{Engine, Network, Ollama, Process, User, model_file};
 /// What runs the model.
 enum Backend {
     /// A real Ollama.
-    Ollama(Ollama),
+    Ollama { _server: Ollama },
     /// The miner's own engine, as its child.
     Embedded,
     /// The miner's own engine, on its own.
-    Engine(Engine),
+    Engine { _server: Engine },
 }
 
 /// A network with one user, who is client and miner, and something that runs `llama3`.
@@ -24,7 +24,7 @@ struct Lab {
     miner: Option<Process>,
     backend: Backend,
     user: User,
-    network: Network,
+    _network: Network,
 }
 
 impl Lab {
@@ -34,9 +34,9 @@ impl Lab {
         let user = network.user("me").with("OLLAMA_HOST", ollama.address());
         Self {
             miner: None,
-            backend: Backend::Ollama(ollama),
+            backend: Backend::Ollama { _server: ollama },
             user,
-            network,
+            _network: network,
         }
     }
 
@@ -47,7 +47,7 @@ impl Lab {
             miner: None,
             backend: Backend::Embedded,
             user,
-            network,
+            _network: network,
         }
     }
 
@@ -57,20 +57,20 @@ impl Lab {
         let user = network.user("me").with("OLLAMA_HOST", engine.address());
         Self {
             miner: None,
-            backend: Backend::Engine(engine),
+            backend: Backend::Engine { _server: engine },
             user,
-            network,
+            _network: network,
         }
     }
 
     /// The command that mines, as a user types it.
     fn mine_command(&self) -> String {
         match &self.backend {
-            Backend::Ollama(_) | Backend::Engine(_) => {
+            Backend::Ollama { .. } | Backend::Engine { .. } => {
                 "aitbc miner mine-ollama --model llama3 --continuous".to_owned()
             }
             Backend::Embedded => format!(
-                "aitbc miner mine --model llama3={} --threads 1 --continuous",
+                "aitbc miner mine --model llama3={} --threads 1 --context 1024 --continuous",
                 model_file().display()
             ),
         }

@@ -13,7 +13,7 @@ use super::job_text::about;
 use super::new_job::NewJob;
 use super::submission::with_retries;
 use crate::context::Context;
-use crate::output::json::{ait, seconds, warning_name, warnings};
+use crate::output::json::{ait, duration_ms, seconds, warning_name, warnings};
 use crate::output::miner::speed;
 use crate::output::table;
 
@@ -71,10 +71,14 @@ fn miner_json(miner: &MatchingMiner) -> Value {
 
 fn explanation_text(answer: &ExplainJobResponse) -> String {
     let (matching, known) = (answer.matching_miners, answer.known_miners);
-    let mut text = format!(
-        "{matching} of {known} known miners match, {} of them free now",
-        answer.free_miners
-    );
+    let free = answer.free_miners;
+    let mut text = match (matching, known) {
+        (_, 0) => "no miner is known yet".to_owned(),
+        (0, 1) => "the one known miner does not match".to_owned(),
+        (0, _) => format!("none of {known} known miners matches"),
+        (1, _) => format!("1 of {known} known miners matches, {free} free now"),
+        _ => format!("{matching} of {known} known miners match, {free} free now"),
+    };
     for filter in answer.filters.iter().filter(|filter| filter.removed > 0) {
         let detail = if filter.detail.is_empty() {
             String::new()
@@ -89,7 +93,8 @@ fn explanation_text(answer: &ExplainJobResponse) -> String {
     }
     if matching > 0 {
         let _infallible = write!(text, "\n  {} waiting in front", answer.queued_jobs);
-        if let Some(estimate) = &answer.estimated_start {
+        let estimate = answer.estimated_start.as_ref();
+        if let Some(estimate) = estimate.filter(|estimate| duration_ms(estimate) > 0) {
             let _infallible = write!(text, ", would start in about {}", about(estimate));
         }
     }
@@ -161,7 +166,7 @@ mod tests {
         let text = explanation_text(&answer);
         assert!(
             text.starts_with(
-                "1 of 3 known miners match, 1 of them free now\n  2 removed by vram: wanted 48 GiB"
+                "1 of 3 known miners matches, 1 free now\n  2 removed by vram: wanted 48 GiB"
             ),
             "{text}"
         );

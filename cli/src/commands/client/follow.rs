@@ -241,7 +241,9 @@ impl Following<'_> {
                 if let Some(job) = finished.job.clone() {
                     self.job(job)?;
                 }
-                self.finished = Some(finished);
+                if self.ended.is_none() {
+                    self.finished = Some(finished);
+                }
             }
             Event::Keepalive(_) => {}
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::clock_ms;
-use aitbc_proto::v1::{Attempt, Job, JobStatus, SubmitJobResponse};
+use aitbc_proto::v1::{Attempt, FailureReason, Job, JobStatus, SubmitJobResponse};
 use prost_types::Duration;
 
 use crate::output::json::{duration_ms, enum_value, failure_name, text_of, timestamp_ms};
@@ -56,7 +56,8 @@ pub fn state(job: &Job) -> String {
     if let Some(position) = job.queue_position {
         let _infallible = write!(text, ", position {position}");
     }
-    if let Some(estimate) = &job.estimated_start {
+    let estimate = job.estimated_start.as_ref();
+    if let Some(estimate) = estimate.filter(|estimate| duration_ms(estimate) > 0) {
         let _infallible = write!(text, ", about {}", about(estimate));
     }
     text
@@ -77,9 +78,11 @@ pub fn submitted_state(response: &SubmitJobResponse) -> String {
         (1, _) => write!(details, "1 of {known} miners matches"),
         _ => write!(details, "{matching} of {known} miners match"),
     };
-    if let Some(estimate) = &response.estimated_start {
-        let _infallible = write!(details, ", starts in about {}", about(estimate));
-    }
+    let _infallible = match &response.estimated_start {
+        Some(estimate) if duration_ms(estimate) == 0 => write!(details, ", starts at once"),
+        Some(estimate) => write!(details, ", starts in about {}", about(estimate)),
+        None => Ok(()),
+    };
     format!("{} ({details})", status_name(response.status))
 }
 
@@ -93,7 +96,7 @@ pub fn job_text(job: &Job) -> String {
         .iter()
         .filter(|attempt| attempt.failure.is_some())
     {
-        let _infallible = write!(text, "\n  failed  {}", failed_attempt(attempt));
+        let _infallible = write!(text, "\n  before  {}", failed_attempt(attempt));
     }
     if let Some(failure) = &job.failure {
         let _infallible = write!(
@@ -112,7 +115,12 @@ pub fn job_text(job: &Job) -> String {
 fn miner(job: &Job) -> String {
     let retries = format!("{} of {} retries spent", job.retries_spent, job.max_retries);
     if job.miner_id.is_empty() {
-        return format!("none yet, {retries}");
+        let none = if job.finished_at.is_some() {
+            "none"
+        } else {
+            "none yet"
+        };
+        return format!("{none}, {retries}");
     }
     format!(
         "{} ({}), attempt {}, {retries}",
@@ -189,11 +197,23 @@ fn failed_attempt(attempt: &Attempt) -> String {
     let failure = attempt
         .failure
         .as_ref()
+        // Those say no more than the outcome does.
+        .filter(|failure| {
+            !matches!(
+                failure.reason(),
+                FailureReason::Returned | FailureReason::Lost
+            )
+        })
         .map_or_else(String::new, |failure| {
-            format!(": {}: {}", failure_name(failure.reason()), failure.message)
+            format!(": {}", failure_name(failure.reason()))
         });
+    let message = attempt
+        .failure
+        .as_ref()
+        .filter(|failure| !failure.message.is_empty())
+        .map_or_else(String::new, |failure| format!(": {}", failure.message));
     format!(
-        "attempt {} on {} {outcome}{failure}",
+        "attempt {} on {} {outcome}{failure}{message}",
         attempt.attempt, attempt.miner_name
     )
 }
@@ -244,7 +264,7 @@ fn verb(job: &Job) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use aitbc_proto::v1::{AttemptOutcome, Failure, FailureReason, PaymentStatus};
+    use aitbc_proto::v1::{AttemptOutcome, Failure, PaymentStatus};
     use prost_types::Timestamp;
 
     use super::*;
@@ -302,6 +322,7 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
                 seconds: 11,
                 nanos: 5,
             }),
+            finished_at: None,
             miner_id: String::new(),
             ..completed()
         };
@@ -363,6 +384,8 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
             submitted_state(&response),
             "queued (position 1; 1 of 3 miners matches, starts in about 2 s)"
         );
+        response.estimated_start = Some(Duration::default());
+        assert!(submitted_state(&response).ends_with("matches, starts at once)"));
         response.estimated_start = None;
         response.matching_miners = 2;
         assert_eq!(

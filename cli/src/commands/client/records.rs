@@ -26,13 +26,27 @@ fn request_file(home: &Home, request_id: &str) -> PathBuf {
     home.jobs_dir().join("requests").join(name)
 }
 
-/// Keeps a request before it is sent.
+/// Keeps a request that is about to be sent. Where another one was sent under the same key before, that one stays: it
+/// is what the key stands for, unless the coordinator accepts the new one.
 pub fn keep_request(home: &Home, record: &JobRecord) -> Result<(), CommandError> {
-    write_atomic(
-        &request_file(home, &record.request_id),
-        &record.to_bytes(),
-        SECRET_MODE,
-    )
+    match read_request(home, &record.request_id, record.submitted_ms) {
+        Some(earlier) if earlier.spec != record.spec => Ok(()),
+        _ => replace_request(home, record),
+    }
+}
+
+/// Keeps a request as what its key stands for.
+pub fn replace_request(home: &Home, record: &JobRecord) -> Result<(), CommandError> {
+    let path = request_file(home, &record.request_id);
+    write_atomic(&path, &record.to_bytes(), SECRET_MODE)
+}
+
+/// The request that a key stands for.
+fn read_request(home: &Home, request_id: &str, now_ms: u64) -> Option<JobRecord> {
+    let bytes = fs::read(request_file(home, request_id)).ok()?;
+    let record = JobRecord::from_bytes(&bytes).ok()?;
+    let fresh = now_ms.saturating_sub(record.submitted_ms) < REQUEST_LIFETIME_MS;
+    (fresh && record.request_id == request_id).then_some(record)
 }
 
 /// Keeps a job under the id that the coordinator gave it.
@@ -57,15 +71,12 @@ pub fn earlier_salt(
     wanted: &JobSpec,
     now_ms: u64,
 ) -> Option<[u8; 32]> {
-    let bytes = fs::read(request_file(home, request_id)).ok()?;
-    let record = JobRecord::from_bytes(&bytes).ok()?;
-    let earlier = record.spec().ok()?;
-    let fresh = now_ms.saturating_sub(record.submitted_ms) < REQUEST_LIFETIME_MS;
+    let earlier = read_request(home, request_id, now_ms)?.spec().ok()?;
     let same = JobSpec {
         salt: earlier.salt,
         ..wanted.clone()
     } == earlier;
-    (fresh && same && record.request_id == request_id).then_some(earlier.salt)
+    same.then_some(earlier.salt)
 }
 
 /// The record of a job; `None` where this machine did not submit it.
@@ -167,6 +178,14 @@ mod tests {
         assert_eq!(
             earlier_salt(&home, "key", &spec(8), 1_000 + REQUEST_LIFETIME_MS),
             None
+        );
+
+        let refused = JobRecord::new(&other, &PublicKey([9; 32]), "key", 3_000);
+        keep_request(&home, &refused).unwrap();
+        assert_eq!(
+            earlier_salt(&home, "key", &spec(8), 4_000),
+            Some([7; 32]),
+            "the key stands for the first request"
         );
 
         let job_id = JobId::new(1_000, 2, [3; 10]);

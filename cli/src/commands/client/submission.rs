@@ -116,8 +116,9 @@ pub async fn submit(
         }
     };
     let trust = accept(context, connection, &response, spec, &record)?;
-    if job.request_id.is_none() {
-        records::forget_request(&context.home, &request_id);
+    match job.request_id {
+        Some(_) => records::replace_request(&context.home, &record)?,
+        None => records::forget_request(&context.home, &request_id),
     }
     Ok(Submitted { response, trust })
 }

@@ -204,6 +204,7 @@ fn a_run_whose_output_does_not_grow_is_lost_in_the_end() {
         });
     }
     assert_eq!(rig.view(first.job_id, 1).row.retries_spent, 1);
+    assert_eq!(rig.stopped()[0].1, first, "its slot is wanted back");
 }
 
 #[test]

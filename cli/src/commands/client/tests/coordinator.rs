@@ -325,11 +325,16 @@ impl Script {
                     reason: FailureReason::Stalled.into(),
                     message: "no token".into(),
                 });
-                vec![Event::Job(Job {
+                let job = Job {
                     status: JobStatus::Failed.into(),
                     failure,
                     ..self.job()
-                })]
+                };
+                let finished = JobFinished {
+                    job: Some(job.clone()),
+                    ..Default::default()
+                };
+                vec![Event::Job(job), Event::Finished(finished)]
             }
             Say::Fail(status) => return Err(status),
         })
