@@ -8,7 +8,11 @@ const SEEDS: u64 = 200;
 fn explain(seed: u64, options: &Options) -> String {
     let (smaller, report) = shrink::shrink(seed, options);
     let log = report.log.join("\n");
-    format!("{}\n{log}\nagain: {}", report.violation.unwrap_or_default(), shrink::command(seed, &smaller))
+    format!(
+        "{}\n{log}\nagain: {}",
+        report.violation.unwrap_or_default(),
+        shrink::command(seed, &smaller)
+    )
 }
 
 #[test]
@@ -16,20 +20,32 @@ fn the_invariants_hold() {
     let options = Options::default();
     for seed in 1..=SEEDS {
         let report = run(seed, &options);
-        assert!(report.violation.is_none(), "seed {seed}: {}", explain(seed, &options));
+        assert!(
+            report.violation.is_none(),
+            "seed {seed}: {}",
+            explain(seed, &options)
+        );
         if seed % 20 == 0 {
-            assert_eq!(run(seed, &options).trace_hash, report.trace_hash, "seed {seed} ran differently the second time");
+            assert_eq!(
+                run(seed, &options).trace_hash,
+                report.trace_hash,
+                "seed {seed} ran differently the second time"
+            );
         }
     }
 }
 
 /// How many seeds it takes to notice a broken rule, in the median over 20 starting seeds.
 fn median_to_notice(rule: Rule) -> u64 {
-    let options = Options { broken: Some(rule), ..Options::default() };
+    let options = Options {
+        broken: Some(rule),
+        ..Options::default()
+    };
     let mut needed: Vec<u64> = (0..20)
         .map(|n| {
             let start = 1_000_000 * (n + 1);
-            let found = (start..start + 300).position(|seed| run(seed, &options).violation.is_some());
+            let found =
+                (start..start + 300).position(|seed| run(seed, &options).violation.is_some());
             found.map_or(u64::MAX, |position| position as u64 + 1)
         })
         .collect();
@@ -42,6 +58,9 @@ fn broken_rules_are_noticed() {
     for rule in Rule::ALL {
         let median = median_to_notice(rule);
         assert!(median <= 300, "{} takes {median} seeds", rule.name());
-        println!("{}: noticed after {median} seeds in the median", rule.name());
+        println!(
+            "{}: noticed after {median} seeds in the median",
+            rule.name()
+        );
     }
 }

@@ -46,11 +46,17 @@ fn attempt(job_id: JobId, attempt: u16) -> AttemptId {
 }
 
 fn held(attempt: AttemptId, output_bytes: u64) -> HeldAttempt {
-    HeldAttempt { attempt, output_bytes }
+    HeldAttempt {
+        attempt,
+        output_bytes,
+    }
 }
 
 fn failure(reason: FailureReason) -> v1::Failure {
-    v1::Failure { reason: reason.into(), message: "as the test wants".into() }
+    v1::Failure {
+        reason: reason.into(),
+        message: "as the test wants".into(),
+    }
 }
 
 /// Job `n` of owner `by`.
@@ -125,7 +131,11 @@ fn completion(attempt: AttemptId, by: u8) -> Command {
 }
 
 fn models() -> Vec<v1::MinerModel> {
-    vec![v1::MinerModel { name: MODEL.into(), context_tokens: 8_192, ..Default::default() }]
+    vec![v1::MinerModel {
+        name: MODEL.into(),
+        context_tokens: 8_192,
+        ..Default::default()
+    }]
 }
 
 /// An engine over a store, driven by hand.
@@ -152,7 +162,16 @@ impl Rig {
         change(&mut config);
         let fence = store.claim(0..=SHARDS - 1).unwrap();
         let core = EngineCore::recover(config.clone(), START, &store).unwrap();
-        Self { core, config, store, memory, fence, now: START, effects: Vec::new(), commits: 0 }
+        Self {
+            core,
+            config,
+            store,
+            memory,
+            fence,
+            now: START,
+            effects: Vec::new(),
+            commits: 0,
+        }
     }
 
     /// Applies commands in one batch and commits it.
@@ -162,7 +181,9 @@ impl Rig {
         assert_eq!(output.replies.len(), count, "one answer for each command");
         if !output.batch.is_empty() {
             self.commits += 1;
-            self.store.commit(&self.fence, output.batch, Durability::Synced).unwrap();
+            self.store
+                .commit(&self.fence, output.batch, Durability::Synced)
+                .unwrap();
         }
         self.effects.extend(output.effects);
         self.core.check().unwrap();
@@ -177,7 +198,10 @@ impl Rig {
     fn wait(&mut self, ms: u64) {
         let until = self.now + ms;
         while self.now < until {
-            self.now = self.core.next_timer().map_or(until, |at| at.clamp(self.now + 1, until));
+            self.now = self
+                .core
+                .next_timer()
+                .map_or(until, |at| at.clamp(self.now + 1, until));
             self.batch(vec![]);
         }
     }
@@ -191,12 +215,26 @@ impl Rig {
     }
 
     fn register(&mut self, n: u8, slots: u32) {
-        let change = MinerChange { slots: Some(slots), models: Some(models()), ..Default::default() };
-        let reply = self.ask(Command::Register { key: miner_key(n), new_id: miner_id(n), change: Box::new(change) });
+        let change = MinerChange {
+            slots: Some(slots),
+            models: Some(models()),
+            ..Default::default()
+        };
+        let reply = self.ask(Command::Register {
+            key: miner_key(n),
+            new_id: miner_id(n),
+            change: Box::new(change),
+        });
         assert!(matches!(reply, Reply::Registered(..)), "{reply:?}");
     }
 
-    fn open(&mut self, n: u8, session: SessionId, running: Vec<HeldAttempt>, spooled: Vec<HeldAttempt>) -> Reply {
+    fn open(
+        &mut self,
+        n: u8,
+        session: SessionId,
+        running: Vec<HeldAttempt>,
+        spooled: Vec<HeldAttempt>,
+    ) -> Reply {
         self.ask(Command::OpenSession {
             session,
             key: miner_key(n),
@@ -209,7 +247,12 @@ impl Rig {
     }
 
     fn inventory(&mut self, session: SessionId, slots: u32) {
-        self.ask(Command::Inventory { session, models: models(), slots, engine: "test/1".into() });
+        self.ask(Command::Inventory {
+            session,
+            models: models(),
+            slots,
+            engine: "test/1".into(),
+        });
     }
 
     /// A registered miner in session `n`, ready for jobs.
@@ -227,20 +270,34 @@ impl Rig {
     }
 
     fn accept(&mut self, n: u8, attempt: AttemptId) {
-        self.ask(Command::Accept { session: n.into(), attempt });
+        self.ask(Command::Accept {
+            session: n.into(),
+            attempt,
+        });
     }
 
     fn heartbeat(&mut self, n: u8, running: &[AttemptId], free_slots: u32) {
         let running = running.iter().map(|attempt| held(*attempt, 0)).collect();
-        self.ask(Command::Heartbeat { session: n.into(), running, free_slots });
+        self.ask(Command::Heartbeat {
+            session: n.into(),
+            running,
+            free_slots,
+        });
     }
 
     fn fail(&mut self, n: u8, attempt: AttemptId, reason: FailureReason) -> Reply {
-        self.ask(Command::Fail { miner_key: miner_key(n), attempt, failure: failure(reason) })
+        self.ask(Command::Fail {
+            miner_key: miner_key(n),
+            attempt,
+            failure: failure(reason),
+        })
     }
 
     fn view(&mut self, job: JobId, by: u8) -> JobView {
-        match self.ask(Command::GetJob { owner: owner(by), job: JobSelector::Id(job) }) {
+        match self.ask(Command::GetJob {
+            owner: owner(by),
+            job: JobSelector::Id(job),
+        }) {
             Reply::Job(view) => *view,
             other => panic!("{other:?}"),
         }
@@ -257,18 +314,24 @@ impl Rig {
             _ => None,
         };
         let found = self.effects.iter().filter_map(assigned).collect();
-        self.effects.retain(|effect| !matches!(effect, Effect::Assign { .. }));
+        self.effects
+            .retain(|effect| !matches!(effect, Effect::Assign { .. }));
         found
     }
 
     /// Attempts that sessions were told to stop since the last call.
     fn stopped(&mut self) -> Vec<(SessionId, AttemptId, JobStatus)> {
         let stopped = |effect: &Effect| match effect {
-            Effect::CancelAttempt { session, attempt, status } => Some((*session, *attempt, *status)),
+            Effect::CancelAttempt {
+                session,
+                attempt,
+                status,
+            } => Some((*session, *attempt, *status)),
             _ => None,
         };
         let found = self.effects.iter().filter_map(stopped).collect();
-        self.effects.retain(|effect| !matches!(effect, Effect::CancelAttempt { .. }));
+        self.effects
+            .retain(|effect| !matches!(effect, Effect::CancelAttempt { .. }));
         found
     }
 
@@ -279,7 +342,8 @@ impl Rig {
             _ => None,
         };
         let found = self.effects.iter().filter_map(ended).collect();
-        self.effects.retain(|effect| !matches!(effect, Effect::EndSession { .. }));
+        self.effects
+            .retain(|effect| !matches!(effect, Effect::EndSession { .. }));
         found
     }
 }

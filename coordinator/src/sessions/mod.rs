@@ -17,3 +17,8 @@ pub mod streams;
 pub mod verify;
 pub mod watch_job;
 pub mod watch_jobs;
+
+#[cfg(test)]
+mod core_tests;
+#[cfg(test)]
+mod delivery_tests;

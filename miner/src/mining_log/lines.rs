@@ -108,3 +108,56 @@ pub(super) fn speed(tokens: u32, seconds: f64) -> f64 {
 pub(super) fn rounded(seconds: f64) -> f64 {
     (seconds * 1_000.0).round() / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aitbc_common::layouts::Outcome;
+    use aitbc_proto::v1::FailureReason;
+
+    use super::*;
+
+    fn key() -> AttemptKey {
+        let job = "job_01m83xj880emq8k9w39qsaekf4".parse().unwrap();
+        AttemptKey { job, attempt: 1 }
+    }
+
+    fn summary() -> Summary {
+        Summary {
+            outcome: Outcome::Complete,
+            input_tokens: 14,
+            output_tokens: 61,
+            generating: Duration::from_millis(2140),
+            work_ms: 2140,
+            rate: 500_000,
+        }
+    }
+
+    #[test]
+    fn a_finished_job_reads_as_documented() {
+        let line = inference(key(), &summary());
+        assert_eq!(line.text, "14 tokens in, 61 out, 28.5/s");
+        let line = submitted(key(), &summary());
+        assert_eq!(
+            line.text,
+            "job_01m8…ekf4, 2.140 s, 0.000298 AIT, acknowledged"
+        );
+        assert_eq!(line.event, "result_submitted");
+        assert_eq!(
+            line.fields.to_string(),
+            r#"{"job_id":"job_01m83xj880emq8k9w39qsaekf4","attempt":1,"output_tokens":61,"tokens_per_second":28.5,"work_seconds":2.14,"cost_ait":"0.000298"}"#
+        );
+    }
+
+    #[test]
+    fn a_failure_names_its_class() {
+        let failure = Failure {
+            reason: FailureReason::StreamCut as i32,
+            message: "the answer broke off".to_owned(),
+        };
+        let line = failed("job failed", key(), &failure);
+        assert_eq!(line.text, "job_01m8…ekf4: the answer broke off");
+        assert_eq!(line.fields["reason"], "STREAM_CUT");
+    }
+}

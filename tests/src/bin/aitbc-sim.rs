@@ -38,7 +38,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let faults = arguments.without.iter().fold(Faults::all(), |faults, fault| faults.without(*fault));
+    let faults = arguments
+        .without
+        .iter()
+        .fold(Faults::all(), |faults, fault| faults.without(*fault));
     let options = Options {
         faults,
         jobs: arguments.jobs,
@@ -58,7 +61,11 @@ fn main() -> ExitCode {
         ran += 1;
         totals += report.totals;
         if arguments.seed.is_some() {
-            report.log.iter().filter(|_| arguments.trace).for_each(|line| println!("{line}"));
+            report
+                .log
+                .iter()
+                .filter(|_| arguments.trace)
+                .for_each(|line| println!("{line}"));
             println!("trace hash {}", hex::encode(report.trace_hash));
         }
         if report.violation.is_some() {
@@ -78,7 +85,11 @@ fn main() -> ExitCode {
 }
 
 fn explain(report: &Report, options: &Options, traced: bool) {
-    println!("seed {} fails {}", report.seed, report.violation.as_deref().unwrap_or_default());
+    println!(
+        "seed {} fails {}",
+        report.seed,
+        report.violation.as_deref().unwrap_or_default()
+    );
     println!("again: {}", shrink::command(report.seed, options));
     if traced {
         return;
@@ -104,5 +115,10 @@ fn summarize(ran: u64, totals: &Totals, took: Duration) {
         totals.events,
         totals.watched_bytes
     );
-    println!("{:.0} jobs/s, {:.0} faults/s, {:.2} virtual hours/s", totals.jobs as f64 / seconds, totals.faults as f64 / seconds, hours / seconds);
+    println!(
+        "{:.0} jobs/s, {:.0} faults/s, {:.2} virtual hours/s",
+        totals.jobs as f64 / seconds,
+        totals.faults as f64 / seconds,
+        hours / seconds
+    );
 }

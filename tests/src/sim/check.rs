@@ -31,9 +31,13 @@ pub struct Checker {
 pub fn stored_jobs(store: &Arc<dyn Store>) -> Result<BTreeMap<JobId, JobRow>, String> {
     let mut jobs = BTreeMap::new();
     for family in [Family::Active, Family::Archive] {
-        let page = store.scan(family, &[0]..&[u8::MAX], usize::MAX).map_err(|error| error.to_string())?;
+        let page = store
+            .scan(family, &[0]..&[u8::MAX], usize::MAX)
+            .map_err(|error| error.to_string())?;
         for (key, value) in page.rows {
-            let Some(row) = job_row(family, &key, &value) else { continue };
+            let Some(row) = job_row(family, &key, &value) else {
+                continue;
+            };
             if let Some(twin) = jobs.insert(row.id(), row) {
                 return Err(format!("{} is stored twice", twin.id()));
             }
@@ -49,7 +53,9 @@ fn job_row(family: Family, key: &[u8], value: &Bytes) -> Option<JobRow> {
         Family::Archive => b'a',
         Family::Output => return None,
     };
-    (key.get(1) == Some(&table)).then(|| rows::decode(value.clone()).ok()).flatten()
+    (key.get(1) == Some(&table))
+        .then(|| rows::decode(value.clone()).ok())
+        .flatten()
 }
 
 impl Checker {
@@ -71,7 +77,9 @@ impl Checker {
 
     fn row(&mut self, row: JobRow) {
         let known = self.rows.get(&row.id());
-        if let Err(problem) = check_row(&row).and_then(|()| known.map_or(Ok(()), |known| check_step(known, &row))) {
+        if let Err(problem) =
+            check_row(&row).and_then(|()| known.map_or(Ok(()), |known| check_step(known, &row)))
+        {
             self.violated(format!("{} {problem}", row.id()));
         }
         self.rows.insert(row.id(), row);
@@ -84,7 +92,9 @@ impl Checker {
                 let AttemptId { job_id, attempt } = info.attempt;
                 let before = self.assigned.insert(job_id, attempt);
                 if before.is_some_and(|before| before >= attempt) {
-                    self.violated(format!("{job_id}: attempt {attempt} was given out after {before:?}"));
+                    self.violated(format!(
+                        "{job_id}: attempt {attempt} was given out after {before:?}"
+                    ));
                 }
             }
         }
@@ -114,9 +124,15 @@ impl Checker {
 
     /// A watcher was told that this is a job's end.
     pub fn watched(&mut self, row: &JobRow, status: JobStatus) {
-        let same = self.rows.get(&row.id()).is_some_and(|known| known == row && known.status() == status);
+        let same = self
+            .rows
+            .get(&row.id())
+            .is_some_and(|known| known == row && known.status() == status);
         if !same {
-            self.violated(format!("a watcher saw another end of {} than the stored one", row.id()));
+            self.violated(format!(
+                "a watcher saw another end of {} than the stored one",
+                row.id()
+            ));
         }
     }
 
@@ -126,7 +142,10 @@ impl Checker {
         if problem.contains("outcome is Deadline") {
             return;
         }
-        self.violated(format!("the delivery of {}/{} was refused: {problem}", attempt.job_id, attempt.attempt));
+        self.violated(format!(
+            "the delivery of {}/{} was refused: {problem}",
+            attempt.job_id, attempt.attempt
+        ));
     }
 
     /// Jobs that are not final, of those that were acknowledged.
@@ -137,16 +156,30 @@ impl Checker {
 
     /// Jobs that completed.
     pub fn completed(&self) -> u64 {
-        self.rows.values().filter(|row| row.status() == JobStatus::Completed).count() as u64
+        self.rows
+            .values()
+            .filter(|row| row.status() == JobStatus::Completed)
+            .count() as u64
     }
 }
 
 fn check_row(row: &JobRow) -> Result<(), String> {
-    let running = row.attempts.iter().filter(|attempt| attempt.outcome() == AttemptOutcome::Running).count();
+    let running = row
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.outcome() == AttemptOutcome::Running)
+        .count();
     if running != usize::from(row.leased) {
-        return Err(format!("has {running} live attempts, and leased is {}", row.leased));
+        return Err(format!(
+            "has {running} live attempts, and leased is {}",
+            row.leased
+        ));
     }
-    if !row.attempts.windows(2).all(|pair| pair[0].attempt < pair[1].attempt) {
+    if !row
+        .attempts
+        .windows(2)
+        .all(|pair| pair[0].attempt < pair[1].attempt)
+    {
         return Err("has attempts that do not rise".into());
     }
     let last = row.attempts.last();
@@ -159,21 +192,38 @@ fn check_row(row: &JobRow) -> Result<(), String> {
     if (row.status() == JobStatus::Completed) != row.delivery.is_some() {
         return Err("is completed without a delivery, or the other way round".into());
     }
-    let (Some(delivery), Some(last)) = (&row.delivery, last) else { return Ok(()) };
-    let parsed = (Receipt::decode(&delivery.receipt), Assignment::decode(&last.assignment));
-    let (Ok(receipt), Ok(assignment)) = parsed else { return Err("has layouts that do not parse".into()) };
+    let (Some(delivery), Some(last)) = (&row.delivery, last) else {
+        return Ok(());
+    };
+    let parsed = (
+        Receipt::decode(&delivery.receipt),
+        Assignment::decode(&last.assignment),
+    );
+    let (Ok(receipt), Ok(assignment)) = parsed else {
+        return Err("has layouts that do not parse".into());
+    };
     if receipt.attempt != assignment.attempt || receipt.miner_key != assignment.miner_key {
-        return Err(format!("took a result of attempt {} instead of {}", receipt.attempt, assignment.attempt));
+        return Err(format!(
+            "took a result of attempt {} instead of {}",
+            receipt.attempt, assignment.attempt
+        ));
     }
     Ok(())
 }
 
 fn check_step(before: &JobRow, after: &JobRow) -> Result<(), String> {
     if after.attempt < before.attempt {
-        return Err(format!("went from attempt {} back to {}", before.attempt, after.attempt));
+        return Err(format!(
+            "went from attempt {} back to {}",
+            before.attempt, after.attempt
+        ));
     }
     if before.finished_ms > 0 && before != after {
-        return Err(format!("was {:?} and changed to {:?}", before.status(), after.status()));
+        return Err(format!(
+            "was {:?} and changed to {:?}",
+            before.status(),
+            after.status()
+        ));
     }
     if after.retries_spent < before.retries_spent {
         return Err("took back a spent retry".into());

@@ -56,7 +56,13 @@ impl ClientJob {
         let begins = rng.random_range(0..ctx.options.faulty_ms * 2 / 3);
         ctx.after(begins, Event::Submit(n));
         let watcher = watches.then(|| Watcher::new(work::client(by).public(), &submission));
-        Self { submission, id: None, cancels, cancelled: false, watcher }
+        Self {
+            submission,
+            id: None,
+            cancels,
+            cancelled: false,
+            watcher,
+        }
     }
 
     /// Submits, and again until there is an answer.
@@ -79,10 +85,14 @@ impl ClientJob {
 
     /// The answer to a submission arrived.
     pub fn submitted(&mut self, ctx: &mut Context, n: usize, answer: Result<Reply, ApiError>) {
-        let Ok(Reply::Submitted(submitted)) = answer else { return };
+        let Ok(Reply::Submitted(submitted)) = answer else {
+            return;
+        };
         let id = submitted.view.row.id();
         match self.id {
-            Some(known) if known != id => ctx.checker.violated(format!("request {n} made two jobs: {known} and {id}")),
+            Some(known) if known != id => ctx
+                .checker
+                .violated(format!("request {n} made two jobs: {known} and {id}")),
             Some(_) => {}
             None => {
                 self.id = Some(id);
@@ -102,10 +112,16 @@ impl ClientJob {
 
     /// The answer to a cancellation arrived.
     pub fn cancel_answered(&mut self, ctx: &mut Context, answer: Result<Reply, ApiError>) {
-        let Ok(Reply::Cancelled(view, cancelled)) = answer else { return };
+        let Ok(Reply::Cancelled(view, cancelled)) = answer else {
+            return;
+        };
         self.cancelled = true;
         if cancelled != (view.status == JobStatus::Cancelled) || view.row.finished_ms == 0 {
-            ctx.checker.violated(format!("{} was cancelled and is {:?}", view.row.id(), view.status));
+            ctx.checker.violated(format!(
+                "{} was cancelled and is {:?}",
+                view.row.id(),
+                view.status
+            ));
         }
     }
 }
@@ -125,12 +141,21 @@ pub fn call(ctx: &mut Context, call: Call) {
 }
 
 /// The engine answered a call.
-pub fn answered(coordinator: &mut Coordinator, ctx: &mut Context, call: Call, answer: Result<Reply, ApiError>) {
+pub fn answered(
+    coordinator: &mut Coordinator,
+    ctx: &mut Context,
+    call: Call,
+    answer: Result<Reply, ApiError>,
+) {
     if let Call::Poller(poller, round, PollerCall::Deliver) = call {
         // The receipt was looked at; the parts of the delivery follow, at the caller's speed.
         if let Ok(Reply::AttemptInfo(info)) = answer {
             let rng = &mut ctx.random.network;
-            let delay = if one_in(rng, 2) { rng.random_range(0..200) } else { rng.random_range(0..25_000) };
+            let delay = if one_in(rng, 2) {
+                rng.random_range(0..200)
+            } else {
+                rng.random_range(0..25_000)
+            };
             ctx.after(delay, Event::Parcel(poller, round, info));
             return;
         }
@@ -146,10 +171,16 @@ pub fn answered(coordinator: &mut Coordinator, ctx: &mut Context, call: Call, an
 pub fn command(ctx: &mut Context, job: &ClientJob, call: Call) -> Command {
     let owner = job.submission.owner;
     match (call, job.id) {
-        (Call::Cancel(_), Some(id)) => Command::Cancel { owner, job: JobSelector::Id(id) },
+        (Call::Cancel(_), Some(id)) => Command::Cancel {
+            owner,
+            job: JobSelector::Id(id),
+        },
         _ => {
             let job_id = work::new_job_id(&mut ctx.random.coordinator, ctx.now, &job.submission);
-            Command::Submit(Box::new(Submission { job_id, ..job.submission.clone() }))
+            Command::Submit(Box::new(Submission {
+                job_id,
+                ..job.submission.clone()
+            }))
         }
     }
 }

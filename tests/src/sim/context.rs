@@ -73,7 +73,12 @@ impl std::str::FromStr for Fault {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|fault| fault.name() == name);
-        known.ok_or_else(|| format!("unknown; known are {}", Self::ALL.map(Self::name).join(", ")))
+        known.ok_or_else(|| {
+            format!(
+                "unknown; known are {}",
+                Self::ALL.map(Self::name).join(", ")
+            )
+        })
     }
 }
 
@@ -109,7 +114,9 @@ impl Faults {
 
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(Fault::ALL.iter().filter(|fault| self.has(**fault))).finish()
+        f.debug_list()
+            .entries(Fault::ALL.iter().filter(|fault| self.has(**fault)))
+            .finish()
     }
 }
 
@@ -144,7 +151,12 @@ impl std::str::FromStr for Rule {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|rule| rule.name() == name);
-        known.ok_or_else(|| format!("unknown; known are {}", Self::ALL.map(Self::name).join(", ")))
+        known.ok_or_else(|| {
+            format!(
+                "unknown; known are {}",
+                Self::ALL.map(Self::name).join(", ")
+            )
+        })
     }
 }
 
@@ -165,7 +177,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { faults: Faults::all(), jobs: 40, faulty_ms: 600_000, broken: None, trace: false }
+        Self {
+            faults: Faults::all(),
+            jobs: 40,
+            faulty_ms: 600_000,
+            broken: None,
+            trace: false,
+        }
     }
 }
 
@@ -186,7 +204,13 @@ pub struct Randomness {
 impl Randomness {
     fn new(seed: u64) -> Self {
         let rng = |concern: u64| StdRng::seed_from_u64(seed.wrapping_mul(8) + concern);
-        Self { network: rng(0), faults: rng(1), people: rng(2), models: rng(3), coordinator: rng(4) }
+        Self {
+            network: rng(0),
+            faults: rng(1),
+            people: rng(2),
+            models: rng(3),
+            coordinator: rng(4),
+        }
     }
 }
 
@@ -228,7 +252,8 @@ impl Context {
     /// Lets `event` happen in `delay` ms.
     pub fn after(&mut self, delay: u64, event: Event) {
         self.scheduled += 1;
-        self.events.insert((self.now + delay, self.scheduled), event);
+        self.events
+            .insert((self.now + delay, self.scheduled), event);
     }
 
     /// The next event; the clock is moved to it.

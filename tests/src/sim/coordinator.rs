@@ -69,7 +69,10 @@ pub struct Coordinator {
 
 /// What callers get while the engine recovers or stops.
 pub fn unavailable() -> ApiError {
-    ApiError::new(ErrorReason::Unavailable, "the coordinator is recovering or stopping; try again")
+    ApiError::new(
+        ErrorReason::Unavailable,
+        "the coordinator is recovering or stopping; try again",
+    )
 }
 
 impl Coordinator {
@@ -81,17 +84,30 @@ impl Coordinator {
             no_requeue_on_loss: ctx.broken(Rule::RequeueOnLoss),
         };
         let store: Arc<dyn Store> = memory.clone();
-        let mut coordinator = Self { memory, store, service: Identity::from_seed(&[1; 32]), config, running: None };
+        let mut coordinator = Self {
+            memory,
+            store,
+            service: Identity::from_seed(&[1; 32]),
+            config,
+            running: None,
+        };
         coordinator.start(ctx);
         coordinator
     }
 
     /// Starts, or recovers: claims the store and reads it.
     pub fn start(&mut self, ctx: &mut Context) {
-        let fence = self.store.claim(0..=SHARDS - 1).expect("a store in memory can be claimed");
+        let fence = self
+            .store
+            .claim(0..=SHARDS - 1)
+            .expect("a store in memory can be claimed");
         // The wall clock may have been set back meanwhile.
         let rng = &mut ctx.random.coordinator;
-        let set_back = if one_in(rng, 4) { rng.random_range(0..600_000) } else { 0 };
+        let set_back = if one_in(rng, 4) {
+            rng.random_range(0..600_000)
+        } else {
+            0
+        };
         let core = EngineCore::recover(self.config.clone(), ctx.now - set_back, &self.store);
         let core = core.expect("rows that the engine wrote can be read");
         let streams = Arc::new(Streams::default());
@@ -133,7 +149,9 @@ impl Coordinator {
 
     /// The engine carries out what waits, commits it once, answers and performs effects.
     pub fn turn(&mut self, ctx: &mut Context) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         running.turn_due = false;
         let now = running.now(ctx.now);
         let mut commands = Vec::new();
@@ -142,18 +160,23 @@ impl Coordinator {
             callers.push((asked.len(), caller));
             commands.extend(asked);
         }
-        ctx.trace.note(ctx.now, format_args!("turn of {} commands", commands.len()));
-        let outcome = running.core.apply(now, commands, &self.store).and_then(|output| {
-            if let Err(problem) = running.core.check() {
-                ctx.checker.violated(problem);
-            }
-            if !output.batch.is_empty() {
-                strike_store(ctx, &self.memory);
-                ctx.trace.totals.commits += 1;
-                self.store.commit(&running.fence, output.batch.clone(), Durability::Synced)?;
-            }
-            Ok(output)
-        });
+        ctx.trace
+            .note(ctx.now, format_args!("turn of {} commands", commands.len()));
+        let outcome = running
+            .core
+            .apply(now, commands, &self.store)
+            .and_then(|output| {
+                if let Err(problem) = running.core.check() {
+                    ctx.checker.violated(problem);
+                }
+                if !output.batch.is_empty() {
+                    strike_store(ctx, &self.memory);
+                    ctx.trace.totals.commits += 1;
+                    self.store
+                        .commit(&running.fence, output.batch.clone(), Durability::Synced)?;
+                }
+                Ok(output)
+            });
         match outcome {
             Ok(output) => {
                 ctx.checker.committed(&output.batch);
@@ -163,7 +186,11 @@ impl Coordinator {
                 }
                 let mut replies = output.replies.into_iter();
                 for (count, caller) in callers {
-                    let answers = replies.by_ref().take(count).map(refusals_as_errors).collect();
+                    let answers = replies
+                        .by_ref()
+                        .take(count)
+                        .map(refusals_as_errors)
+                        .collect();
                     self.answer(ctx, caller, answers);
                 }
                 if let Some(running) = &mut self.running {
@@ -178,25 +205,40 @@ impl Coordinator {
 
     /// A commit failed: all memory goes, and comes back from the store.
     fn recover(&mut self, ctx: &mut Context, error: &StoreError, callers: Vec<(usize, Caller)>) {
-        ctx.trace.note(ctx.now, format_args!("commit failed: {error}"));
+        ctx.trace
+            .note(ctx.now, format_args!("commit failed: {error}"));
         if matches!(error, StoreError::SyncFailed(_)) {
             self.crash(ctx);
             ctx.after(2_000, Event::CoordinatorUp);
             return;
         }
         for (count, caller) in callers {
-            self.answer(ctx, caller, (0..count).map(|_| Err(unavailable())).collect());
+            self.answer(
+                ctx,
+                caller,
+                (0..count).map(|_| Err(unavailable())).collect(),
+            );
         }
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         for (asked, caller) in std::mem::take(&mut running.waiting) {
-            self.answer(ctx, caller, asked.iter().map(|_| Err(unavailable())).collect());
+            self.answer(
+                ctx,
+                caller,
+                asked.iter().map(|_| Err(unavailable())).collect(),
+            );
         }
         if let Some(running) = &mut self.running {
             running.sink.reset();
         }
         self.effects_performed(ctx);
-        self.store.reopen().expect("a store in memory can be opened");
-        let Some(old) = self.running.take() else { return };
+        self.store
+            .reopen()
+            .expect("a store in memory can be opened");
+        let Some(old) = self.running.take() else {
+            return;
+        };
         for session in old.sessions.values() {
             super::network::leave(ctx, session.connection, super::network::Side::Coordinator);
         }
@@ -207,20 +249,37 @@ impl Coordinator {
     pub fn ask(&mut self, ctx: &mut Context, commands: Vec<Command>, caller: Caller) {
         match &mut self.running {
             Some(running) => running.ask(ctx, commands, caller),
-            None => self.answer(ctx, caller, commands.iter().map(|_| Err(unavailable())).collect()),
+            None => self.answer(
+                ctx,
+                caller,
+                commands.iter().map(|_| Err(unavailable())).collect(),
+            ),
         }
     }
 
-    fn answer(&mut self, ctx: &mut Context, caller: Caller, mut answers: Vec<Result<Reply, ApiError>>) {
+    fn answer(
+        &mut self,
+        ctx: &mut Context,
+        caller: Caller,
+        mut answers: Vec<Result<Reply, ApiError>>,
+    ) {
         match caller {
             Caller::Nobody => {}
             Caller::Call(call) => {
                 let answer = answers.pop().unwrap_or_else(|| Err(unavailable()));
                 super::clients::answered(self, ctx, call, answer);
             }
-            Caller::Watch(watch) => self.watch_answered(ctx, watch, answers.pop().unwrap_or_else(|| Err(unavailable()))),
+            Caller::Watch(watch) => self.watch_answered(
+                ctx,
+                watch,
+                answers.pop().unwrap_or_else(|| Err(unavailable())),
+            ),
             Caller::Open(session) => {
-                self.session_opened(ctx, session, answers.pop().unwrap_or_else(|| Err(unavailable())));
+                self.session_opened(
+                    ctx,
+                    session,
+                    answers.pop().unwrap_or_else(|| Err(unavailable())),
+                );
             }
             Caller::Told(session, failures) => self.session_told(ctx, session, failures, answers),
             Caller::Recorded(session, attempt, refusal) => {
@@ -237,9 +296,13 @@ impl Coordinator {
 
     /// Looks at the engine's next timer.
     fn set_timer(&mut self, ctx: &mut Context) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         let (base, since) = running.clock;
-        let Some(at) = running.core.next_timer() else { return };
+        let Some(at) = running.core.next_timer() else {
+            return;
+        };
         let at = (at.saturating_sub(base) + since).max(ctx.now);
         if running.timer_at > at || running.timer_at <= ctx.now {
             running.timer_at = at;
@@ -268,7 +331,11 @@ impl Running {
         self.waiting.push((commands, caller));
         if !std::mem::replace(&mut self.turn_due, true) {
             let rng = &mut ctx.random.coordinator;
-            let delay = if one_in(rng, 60) { rng.random_range(5..300) } else { rng.random_range(0..5) };
+            let delay = if one_in(rng, 60) {
+                rng.random_range(5..300)
+            } else {
+                rng.random_range(0..5)
+            };
             ctx.after(delay, Event::Turn);
         }
     }
@@ -293,17 +360,36 @@ fn note_effect(ctx: &mut Context, effect: &aitbc_coordinator::engine::command::E
         Effect::Assign { session, info, .. } => {
             ctx.trace.totals.attempts += 1;
             let AttemptId { job_id, attempt } = info.attempt;
-            ctx.trace.note(ctx.now, format_args!("session {session} gets {job_id}/{attempt}"));
+            ctx.trace.note(
+                ctx.now,
+                format_args!("session {session} gets {job_id}/{attempt}"),
+            );
         }
-        Effect::CancelAttempt { session, attempt, status } => {
+        Effect::CancelAttempt {
+            session,
+            attempt,
+            status,
+        } => {
             let AttemptId { job_id, attempt } = *attempt;
-            ctx.trace.note(ctx.now, format_args!("session {session} stops {job_id}/{attempt}: {status:?}"));
+            ctx.trace.note(
+                ctx.now,
+                format_args!("session {session} stops {job_id}/{attempt}: {status:?}"),
+            );
         }
         Effect::EndSession { session, reason } => {
-            ctx.trace.note(ctx.now, format_args!("session {session} ends: {}", reason.message));
+            ctx.trace.note(
+                ctx.now,
+                format_args!("session {session} ends: {}", reason.message),
+            );
         }
         Effect::Changed(change) => {
-            ctx.trace.note(ctx.now, format_args!("{}/{} is {:?}", change.job_id, change.attempt, change.status));
+            ctx.trace.note(
+                ctx.now,
+                format_args!(
+                    "{}/{} is {:?}",
+                    change.job_id, change.attempt, change.status
+                ),
+            );
         }
     }
 }
@@ -325,5 +411,6 @@ fn strike_store(ctx: &mut Context, memory: &MemoryStore) {
         Some(fault) => memory.inject(*fault),
         None => drop(memory.claim(0..=SHARDS - 1)),
     }
-    ctx.trace.fault(ctx.now, format_args!("the store: {:?}", kinds.get(kind)));
+    ctx.trace
+        .fault(ctx.now, format_args!("the store: {:?}", kinds.get(kind)));
 }

@@ -36,7 +36,12 @@ impl Coordinator {
         if self.miner_key(verification.session) != Some(verification.miner) {
             return;
         }
-        let Verification { stream, miner, complete, session } = verification;
+        let Verification {
+            stream,
+            miner,
+            complete,
+            session,
+        } = verification;
         let attempt = stream.facts.attempt;
         match self.completion(stream, *miner, complete) {
             Ok(Ok(completion)) => {
@@ -45,10 +50,21 @@ impl Coordinator {
             }
             Ok(Err(problem)) => {
                 ctx.checker.refused_delivery(attempt, &problem);
-                let failure = v1::Failure { reason: FailureReason::InvalidResult.into(), message: problem.clone() };
+                let failure = v1::Failure {
+                    reason: FailureReason::InvalidResult.into(),
+                    message: problem.clone(),
+                };
                 let refusal = ApiError::new(ErrorReason::ReceiptInvalid, problem);
-                let commands = vec![Command::Fail { miner_key: *miner, attempt, failure }];
-                self.ask(ctx, commands, Caller::Recorded(*session, attempt, Some(refusal)));
+                let commands = vec![Command::Fail {
+                    miner_key: *miner,
+                    attempt,
+                    failure,
+                }];
+                self.ask(
+                    ctx,
+                    commands,
+                    Caller::Recorded(*session, attempt, Some(refusal)),
+                );
             }
             Err(_) => self.session_recorded(ctx, *session, attempt, Err(unavailable())),
         }
@@ -65,7 +81,11 @@ impl Coordinator {
         stream.append(StreamKind::Result, 0, &parcel.result, ctx.now);
         match self.completion(&stream, parcel.miner, &parcel.complete) {
             Ok(Ok(completion)) => {
-                self.ask(ctx, vec![Command::Complete(Box::new(completion))], Caller::Call(call));
+                self.ask(
+                    ctx,
+                    vec![Command::Complete(Box::new(completion))],
+                    Caller::Call(call),
+                );
             }
             Ok(Err(problem)) => ctx.checker.refused_delivery(info.attempt, &problem),
             Err(_) => {}
@@ -80,12 +100,20 @@ impl Coordinator {
     ) -> Result<Result<Completion, String>, StoreError> {
         let progress = stream.progress();
         let attempt = stream.facts.attempt;
-        let whole = stream.with(StreamKind::Result, |buffer| buffer.whole().map(Bytes::copy_from_slice));
+        let whole = stream.with(StreamKind::Result, |buffer| {
+            buffer.whole().map(Bytes::copy_from_slice)
+        });
         let result = match whole {
             Some(result) => result,
             None => {
                 self.spill(stream, StreamKind::Result, true)?;
-                stored::read_all(&self.store, attempt, StreamKind::Result, progress.result_len)?.into()
+                stored::read_all(
+                    &self.store,
+                    attempt,
+                    StreamKind::Result,
+                    progress.result_len,
+                )?
+                .into()
             }
         };
         let checked = match delivery::check(&stream.facts, &miner, complete, &progress, &result) {

@@ -23,17 +23,27 @@ pub enum Strike {
 pub fn plan(ctx: &mut Context, miners: usize) {
     let end = ctx.options.faulty_ms;
     let kinds: [(Fault, u64, fn(&mut StdRng, usize) -> Strike); 4] = [
-        (Fault::Cut, 40_000, |rng, _| Strike::Cut(rng.random_range(0..1_000))),
+        (Fault::Cut, 40_000, |rng, _| {
+            Strike::Cut(rng.random_range(0..1_000))
+        }),
         (Fault::Delay, 90_000, |rng, miners| {
             Strike::Block(rng.random_range(0..miners), rng.random_range(500..50_000))
         }),
         (Fault::CoordinatorCrash, 150_000, |rng, _| {
             let long = rng.random_range(0..5) == 0;
-            Strike::Coordinator(if long { rng.random_range(10_000..60_000) } else { rng.random_range(100..5_000) })
+            Strike::Coordinator(if long {
+                rng.random_range(10_000..60_000)
+            } else {
+                rng.random_range(100..5_000)
+            })
         }),
         (Fault::MinerCrash, 90_000, |rng, miners| {
             let long = rng.random_range(0..3) == 0;
-            let down = if long { rng.random_range(20_000..90_000) } else { rng.random_range(200..8_000) };
+            let down = if long {
+                rng.random_range(20_000..90_000)
+            } else {
+                rng.random_range(200..8_000)
+            };
             Strike::Miner(rng.random_range(0..miners), down)
         }),
     ];

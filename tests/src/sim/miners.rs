@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitbc_common::identity::Identity;
-use aitbc_miner::session::{Action, AttemptKey, CoreConfig, End, Event as MinerEvent, SessionCore, SpoolRecord};
+use aitbc_miner::session::{
+    Action, AttemptKey, CoreConfig, End, Event as MinerEvent, SessionCore, SpoolRecord,
+};
 use aitbc_proto::v1::{CoordinatorMessage, ErrorReason, Failure, FailureReason, Inventory};
 use bytes::Bytes;
 use rand::Rng;
@@ -56,18 +58,33 @@ fn clock(ctx: &Context) -> Duration {
 }
 
 fn failed(reason: FailureReason) -> Failure {
-    Failure { reason: reason.into(), message: "the simulated model server failed".into() }
+    Failure {
+        reason: reason.into(),
+        message: "the simulated model server failed".into(),
+    }
 }
 
 impl Miner {
-    pub fn new(ctx: &mut Context, number: usize, service: aitbc_common::identity::PublicKey) -> Self {
+    pub fn new(
+        ctx: &mut Context,
+        number: usize,
+        service: aitbc_common::identity::PublicKey,
+    ) -> Self {
         let slots = ctx.random.people.random_range(1..=3);
-        let models = if number == 0 || one_in(&mut ctx.random.people, 2) { &MODELS[..] } else { &MODELS[..1] };
+        let models = if number == 0 || one_in(&mut ctx.random.people, 2) {
+            &MODELS[..]
+        } else {
+            &MODELS[..1]
+        };
         Self {
             number,
             identity: Arc::new(work::miner(number)),
             service,
-            inventory: Inventory { models: models.iter().map(|name| work::model(name)).collect(), slots, engine: ENGINE.into() },
+            inventory: Inventory {
+                models: models.iter().map(|name| work::model(name)).collect(),
+                slots,
+                engine: ENGINE.into(),
+            },
             core: None,
             life: 0,
             connection: None,
@@ -103,7 +120,11 @@ impl Miner {
             version: "0.1.0".into(),
             job_limit: None,
         };
-        self.core = Some(SessionCore::new(config, self.inventory.clone(), self.spool.values().cloned().collect()));
+        self.core = Some(SessionCore::new(
+            config,
+            self.inventory.clone(),
+            self.spool.values().cloned().collect(),
+        ));
         ctx.after(0, Event::Connect(self.number, self.life));
     }
 
@@ -128,13 +149,20 @@ impl Miner {
 
     /// Something arrived from the coordinator.
     pub fn arrived(&mut self, ctx: &mut Context, connection: ConnectionId) {
-        let Some(item) = ctx.network.take_down(connection, ctx.now) else { return };
+        let Some(item) = ctx.network.take_down(connection, ctx.now) else {
+            return;
+        };
         if self.connection != Some(connection) {
             return;
         }
         match item {
             DownItem::Message(message) => {
-                self.handle(ctx, MinerEvent::Message(CoordinatorMessage { message: Some(*message) }));
+                self.handle(
+                    ctx,
+                    MinerEvent::Message(CoordinatorMessage {
+                        message: Some(*message),
+                    }),
+                );
             }
             DownItem::End(error) => {
                 self.connection = None;
@@ -153,7 +181,14 @@ impl Miner {
         if self.connection == Some(connection) {
             self.connection = None;
             let (reason, message) = (ErrorReason::Unspecified, "the connection broke".to_owned());
-            self.handle(ctx, MinerEvent::Disconnected { reason, message, retry_after: None });
+            self.handle(
+                ctx,
+                MinerEvent::Disconnected {
+                    reason,
+                    message,
+                    retry_after: None,
+                },
+            );
         }
     }
 
@@ -205,13 +240,21 @@ impl Miner {
                 ctx.after(delay, Event::Stored(self.number, self.life, record));
             }
             Action::Forget(key) => drop(self.spool.remove(&key)),
-            Action::Close { retry_after, message } => {
-                ctx.trace.note(ctx.now, format_args!("miner {} reconnects: {message}", self.number));
+            Action::Close {
+                retry_after,
+                message,
+            } => {
+                ctx.trace.note(
+                    ctx.now,
+                    format_args!("miner {} reconnects: {message}", self.number),
+                );
                 if let Some(connection) = self.connection.take() {
                     leave(ctx, connection, Side::Miner);
                 }
                 let backoff = ctx.random.network.random_range(50..3_000);
-                let delay = retry_after.map_or(backoff, |after| u64::try_from(after.as_millis()).unwrap_or(backoff));
+                let delay = retry_after.map_or(backoff, |after| {
+                    u64::try_from(after.as_millis()).unwrap_or(backoff)
+                });
                 ctx.after(delay, Event::Connect(self.number, self.life));
             }
             Action::Notice(_) => {}
@@ -221,8 +264,10 @@ impl Miner {
 
     /// The process ends by itself; its operator starts it again.
     fn ended(&mut self, ctx: &mut Context, end: &End) {
-        ctx.trace.note(ctx.now, format_args!("miner {} ends: {end:?}", self.number));
-        self.takeover = matches!(end, End::SessionExists { .. }) && one_in(&mut ctx.random.people, 2);
+        ctx.trace
+            .note(ctx.now, format_args!("miner {} ends: {end:?}", self.number));
+        self.takeover =
+            matches!(end, End::SessionExists { .. }) && one_in(&mut ctx.random.people, 2);
         if let Some(connection) = self.connection.take() {
             leave(ctx, connection, Side::Miner);
         }
@@ -238,7 +283,11 @@ impl Miner {
         let faulty = ctx.faults.has(Fault::Model);
         let rng = &mut ctx.random.models;
         let at = rng.random_range(0..=text.len());
-        let reasons = [FailureReason::EngineUnavailable, FailureReason::StreamCut, FailureReason::OutOfMemory];
+        let reasons = [
+            FailureReason::EngineUnavailable,
+            FailureReason::StreamCut,
+            FailureReason::OutOfMemory,
+        ];
         let plan = match rng.random_range(0..20) {
             0 | 1 if faulty => Plan::Fail(at, reasons[rng.random_range(0..reasons.len())]),
             2 if faulty => Plan::Stall(at),
@@ -247,24 +296,41 @@ impl Miner {
         let pieces = rng.random_range(1..=8);
         let chunk = text.len().div_ceil(pieces).max(1);
         self.started_runs += 1;
-        let run = Run { number: self.started_runs, text, done: 0, chunk, plan };
+        let run = Run {
+            number: self.started_runs,
+            text,
+            done: 0,
+            chunk,
+            plan,
+        };
         let first = rng.random_range(5..2_000);
         ctx.after(first, Event::ModelStep(self.number, key, run.number));
         self.runs.insert(key, run);
         let held = self.runs.len();
         if held > usize::try_from(self.inventory.slots).unwrap_or(usize::MAX) {
-            ctx.checker.violated(format!("miner {} runs {held} jobs in {} slots", self.number, self.inventory.slots));
+            ctx.checker.violated(format!(
+                "miner {} runs {held} jobs in {} slots",
+                self.number, self.inventory.slots
+            ));
         }
     }
 
     /// The model server generates a little more.
     pub fn model_step(&mut self, ctx: &mut Context, key: AttemptKey, number: u64) {
-        let Some(run) = self.runs.get_mut(&key).filter(|run| run.number == number) else { return };
+        let Some(run) = self.runs.get_mut(&key).filter(|run| run.number == number) else {
+            return;
+        };
         let mut end = (run.done + run.chunk).min(run.text.len());
         match run.plan {
             Plan::Fail(at, reason) if end >= at => {
                 self.runs.remove(&key);
-                return self.handle(ctx, MinerEvent::Failed { key, failure: failed(reason) });
+                return self.handle(
+                    ctx,
+                    MinerEvent::Failed {
+                        key,
+                        failure: failed(reason),
+                    },
+                );
             }
             Plan::Stall(at) if end >= at => end = at.max(run.done),
             _ => {}
@@ -275,14 +341,31 @@ impl Miner {
         let finished = end == run.text.len() && !stalls;
         let output_tokens = u32::try_from(end / 4).unwrap_or(u32::MAX);
         let content = finished.then(|| run.text.clone());
-        self.handle(ctx, MinerEvent::Output { key, data, output_tokens });
+        self.handle(
+            ctx,
+            MinerEvent::Output {
+                key,
+                data,
+                output_tokens,
+            },
+        );
         if let Some(content) = content {
             self.runs.remove(&key);
             let content = String::from_utf8_lossy(&content).into_owned();
-            self.handle(ctx, MinerEvent::Finished { key, result: Box::new(work::run_result(content)) });
+            self.handle(
+                ctx,
+                MinerEvent::Finished {
+                    key,
+                    result: Box::new(work::run_result(content)),
+                },
+            );
         } else if !stalls {
             let rng = &mut ctx.random.models;
-            let pause = if one_in(rng, 10) { rng.random_range(1_000..40_000) } else { rng.random_range(5..1_500) };
+            let pause = if one_in(rng, 10) {
+                rng.random_range(1_000..40_000)
+            } else {
+                rng.random_range(5..1_500)
+            };
             ctx.after(pause, Event::ModelStep(self.number, key, number));
         }
     }
@@ -294,7 +377,13 @@ impl Miner {
         }
         let key = record.key;
         if ctx.faults.has(Fault::Model) && one_in(&mut ctx.random.models, 100) {
-            return self.handle(ctx, MinerEvent::NotStored { key, message: "no space left".into() });
+            return self.handle(
+                ctx,
+                MinerEvent::NotStored {
+                    key,
+                    message: "no space left".into(),
+                },
+            );
         }
         self.spool.insert(key, record);
         self.handle(ctx, MinerEvent::Stored(key));

@@ -39,7 +39,11 @@ struct Pipe<T> {
 
 impl<T> Default for Pipe<T> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), last: 0, sent: VecDeque::new() }
+        Self {
+            queue: VecDeque::new(),
+            last: 0,
+            sent: VecDeque::new(),
+        }
     }
 }
 
@@ -59,7 +63,11 @@ impl<T: Clone> Pipe<T> {
 
     fn pop(&mut self, now: u64) -> Option<T> {
         let (due, _) = self.queue.front()?;
-        if *due > now { None } else { self.queue.pop_front().map(|(_, item)| item) }
+        if *due > now {
+            None
+        } else {
+            self.queue.pop_front().map(|(_, item)| item)
+        }
     }
 }
 
@@ -84,14 +92,23 @@ pub struct Network {
 /// How long a message travels, in ms.
 pub fn latency(ctx: &mut Context) -> u64 {
     let rng = &mut ctx.random.network;
-    if one_in(rng, 50) { rng.random_range(50..400) } else { rng.random_range(1..15) }
+    if one_in(rng, 50) {
+        rng.random_range(50..400)
+    } else {
+        rng.random_range(1..15)
+    }
 }
 
 /// A miner connects.
 pub fn connect(ctx: &mut Context, miner: usize) -> ConnectionId {
     ctx.network.next += 1;
     let id = ctx.network.next;
-    let connection = Connection { miner, up: Pipe::default(), down: Pipe::default(), dead: false };
+    let connection = Connection {
+        miner,
+        up: Pipe::default(),
+        down: Pipe::default(),
+        dead: false,
+    };
     ctx.network.connections.insert(id, connection);
     let delay = latency(ctx);
     ctx.after(delay, Event::Accepted(id, miner));
@@ -101,8 +118,17 @@ pub fn connect(ctx: &mut Context, miner: usize) -> ConnectionId {
 /// A miner sends.
 pub fn send_up(ctx: &mut Context, id: ConnectionId, message: Up) {
     let due = due(ctx, id);
-    let again = ctx.strikes(Fault::Duplicate, 40).then(|| ctx.random.network.random_range(0..6));
-    let Some(connection) = ctx.network.connections.get_mut(&id).filter(|connection| !connection.dead) else { return };
+    let again = ctx
+        .strikes(Fault::Duplicate, 40)
+        .then(|| ctx.random.network.random_range(0..6));
+    let Some(connection) = ctx
+        .network
+        .connections
+        .get_mut(&id)
+        .filter(|connection| !connection.dead)
+    else {
+        return;
+    };
     let mut arrivals = vec![connection.up.send(due, message.clone())];
     connection.up.remember(message);
     if let Some(old) = again.and_then(|n: usize| connection.up.sent.get(n).cloned()) {
@@ -114,8 +140,17 @@ pub fn send_up(ctx: &mut Context, id: ConnectionId, message: Up) {
 /// The coordinator sends.
 pub fn send_down(ctx: &mut Context, id: ConnectionId, item: DownItem) {
     let due = due(ctx, id);
-    let again = ctx.strikes(Fault::Duplicate, 40).then(|| ctx.random.network.random_range(0..6));
-    let Some(connection) = ctx.network.connections.get_mut(&id).filter(|connection| !connection.dead) else { return };
+    let again = ctx
+        .strikes(Fault::Duplicate, 40)
+        .then(|| ctx.random.network.random_range(0..6));
+    let Some(connection) = ctx
+        .network
+        .connections
+        .get_mut(&id)
+        .filter(|connection| !connection.dead)
+    else {
+        return;
+    };
     let is_end = matches!(item, DownItem::End(_));
     let mut arrivals = vec![connection.down.send(due, item.clone())];
     if !is_end {
@@ -128,8 +163,15 @@ pub fn send_down(ctx: &mut Context, id: ConnectionId, item: DownItem) {
 }
 
 fn due(ctx: &mut Context, id: ConnectionId) -> u64 {
-    let miner = ctx.network.connections.get(&id).map(|connection| connection.miner);
-    let blocked = miner.and_then(|miner| ctx.network.blocked_until.get(&miner)).copied().unwrap_or(0);
+    let miner = ctx
+        .network
+        .connections
+        .get(&id)
+        .map(|connection| connection.miner);
+    let blocked = miner
+        .and_then(|miner| ctx.network.blocked_until.get(&miner))
+        .copied()
+        .unwrap_or(0);
     let due = ctx.now + latency(ctx);
     due.max(blocked)
 }
@@ -158,7 +200,10 @@ impl Network {
 
     /// Connections that work.
     pub fn live(&self) -> Vec<ConnectionId> {
-        let live = self.connections.iter().filter(|(_, connection)| !connection.dead);
+        let live = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| !connection.dead);
         live.map(|(id, _)| *id).collect()
     }
 
@@ -170,7 +215,9 @@ impl Network {
 
 /// One side leaves in an orderly way: what it sent still arrives, then the other side learns it.
 pub fn leave(ctx: &mut Context, id: ConnectionId, leaver: Side) {
-    let Some(connection) = ctx.network.connections.get_mut(&id) else { return };
+    let Some(connection) = ctx.network.connections.get_mut(&id) else {
+        return;
+    };
     let (last, other) = match leaver {
         Side::Miner => (connection.up.last, Side::Coordinator),
         Side::Coordinator => (connection.down.last, Side::Miner),
@@ -185,7 +232,9 @@ pub fn leave(ctx: &mut Context, id: ConnectionId, leaver: Side) {
 /// The connection breaks: a part of what is on the way is lost, and each side learns it at its own time.
 pub fn cut(ctx: &mut Context, id: ConnectionId) {
     let half_open = ctx.faults.has(Fault::HalfOpen) && one_in(&mut ctx.random.faults, 3);
-    let Some(connection) = ctx.network.connections.get_mut(&id) else { return };
+    let Some(connection) = ctx.network.connections.get_mut(&id) else {
+        return;
+    };
     if std::mem::replace(&mut connection.dead, true) {
         return;
     }
@@ -196,7 +245,11 @@ pub fn cut(ctx: &mut Context, id: ConnectionId) {
     connection.down.queue.truncate(kept);
     for side in [Side::Miner, Side::Coordinator] {
         let rng = &mut ctx.random.faults;
-        let delay = if half_open { rng.random_range(0..45_000) } else { rng.random_range(0..200) };
+        let delay = if half_open {
+            rng.random_range(0..45_000)
+        } else {
+            rng.random_range(0..200)
+        };
         ctx.after(delay, Event::Lost(id, side));
     }
 }

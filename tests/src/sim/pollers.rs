@@ -56,12 +56,21 @@ impl Poller {
     pub fn new(ctx: &mut Context, number: usize) -> Self {
         let lease_ms = [10_000, 20_000, 60_000][ctx.random.people.random_range(0..3)];
         ctx.after(1_000, Event::PollerStep(number));
-        Self { number, identity: work::miner(number), lease_ms, round: 0, work: None }
+        Self {
+            number,
+            identity: work::miner(number),
+            lease_ms,
+            round: 0,
+            work: None,
+        }
     }
 
     /// What it registers: it takes any model.
     pub fn change(&self) -> MinerChange {
-        MinerChange { slots: Some(1), ..Default::default() }
+        MinerChange {
+            slots: Some(1),
+            ..Default::default()
+        }
     }
 
     /// It does something, then waits.
@@ -73,7 +82,9 @@ impl Poller {
             }
             Some(Plan::Deliver) => Some(PollerCall::Deliver),
             Some(Plan::ExtendAndDeliver) => {
-                self.work.iter_mut().for_each(|work| work.plan = Plan::Deliver);
+                self.work
+                    .iter_mut()
+                    .for_each(|work| work.plan = Plan::Deliver);
                 Some(PollerCall::Extend)
             }
             Some(Plan::Return) => Some(PollerCall::Return),
@@ -90,27 +101,65 @@ impl Poller {
     }
 
     /// Its call arrived at the coordinator.
-    pub fn called(&self, coordinator: &mut Coordinator, ctx: &mut Context, round: u64, asked: PollerCall) {
+    pub fn called(
+        &self,
+        coordinator: &mut Coordinator,
+        ctx: &mut Context,
+        round: u64,
+        asked: PollerCall,
+    ) {
         let miner_key = self.identity.public();
-        let attempt = self.work.as_ref().filter(|_| round == self.round).map(|work| work.info.attempt);
+        let attempt = self
+            .work
+            .as_ref()
+            .filter(|_| round == self.round)
+            .map(|work| work.info.attempt);
         let command = match (asked, attempt) {
-            (PollerCall::Poll, _) => Command::Poll { miner_key, lease_ms: self.lease_ms },
+            (PollerCall::Poll, _) => Command::Poll {
+                miner_key,
+                lease_ms: self.lease_ms,
+            },
             (_, None) => return,
-            (PollerCall::Extend, Some(attempt)) => {
-                Command::ExtendLease { miner_key, attempt, lease_ms: self.lease_ms }
-            }
+            (PollerCall::Extend, Some(attempt)) => Command::ExtendLease {
+                miner_key,
+                attempt,
+                lease_ms: self.lease_ms,
+            },
             (PollerCall::Return, Some(attempt)) => {
-                let failure = v1::Failure { reason: FailureReason::Returned.into(), message: "handed back".into() };
-                Command::Fail { miner_key, attempt, failure }
+                let failure = v1::Failure {
+                    reason: FailureReason::Returned.into(),
+                    message: "handed back".into(),
+                };
+                Command::Fail {
+                    miner_key,
+                    attempt,
+                    failure,
+                }
             }
-            (PollerCall::Deliver | PollerCall::Complete, Some(attempt)) => Command::GetAttempt { miner_key, attempt },
+            (PollerCall::Deliver | PollerCall::Complete, Some(attempt)) => {
+                Command::GetAttempt { miner_key, attempt }
+            }
         };
-        coordinator.ask(ctx, vec![command], Caller::Call(Call::Poller(self.number, round, asked)));
+        coordinator.ask(
+            ctx,
+            vec![command],
+            Caller::Call(Call::Poller(self.number, round, asked)),
+        );
     }
 
     /// The parts of its delivery have arrived at the coordinator.
-    pub fn parcel(&self, coordinator: &mut Coordinator, ctx: &mut Context, round: u64, info: &AttemptInfo) {
-        if let Some(work) = self.work.as_ref().filter(|work| round == self.round && work.info.attempt == info.attempt) {
+    pub fn parcel(
+        &self,
+        coordinator: &mut Coordinator,
+        ctx: &mut Context,
+        round: u64,
+        info: &AttemptInfo,
+    ) {
+        if let Some(work) = self
+            .work
+            .as_ref()
+            .filter(|work| round == self.round && work.info.attempt == info.attempt)
+        {
             let call = Call::Poller(self.number, round, PollerCall::Complete);
             coordinator.parcel(ctx, call, info, &work.parcel);
         }
@@ -183,6 +232,11 @@ impl Poller {
             served_model: info.model.clone(),
             engine: ENGINE.into(),
         };
-        Parcel { miner: self.identity.public(), output: text.into_bytes().into(), result: result.into(), complete }
+        Parcel {
+            miner: self.identity.public(),
+            output: text.into_bytes().into(),
+            result: result.into(),
+            complete,
+        }
     }
 }

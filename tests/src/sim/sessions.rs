@@ -7,10 +7,14 @@ use aitbc_common::layouts::{SessionProof, StreamCheckpoint};
 use aitbc_common::limits::CHUNK_BYTES;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{AttemptId, Command, Effect, Reply, Resume, SessionId};
-use aitbc_coordinator::sessions::core::{Action, AttemptStreams, Progress, SessionCore, StreamKind};
+use aitbc_coordinator::sessions::core::{
+    Action, AttemptStreams, Progress, SessionCore, StreamKind,
+};
 use aitbc_coordinator::sessions::hub::SessionEvent;
 use aitbc_coordinator::sessions::output_buffer::{Append, SPILL_BYTES};
-use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream, SignedCheckpoint, Streams};
+use aitbc_coordinator::sessions::streams::{
+    AttemptFacts, AttemptStream, SignedCheckpoint, Streams,
+};
 use aitbc_coordinator::sessions::{messages, stored};
 use aitbc_coordinator::store::{Batch, Durability, Family, StoreError, keys};
 use aitbc_proto::v1;
@@ -51,9 +55,19 @@ struct Offsets<'a> {
 }
 
 impl AttemptStreams for Offsets<'_> {
-    fn append(&mut self, attempt: AttemptId, kind: StreamKind, offset: u64, data: &[u8]) -> Option<Append> {
+    fn append(
+        &mut self,
+        attempt: AttemptId,
+        kind: StreamKind,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Append> {
         let stream = self.streams.get(attempt)?;
-        let offset = if self.ignore { stream.with(kind, |buffer| buffer.len()) } else { offset };
+        let offset = if self.ignore {
+            stream.with(kind, |buffer| buffer.len())
+        } else {
+            offset
+        };
         Some(stream.append(kind, offset, data, self.now_ms))
     }
 
@@ -65,12 +79,19 @@ impl AttemptStreams for Offsets<'_> {
 impl Coordinator {
     /// A miner's stream arrived.
     pub fn accepted(&mut self, ctx: &mut Context, connection: ConnectionId, key: PublicKey) {
-        let Some(running) = &mut self.running else { return leave(ctx, connection, Side::Coordinator) };
+        let Some(running) = &mut self.running else {
+            return leave(ctx, connection, Side::Coordinator);
+        };
         let (events_in, events) = mpsc::channel(EVENTS);
         let end = CancellationToken::new();
         let id = running.hub.add_session(events_in, end.clone());
         let challenge = ctx.random.coordinator.random();
-        let core = SessionCore::new(id, key, format!("connection {connection}"), running.now(ctx.now));
+        let core = SessionCore::new(
+            id,
+            key,
+            format!("connection {connection}"),
+            running.now(ctx.now),
+        );
         let session = Session {
             core,
             key,
@@ -83,19 +104,34 @@ impl Coordinator {
             tick_at: u64::MAX,
         };
         running.sessions.insert(id, session);
-        let challenge = v1::Challenge { challenge: challenge.to_vec().into(), chain_id: CHAIN.to_vec().into() };
-        send_down(ctx, connection, DownItem::Message(Box::new(Down::Challenge(challenge))));
+        let challenge = v1::Challenge {
+            challenge: challenge.to_vec().into(),
+            chain_id: CHAIN.to_vec().into(),
+        };
+        send_down(
+            ctx,
+            connection,
+            DownItem::Message(Box::new(Down::Challenge(challenge))),
+        );
         self.with_session(ctx, id, |_, _, _| {});
     }
 
     /// A message of a miner arrived.
     pub fn arrived(&mut self, ctx: &mut Context, connection: ConnectionId) {
-        let Some(message) = ctx.network.take_up(connection, ctx.now) else { return };
-        let Some(id) = self.session_of(connection) else { return };
+        let Some(message) = ctx.network.take_up(connection, ctx.now) else {
+            return;
+        };
+        let Some(id) = self.session_of(connection) else {
+            return;
+        };
         note_up(ctx, id, &message);
         let ignore = ctx.broken(Rule::ResumeOffset);
         self.with_session(ctx, id, |session, running, now_ms| {
-            let mut streams = Offsets { streams: &running.streams, now_ms, ignore };
+            let mut streams = Offsets {
+                streams: &running.streams,
+                now_ms,
+                ignore,
+            };
             session.core.message(message, &mut streams, now_ms);
         });
         self.pump(ctx);
@@ -106,16 +142,24 @@ impl Coordinator {
         if let Some(id) = self.session_of(connection)
             && let Some(running) = &mut self.running
         {
-            ctx.trace.note(ctx.now, format_args!("session {id} is lost"));
+            ctx.trace
+                .note(ctx.now, format_args!("session {id} is lost"));
             running.sessions.remove(&id);
             running.hub.remove_session(id);
-            running.ask(ctx, vec![Command::CloseSession { session: id }], Caller::Nobody);
+            running.ask(
+                ctx,
+                vec![Command::CloseSession { session: id }],
+                Caller::Nobody,
+            );
         }
     }
 
     fn session_of(&self, connection: ConnectionId) -> Option<SessionId> {
         let sessions = &self.running.as_ref()?.sessions;
-        sessions.iter().find(|(_, session)| session.connection == connection).map(|(id, _)| *id)
+        sessions
+            .iter()
+            .find(|(_, session)| session.connection == connection)
+            .map(|(id, _)| *id)
     }
 
     /// A session's deadline may have come.
@@ -128,7 +172,11 @@ impl Coordinator {
 
     /// After a commit: sessions take their effects, watches their changes.
     pub fn effects_performed(&mut self, ctx: &mut Context) {
-        let ids: Vec<SessionId> = self.running.iter().flat_map(|running| running.sessions.keys().copied()).collect();
+        let ids: Vec<SessionId> = self
+            .running
+            .iter()
+            .flat_map(|running| running.sessions.keys().copied())
+            .collect();
         for id in ids {
             self.with_session(ctx, id, |session, _, _| {
                 if session.end.is_cancelled() {
@@ -139,21 +187,33 @@ impl Coordinator {
         self.pump(ctx);
     }
 
-    pub fn session_opened(&mut self, ctx: &mut Context, id: SessionId, answer: Result<Reply, ApiError>) {
+    pub fn session_opened(
+        &mut self,
+        ctx: &mut Context,
+        id: SessionId,
+        answer: Result<Reply, ApiError>,
+    ) {
         let (store, service) = (Arc::clone(&self.store), self.service.clone());
         self.with_session(ctx, id, |session, running, now_ms| {
             if let Ok(Reply::SessionOpened(resumes)) = &answer {
                 for resume in resumes {
-                    let Resume::Continue(info) = resume else { continue };
+                    let Resume::Continue(info) = resume else {
+                        continue;
+                    };
                     if running.streams.get(info.attempt).is_none() {
-                        let facts = AttemptFacts::sign(info, &service).expect("the engine's layouts parse");
+                        let facts =
+                            AttemptFacts::sign(info, &service).expect("the engine's layouts parse");
                         let stream = AttemptStream::new(facts);
                         stored::restore(&store, &stream).expect("a store in memory can be read");
                         running.streams.insert(stream).accept();
                     }
                 }
             }
-            let streams = Offsets { streams: &running.streams, now_ms, ignore: false };
+            let streams = Offsets {
+                streams: &running.streams,
+                now_ms,
+                ignore: false,
+            };
             session.core.opened(answer, &streams, now_ms);
         });
     }
@@ -168,7 +228,9 @@ impl Coordinator {
         self.with_session(ctx, id, |session, _, _| {
             session.telling = false;
             for (failure, answer) in failures.into_iter().zip(answers) {
-                let Some((attempt, refusal)) = failure else { continue };
+                let Some((attempt, refusal)) = failure else {
+                    continue;
+                };
                 let outcome = match (answer, refusal) {
                     (Ok(_), Some(refusal)) => Err(refusal),
                     (answer, _) => answer.map(|_| ()),
@@ -185,23 +247,44 @@ impl Coordinator {
         attempt: AttemptId,
         outcome: Result<(), ApiError>,
     ) {
-        self.with_session(ctx, id, |session, _, _| session.core.recorded(attempt, outcome));
+        self.with_session(ctx, id, |session, _, _| {
+            session.core.recorded(attempt, outcome)
+        });
     }
 
     /// An assignment was signed.
-    pub fn signed(&mut self, ctx: &mut Context, id: SessionId, attempt: AttemptId, assign: v1::Assign) {
-        self.with_session(ctx, id, |session, _, _| session.core.signed(attempt, assign));
+    pub fn signed(
+        &mut self,
+        ctx: &mut Context,
+        id: SessionId,
+        attempt: AttemptId,
+        assign: v1::Assign,
+    ) {
+        self.with_session(ctx, id, |session, _, _| {
+            session.core.signed(attempt, assign)
+        });
     }
 
     /// Lets something happen to a session, then does what its core wants.
-    fn with_session(&mut self, ctx: &mut Context, id: SessionId, step: impl FnOnce(&mut Session, &mut Running, u64)) {
-        let Some(running) = &mut self.running else { return };
-        let Some(mut session) = running.sessions.remove(&id) else { return };
+    fn with_session(
+        &mut self,
+        ctx: &mut Context,
+        id: SessionId,
+        step: impl FnOnce(&mut Session, &mut Running, u64),
+    ) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let Some(mut session) = running.sessions.remove(&id) else {
+            return;
+        };
         let now_ms = running.now(ctx.now);
         step(&mut session, running, now_ms);
         while let Ok(event) = session.events.try_recv() {
             if let SessionEvent::Effects(effects) = event {
-                effects.into_iter().for_each(|effect| self.effect(ctx, id, &mut session, effect));
+                effects
+                    .into_iter()
+                    .for_each(|effect| self.effect(ctx, id, &mut session, effect));
             }
         }
         loop {
@@ -213,7 +296,9 @@ impl Coordinator {
                 self.act(ctx, id, &mut session, action);
             }
         }
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         if !session.telling && !session.waiting.is_empty() {
             session.telling = true;
             let (commands, failures) = session.waiting.drain(..).unzip();
@@ -221,7 +306,11 @@ impl Coordinator {
         }
         if session.core.is_closed() {
             running.hub.remove_session(id);
-            running.ask(ctx, vec![Command::CloseSession { session: id }], Caller::Nobody);
+            running.ask(
+                ctx,
+                vec![Command::CloseSession { session: id }],
+                Caller::Nobody,
+            );
             return;
         }
         let due = session.core.deadline_ms();
@@ -234,9 +323,12 @@ impl Coordinator {
 
     fn effect(&mut self, ctx: &mut Context, id: SessionId, session: &mut Session, effect: Effect) {
         match effect {
-            Effect::Assign { info, time_left_ms, .. } => {
+            Effect::Assign {
+                info, time_left_ms, ..
+            } => {
                 session.core.assigned(info.attempt);
-                let facts = AttemptFacts::sign(&info, &self.service).expect("the engine's layouts parse");
+                let facts =
+                    AttemptFacts::sign(&info, &self.service).expect("the engine's layouts parse");
                 let (attempt, signature) = (info.attempt, facts.signature);
                 if let Some(running) = &self.running {
                     running.streams.insert(AttemptStream::new(facts));
@@ -245,34 +337,64 @@ impl Coordinator {
                 let delay = ctx.random.coordinator.random_range(0..3);
                 ctx.after(delay, Event::Signed(id, attempt, Box::new(assign)));
             }
-            Effect::CancelAttempt { attempt, status, .. } => session.core.cancelled(attempt, status),
+            Effect::CancelAttempt {
+                attempt, status, ..
+            } => session.core.cancelled(attempt, status),
             Effect::EndSession { reason, .. } => session.core.close(reason),
             Effect::Changed(_) => {}
         }
     }
 
     fn act(&mut self, ctx: &mut Context, id: SessionId, session: &mut Session, action: Action) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         match action {
-            Action::Send(message) => send_down(ctx, session.connection, DownItem::Message(Box::new(message))),
+            Action::Send(message) => send_down(
+                ctx,
+                session.connection,
+                DownItem::Message(Box::new(message)),
+            ),
             Action::CheckProof { miner_id, proof } => {
-                let layout = SessionProof { chain_id: CHAIN, challenge: session.challenge, miner_id };
-                session.core.proof_checked(miner_id, layout.verify(&session.key, &proof));
+                let layout = SessionProof {
+                    chain_id: CHAIN,
+                    challenge: session.challenge,
+                    miner_id,
+                };
+                session
+                    .core
+                    .proof_checked(miner_id, layout.verify(&session.key, &proof));
             }
             Action::Open(command) => running.ask(ctx, vec![command], Caller::Open(id)),
             Action::Tell(command) => session.waiting.push((command, None)),
-            Action::Fail { attempt, failure, refusal } => {
-                let command = Command::Fail { miner_key: session.key, attempt, failure };
+            Action::Fail {
+                attempt,
+                failure,
+                refusal,
+            } => {
+                let command = Command::Fail {
+                    miner_key: session.key,
+                    attempt,
+                    failure,
+                };
                 session.waiting.push((command, Some((attempt, refusal))));
             }
             Action::Complete(attempt, complete) => match running.streams.get(attempt) {
                 Some(stream) => {
-                    let verification = Verification { stream, miner: session.key, complete, session: id };
+                    let verification = Verification {
+                        stream,
+                        miner: session.key,
+                        complete,
+                        session: id,
+                    };
                     let delay = ctx.random.coordinator.random_range(0..10);
                     ctx.after(delay, Event::Verify(Box::new(verification)));
                 }
                 None => {
-                    let gone = ApiError::new(v1::ErrorReason::StaleAttempt, "the job has ended or is elsewhere");
+                    let gone = ApiError::new(
+                        v1::ErrorReason::StaleAttempt,
+                        "the job has ended or is elsewhere",
+                    );
                     session.core.recorded(attempt, Err(gone));
                 }
             },
@@ -282,11 +404,16 @@ impl Coordinator {
                 }
             }
             Action::Arrived(attempt, kind) => {
-                let Some(stream) = running.streams.get(attempt) else { return };
-                if stream.with(kind, |buffer| buffer.len() - buffer.stored() >= SPILL_BYTES as u64)
-                    && self.spill(&stream, kind, false).is_err()
+                let Some(stream) = running.streams.get(attempt) else {
+                    return;
+                };
+                if stream.with(kind, |buffer| {
+                    buffer.len() - buffer.stored() >= SPILL_BYTES as u64
+                }) && self.spill(&stream, kind, false).is_err()
                 {
-                    self.running.iter().for_each(|running| drop(running.streams.remove(attempt)));
+                    self.running
+                        .iter()
+                        .for_each(|running| drop(running.streams.remove(attempt)));
                     session.core.close(unavailable());
                 }
             }
@@ -298,24 +425,40 @@ impl Coordinator {
     }
 
     /// Stores what is too much of a stream for memory, or all of it; not synced.
-    pub fn spill(&self, stream: &AttemptStream, kind: StreamKind, all: bool) -> Result<(), StoreError> {
-        let Some(running) = &self.running else { return Ok(()) };
-        let Some(spill) = stream.spill(kind, all) else { return Ok(()) };
+    pub fn spill(
+        &self,
+        stream: &AttemptStream,
+        kind: StreamKind,
+        all: bool,
+    ) -> Result<(), StoreError> {
+        let Some(running) = &self.running else {
+            return Ok(());
+        };
+        let Some(spill) = stream.spill(kind, all) else {
+            return Ok(());
+        };
         let AttemptId { job_id, attempt } = stream.facts.attempt;
         let mut batch = Batch::new();
         let mut offset = spill.offset;
         for chunk in spill.data.chunks(CHUNK_BYTES) {
-            batch.put(Family::Output, keys::output(job_id, attempt, kind as u8, offset), chunk.to_vec());
+            batch.put(
+                Family::Output,
+                keys::output(job_id, attempt, kind as u8, offset),
+                chunk.to_vec(),
+            );
             offset += chunk.len() as u64;
         }
-        self.store.commit(&running.fence, batch, Durability::Buffered)?;
+        self.store
+            .commit(&running.fence, batch, Durability::Buffered)?;
         stream.with(kind, |buffer| buffer.confirm(offset));
         Ok(())
     }
 }
 
 fn take_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
-    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else { return };
+    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
+        return;
+    };
     if layout.verify(&stream.facts.assignment.miner_key, &checkpoint.signature) {
         stream.set_checkpoint(SignedCheckpoint {
             offset: layout.offset,
@@ -331,21 +474,51 @@ fn note_up(ctx: &mut Context, id: SessionId, message: &Up) {
     match message {
         Up::Hello(hello) => trace.note(
             now,
-            format_args!("session {id}: Hello, {} running, {} spooled", hello.running.len(), hello.spooled.len()),
+            format_args!(
+                "session {id}: Hello, {} running, {} spooled",
+                hello.running.len(),
+                hello.spooled.len()
+            ),
         ),
         Up::Output(part) => trace.note(
             now,
-            format_args!("session {id}: {}/{} +{} at {}", part.job_id, part.attempt, part.data.len(), part.offset),
+            format_args!(
+                "session {id}: {}/{} +{} at {}",
+                part.job_id,
+                part.attempt,
+                part.data.len(),
+                part.offset
+            ),
         ),
-        Up::Accept(accept) => trace.note(now, format_args!("session {id}: Accept {}/{}", accept.job_id, accept.attempt)),
-        Up::Reject(reject) => trace.note(now, format_args!("session {id}: Reject {}/{}", reject.job_id, reject.attempt)),
-        Up::Complete(done) => trace.note(now, format_args!("session {id}: Complete {}/{}", done.job_id, done.attempt)),
-        Up::Fail(fail) => trace.note(now, format_args!("session {id}: Fail {}/{}", fail.job_id, fail.attempt)),
+        Up::Accept(accept) => trace.note(
+            now,
+            format_args!("session {id}: Accept {}/{}", accept.job_id, accept.attempt),
+        ),
+        Up::Reject(reject) => trace.note(
+            now,
+            format_args!("session {id}: Reject {}/{}", reject.job_id, reject.attempt),
+        ),
+        Up::Complete(done) => trace.note(
+            now,
+            format_args!("session {id}: Complete {}/{}", done.job_id, done.attempt),
+        ),
+        Up::Fail(fail) => trace.note(
+            now,
+            format_args!("session {id}: Fail {}/{}", fail.job_id, fail.attempt),
+        ),
         Up::Heartbeat(beat) => trace.note(
             now,
-            format_args!("session {id}: Heartbeat {}, {} running, {} free", beat.sequence, beat.running.len(), beat.free_slots),
+            format_args!(
+                "session {id}: Heartbeat {}, {} running, {} free",
+                beat.sequence,
+                beat.running.len(),
+                beat.free_slots
+            ),
         ),
-        Up::Inventory(inventory) => trace.note(now, format_args!("session {id}: Inventory, {} slots", inventory.slots)),
+        Up::Inventory(inventory) => trace.note(
+            now,
+            format_args!("session {id}: Inventory, {} slots", inventory.slots),
+        ),
         Up::Checkpoint(_) => trace.note(now, format_args!("session {id}: Checkpoint")),
         Up::Drain(_) => trace.note(now, format_args!("session {id}: Drain")),
     }

@@ -17,21 +17,30 @@ pub fn shrink(seed: u64, options: &Options) -> (Options, Report) {
         fails
     };
     for fault in Fault::ALL {
-        let smaller = Options { faults: best.faults.without(fault), ..best.clone() };
+        let smaller = Options {
+            faults: best.faults.without(fault),
+            ..best.clone()
+        };
         if best.faults.has(fault) {
             try_with(smaller, &mut best);
         }
     }
     let mut step = best.jobs / 2;
     while step > 0 {
-        let fewer = Options { jobs: best.jobs.saturating_sub(step).max(1), ..best.clone() };
+        let fewer = Options {
+            jobs: best.jobs.saturating_sub(step).max(1),
+            ..best.clone()
+        };
         if fewer.jobs == best.jobs || !try_with(fewer, &mut best) {
             step /= 2;
         }
     }
     let mut step = best.faulty_ms / 2;
     while step > 5_000 {
-        let shorter = Options { faulty_ms: best.faulty_ms.saturating_sub(step).max(1_000), ..best.clone() };
+        let shorter = Options {
+            faulty_ms: best.faulty_ms.saturating_sub(step).max(1_000),
+            ..best.clone()
+        };
         if !try_with(shorter, &mut best) {
             step /= 2;
         }
@@ -44,7 +53,10 @@ pub fn shrink(seed: u64, options: &Options) -> (Options, Report) {
 pub fn command(seed: u64, options: &Options) -> String {
     let default = Options::default();
     let mut command = format!("aitbc-sim --seed {seed} --trace");
-    for fault in Fault::ALL.into_iter().filter(|fault| !options.faults.has(*fault)) {
+    for fault in Fault::ALL
+        .into_iter()
+        .filter(|fault| !options.faults.has(*fault))
+    {
         command.push_str(&format!(" --without {}", fault.name()));
     }
     if options.jobs != default.jobs {

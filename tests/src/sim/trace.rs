@@ -56,7 +56,13 @@ pub struct Trace {
 
 impl Trace {
     pub fn new(whole: bool) -> Self {
-        Self { hash: Sha256Stream::default(), line: String::new(), lines: VecDeque::new(), whole, totals: Totals::default() }
+        Self {
+            hash: Sha256Stream::default(),
+            line: String::new(),
+            lines: VecDeque::new(),
+            whole,
+            totals: Totals::default(),
+        }
     }
 
     /// Something happened.

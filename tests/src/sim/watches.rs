@@ -7,7 +7,9 @@ use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::verify::{ProofParts, StreamVerifier, Trust};
-use aitbc_coordinator::engine::command::{AttemptId, AttemptInfo, Command, JobSelector, Reply, Submission};
+use aitbc_coordinator::engine::command::{
+    AttemptId, AttemptInfo, Command, JobSelector, Reply, Submission,
+};
 use aitbc_coordinator::sessions::core::StreamKind;
 use aitbc_coordinator::sessions::hub::JobSubscription;
 use aitbc_coordinator::sessions::output_buffer::Read;
@@ -33,10 +35,26 @@ const PART_BYTES: usize = 4_096;
 /// What a watch stream says.
 #[derive(Debug, Clone)]
 pub enum WatchItem {
-    Started { attempt: u32, assignment: Bytes, signature: [u8; 64] },
-    Output { attempt: u32, offset: u64, data: Bytes },
-    Checkpoint { attempt: u32, layout: Bytes, signature: Bytes },
-    Finished { row: Box<JobRow>, status: JobStatus, result: Option<Bytes> },
+    Started {
+        attempt: u32,
+        assignment: Bytes,
+        signature: [u8; 64],
+    },
+    Output {
+        attempt: u32,
+        offset: u64,
+        data: Bytes,
+    },
+    Checkpoint {
+        attempt: u32,
+        layout: Bytes,
+        signature: Bytes,
+    },
+    Finished {
+        row: Box<JobRow>,
+        status: JobStatus,
+        result: Option<Bytes>,
+    },
     /// It was interrupted: come back.
     Ended,
 }
@@ -57,8 +75,19 @@ pub struct ServerWatch {
 
 impl Coordinator {
     /// A watch stream begins at (attempt, offset).
-    pub fn watch(&mut self, ctx: &mut Context, id: WatchId, job: usize, job_id: JobId, owner: PublicKey, asked: (u32, u64)) {
-        let subscription = self.running.as_ref().and_then(|running| running.hub.watch_job(job_id).ok());
+    pub fn watch(
+        &mut self,
+        ctx: &mut Context,
+        id: WatchId,
+        job: usize,
+        job_id: JobId,
+        owner: PublicKey,
+        asked: (u32, u64),
+    ) {
+        let subscription = self
+            .running
+            .as_ref()
+            .and_then(|running| running.hub.watch_job(job_id).ok());
         let (Some(running), Some(subscription)) = (&mut self.running, subscription) else {
             return ctx.after(50, Event::WatchLost(id));
         };
@@ -75,15 +104,33 @@ impl Coordinator {
             last_due: 0,
         };
         running.watches.insert(id, watch);
-        running.ask(ctx, vec![Command::GetJob { owner, job: JobSelector::Id(job_id) }], Caller::Watch(id));
+        running.ask(
+            ctx,
+            vec![Command::GetJob {
+                owner,
+                job: JobSelector::Id(job_id),
+            }],
+            Caller::Watch(id),
+        );
     }
 
     /// The engine said where a watched job stands.
-    pub fn watch_answered(&mut self, ctx: &mut Context, id: WatchId, answer: Result<Reply, ApiError>) {
-        let Some(running) = &mut self.running else { return };
-        let Some(mut watch) = running.watches.remove(&id) else { return };
+    pub fn watch_answered(
+        &mut self,
+        ctx: &mut Context,
+        id: WatchId,
+        answer: Result<Reply, ApiError>,
+    ) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let Some(mut watch) = running.watches.remove(&id) else {
+            return;
+        };
         watch.asking = false;
-        let Ok(Reply::Job(view)) = answer else { return watch.send(ctx, id, WatchItem::Ended) };
+        let Ok(Reply::Job(view)) = answer else {
+            return watch.send(ctx, id, WatchItem::Ended);
+        };
         if view.row.finished_ms > 0 {
             return self.finish_watch(ctx, id, watch, &view.row, view.status);
         }
@@ -98,10 +145,18 @@ impl Coordinator {
 
     /// Sends every watch what is new for it.
     pub fn pump(&mut self, ctx: &mut Context) {
-        let ids: Vec<WatchId> = self.running.iter().flat_map(|running| running.watches.keys().copied()).collect();
+        let ids: Vec<WatchId> = self
+            .running
+            .iter()
+            .flat_map(|running| running.watches.keys().copied())
+            .collect();
         for id in ids {
-            let Some(running) = &mut self.running else { return };
-            let Some(mut watch) = running.watches.remove(&id) else { continue };
+            let Some(running) = &mut self.running else {
+                return;
+            };
+            let Some(mut watch) = running.watches.remove(&id) else {
+                continue;
+            };
             self.drain(ctx, id, &mut watch);
             match watch.subscription.changes.has_changed() {
                 Err(_) => {
@@ -110,13 +165,21 @@ impl Coordinator {
                 }
                 Ok(true) if !watch.asking => {
                     let change = watch.subscription.changes.borrow_and_update().clone();
-                    if let Some(row) = change.as_ref().and_then(|change| change.change.row.as_deref()) {
-                        let status = change.as_ref().map_or(JobStatus::Unspecified, |change| change.change.status);
+                    if let Some(row) = change
+                        .as_ref()
+                        .and_then(|change| change.change.row.as_deref())
+                    {
+                        let status = change
+                            .as_ref()
+                            .map_or(JobStatus::Unspecified, |change| change.change.status);
                         self.finish_watch(ctx, id, watch, row, status);
                         continue;
                     }
                     watch.asking = true;
-                    let command = Command::GetJob { owner: watch.owner, job: JobSelector::Id(watch.job_id) };
+                    let command = Command::GetJob {
+                        owner: watch.owner,
+                        job: JobSelector::Id(watch.job_id),
+                    };
                     self.ask(ctx, vec![command], Caller::Watch(id));
                 }
                 Ok(_) => {}
@@ -128,7 +191,9 @@ impl Coordinator {
     }
 
     fn attach(&mut self, ctx: &mut Context, id: WatchId, watch: &mut ServerWatch, row: &JobRow) {
-        let Some(live) = row.live_attempt() else { return };
+        let Some(live) = row.live_attempt() else {
+            return;
+        };
         if watch.now.0 == live.attempt && watch.live.is_some() {
             return;
         }
@@ -146,10 +211,19 @@ impl Coordinator {
         watch.live = Some(stream);
     }
 
-    fn facts(&self, row: &JobRow, attempt: u32, assignment: Bytes, owner: PublicKey) -> AttemptFacts {
+    fn facts(
+        &self,
+        row: &JobRow,
+        attempt: u32,
+        assignment: Bytes,
+        owner: PublicKey,
+    ) -> AttemptFacts {
         let attempt = u16::try_from(attempt).unwrap_or(u16::MAX);
         let info = AttemptInfo {
-            attempt: AttemptId { job_id: row.id(), attempt },
+            attempt: AttemptId {
+                job_id: row.id(),
+                attempt,
+            },
             spec: row.spec.clone(),
             assignment,
             model: row.model.clone(),
@@ -160,13 +234,25 @@ impl Coordinator {
         AttemptFacts::sign(&info, &self.service).expect("stored layouts parse")
     }
 
-    fn begin(&self, ctx: &mut Context, id: WatchId, watch: &mut ServerWatch, row: &JobRow, attempt: u32) {
+    fn begin(
+        &self,
+        ctx: &mut Context,
+        id: WatchId,
+        watch: &mut ServerWatch,
+        row: &JobRow,
+        attempt: u32,
+    ) {
         let resumes = watch.asked.0 == attempt && !ctx.broken(Rule::ResumeOffset);
         let offset = if resumes { watch.asked.1 } else { 0 };
         watch.now = (attempt, offset);
         watch.checkpointed = offset;
         watch.live = None;
-        if let Some(stored) = row.attempts.iter().rev().find(|stored| stored.attempt == attempt) {
+        if let Some(stored) = row
+            .attempts
+            .iter()
+            .rev()
+            .find(|stored| stored.attempt == attempt)
+        {
             let facts = self.facts(row, attempt, stored.assignment.clone(), watch.owner);
             let started = WatchItem::Started {
                 attempt,
@@ -178,16 +264,29 @@ impl Coordinator {
     }
 
     fn drain(&self, ctx: &mut Context, id: WatchId, watch: &mut ServerWatch) {
-        let Some(stream) = watch.live.clone() else { return };
+        let Some(stream) = watch.live.clone() else {
+            return;
+        };
         loop {
             let mut most = PART_BYTES;
-            if let Some(checkpoint) = stream.checkpoint().filter(|checkpoint| checkpoint.offset > watch.checkpointed) {
+            if let Some(checkpoint) = stream
+                .checkpoint()
+                .filter(|checkpoint| checkpoint.offset > watch.checkpointed)
+            {
                 let ahead = checkpoint.offset.saturating_sub(watch.now.1);
                 if ahead == 0 {
                     watch.checkpointed = checkpoint.offset;
                     if checkpoint.offset == watch.now.1 {
                         let (layout, signature) = (checkpoint.layout, checkpoint.signature);
-                        watch.send(ctx, id, WatchItem::Checkpoint { attempt: watch.now.0, layout, signature });
+                        watch.send(
+                            ctx,
+                            id,
+                            WatchItem::Checkpoint {
+                                attempt: watch.now.0,
+                                layout,
+                                signature,
+                            },
+                        );
                     }
                     continue;
                 }
@@ -196,8 +295,16 @@ impl Coordinator {
             match stream.read_output(watch.now.1, most) {
                 Read::Memory(data) => watch.output(ctx, id, data),
                 Read::Store { .. } => {
-                    let chunks = stored::read(&self.store, stream.facts.attempt, StreamKind::Output, watch.now.1);
-                    let Some(first) = chunks.ok().and_then(|chunks| chunks.into_iter().next()) else { return };
+                    let chunks = stored::read(
+                        &self.store,
+                        stream.facts.attempt,
+                        StreamKind::Output,
+                        watch.now.1,
+                    );
+                    let Some(first) = chunks.ok().and_then(|chunks| chunks.into_iter().next())
+                    else {
+                        return;
+                    };
                     watch.output(ctx, id, first.slice(..first.len().min(most)));
                 }
                 Read::End => return,
@@ -205,9 +312,20 @@ impl Coordinator {
         }
     }
 
-    fn finish_watch(&mut self, ctx: &mut Context, id: WatchId, mut watch: ServerWatch, row: &JobRow, status: JobStatus) {
+    fn finish_watch(
+        &mut self,
+        ctx: &mut Context,
+        id: WatchId,
+        mut watch: ServerWatch,
+        row: &JobRow,
+        status: JobStatus,
+    ) {
         let mut result = None;
-        if let Some(delivery) = row.delivery.as_ref().filter(|_| status == JobStatus::Completed) {
+        if let Some(delivery) = row
+            .delivery
+            .as_ref()
+            .filter(|_| status == JobStatus::Completed)
+        {
             let attempt = stored::delivered_attempt(row);
             if watch.now.0 != u32::from(attempt.attempt) {
                 self.begin(ctx, id, &mut watch, row, attempt.attempt.into());
@@ -215,13 +333,23 @@ impl Coordinator {
             self.drain(ctx, id, &mut watch);
             let document = match &delivery.result {
                 Some(result) => result.clone(),
-                None => stored::read_all(&self.store, attempt, StreamKind::Result, delivery.result_len)
-                    .unwrap_or_default()
-                    .into(),
+                None => stored::read_all(
+                    &self.store,
+                    attempt,
+                    StreamKind::Result,
+                    delivery.result_len,
+                )
+                .unwrap_or_default()
+                .into(),
             };
             let content = aitbc_common::result_document::ResultDocument::from_bytes(&document);
-            let content = content.ok().and_then(|document| document.content).unwrap_or_default();
-            while let Some(rest) = content.as_bytes().get(usize::try_from(watch.now.1).unwrap_or(usize::MAX)..)
+            let content = content
+                .ok()
+                .and_then(|document| document.content)
+                .unwrap_or_default();
+            while let Some(rest) = content
+                .as_bytes()
+                .get(usize::try_from(watch.now.1).unwrap_or(usize::MAX)..)
                 && !rest.is_empty()
             {
                 let part = Bytes::copy_from_slice(&rest[..rest.len().min(PART_BYTES)]);
@@ -229,7 +357,15 @@ impl Coordinator {
             }
             result = Some(document);
         }
-        watch.send(ctx, id, WatchItem::Finished { row: Box::new(row.clone()), status, result });
+        watch.send(
+            ctx,
+            id,
+            WatchItem::Finished {
+                row: Box::new(row.clone()),
+                status,
+                result,
+            },
+        );
     }
 }
 
@@ -237,12 +373,23 @@ impl ServerWatch {
     fn output(&mut self, ctx: &mut Context, id: WatchId, data: Bytes) {
         let (attempt, offset) = self.now;
         self.now.1 += data.len() as u64;
-        self.send(ctx, id, WatchItem::Output { attempt, offset, data });
+        self.send(
+            ctx,
+            id,
+            WatchItem::Output {
+                attempt,
+                offset,
+                data,
+            },
+        );
     }
 
     fn send(&mut self, ctx: &mut Context, id: WatchId, item: WatchItem) {
         self.last_due = self.last_due.max(ctx.now + latency(ctx));
-        ctx.after(self.last_due - ctx.now, Event::Watched(id, self.job, Box::new(item)));
+        ctx.after(
+            self.last_due - ctx.now,
+            Event::Watched(id, self.job, Box::new(item)),
+        );
     }
 }
 
@@ -301,29 +448,56 @@ impl Watcher {
     }
 
     /// Something arrived; a problem is a lie of the coordinator, or a fault of ours.
-    pub fn arrived(&mut self, ctx: &mut Context, id: WatchId, job: usize, item: WatchItem) -> Result<(), String> {
+    pub fn arrived(
+        &mut self,
+        ctx: &mut Context,
+        id: WatchId,
+        job: usize,
+        item: WatchItem,
+    ) -> Result<(), String> {
         if self.stream != Some(id) || self.done {
             return Ok(());
         }
         let text = |error: aitbc_common::verify::VerifyError| error.to_string();
         match item {
-            WatchItem::Started { attempt, assignment, signature } => {
+            WatchItem::Started {
+                attempt,
+                assignment,
+                signature,
+            } => {
                 use aitbc_common::verify::AttemptStart;
-                let start = self.verifier.start(attempt, &assignment, &signature).map_err(text)?;
+                let start = self
+                    .verifier
+                    .start(attempt, &assignment, &signature)
+                    .map_err(text)?;
                 if matches!(start, AttemptStart::New) {
                     self.bytes.clear();
                 }
                 self.seen.push_back(attempt);
             }
-            WatchItem::Output { attempt, offset, data } => {
+            WatchItem::Output {
+                attempt,
+                offset,
+                data,
+            } => {
                 self.verifier.output(attempt, offset, &data).map_err(text)?;
                 self.bytes.extend_from_slice(&data);
             }
-            WatchItem::Checkpoint { attempt, layout, signature } => {
-                self.verifier.checkpoint(attempt, &layout, &signature).map_err(text)?;
+            WatchItem::Checkpoint {
+                attempt,
+                layout,
+                signature,
+            } => {
+                self.verifier
+                    .checkpoint(attempt, &layout, &signature)
+                    .map_err(text)?;
             }
             WatchItem::Ended => self.lost(ctx, id, job),
-            WatchItem::Finished { row, status, result } => {
+            WatchItem::Finished {
+                row,
+                status,
+                result,
+            } => {
                 self.done = true;
                 ctx.checker.watched(&row, status);
                 if status == JobStatus::Completed {
@@ -335,10 +509,14 @@ impl Watcher {
     }
 
     fn finish(&mut self, ctx: &mut Context, row: &JobRow, result: &[u8]) -> Result<(), String> {
-        let delivery = row.delivery.as_ref().ok_or("completed without a delivery")?;
+        let delivery = row
+            .delivery
+            .as_ref()
+            .ok_or("completed without a delivery")?;
         let last = row.attempts.last().ok_or("completed without an attempt")?;
         let service = aitbc_common::identity::Identity::from_seed(&[1; 32]);
-        let assignment = aitbc_common::layouts::Assignment::decode(&last.assignment).map_err(|error| error.to_string())?;
+        let assignment = aitbc_common::layouts::Assignment::decode(&last.assignment)
+            .map_err(|error| error.to_string())?;
         let signature = assignment.sign(&service);
         let parts = ProofParts {
             spec: &row.spec,
@@ -348,10 +526,15 @@ impl Watcher {
             receipt_signature: &delivery.signature,
             service_key: &service.public().0,
         };
-        self.verifier.finish(&parts, result).map_err(|error| error.to_string())?;
+        self.verifier
+            .finish(&parts, result)
+            .map_err(|error| error.to_string())?;
         let attempt = u16::try_from(last.attempt).unwrap_or(u16::MAX);
         if self.bytes != work::text(row.id(), attempt).as_bytes() {
-            return Err(format!("the watcher of {} has other bytes than attempt {attempt} made", row.id()));
+            return Err(format!(
+                "the watcher of {} has other bytes than attempt {attempt} made",
+                row.id()
+            ));
         }
         ctx.trace.totals.watched_bytes += self.bytes.len() as u64;
         Ok(())

@@ -90,7 +90,11 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
     let input = Bytes::from(format!("{{\"prompt\":\"job {n}\"}}"));
     let requirements = Requirements::default();
     // Most have all day, so that a job that is forgotten shows.
-    let deadline_ms = if one_in(rng, 12) { rng.random_range(60_000..400_000) } else { 86_400_000 };
+    let deadline_ms = if one_in(rng, 12) {
+        rng.random_range(60_000..400_000)
+    } else {
+        86_400_000
+    };
     let spec = JobSpec {
         job_type: JobType::Inference,
         flags: 0,

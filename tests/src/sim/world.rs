@@ -1,7 +1,9 @@
 //! A run: its parts, its events, and the loop over them.
 
 use aitbc_common::runtime::status::ApiError;
-use aitbc_coordinator::engine::command::{AttemptId, AttemptInfo, Command, MinerChange, Reply, SessionId};
+use aitbc_coordinator::engine::command::{
+    AttemptId, AttemptInfo, Command, MinerChange, Reply, SessionId,
+};
 use aitbc_miner::session::{AttemptKey, SpoolRecord};
 use aitbc_proto::v1;
 use rand::Rng;
@@ -78,15 +80,33 @@ impl World {
         let coordinator = Coordinator::new(&mut ctx);
         let rng = &mut ctx.random.people;
         let (in_session, polling) = (rng.random_range(1..=4), rng.random_range(0..=2));
-        let (clients, jobs) = (rng.random_range(1..=3), rng.random_range(8..=40).min(options.jobs));
+        let (clients, jobs) = (
+            rng.random_range(1..=3),
+            rng.random_range(8..=40).min(options.jobs),
+        );
         let service = coordinator.service.public();
-        let miners: Vec<_> = (0..in_session).map(|n| Miner::new(&mut ctx, n, service)).collect();
-        let pollers: Vec<_> = (in_session..in_session + polling).map(|n| Poller::new(&mut ctx, n)).collect();
+        let miners: Vec<_> = (0..in_session)
+            .map(|n| Miner::new(&mut ctx, n, service))
+            .collect();
+        let pollers: Vec<_> = (in_session..in_session + polling)
+            .map(|n| Poller::new(&mut ctx, n))
+            .collect();
         (0..in_session + polling).for_each(|n| ctx.after(0, Event::Register(n)));
-        let jobs = (0..jobs).map(|n| ClientJob::new(&mut ctx, n, n % clients)).collect();
+        let jobs = (0..jobs)
+            .map(|n| ClientJob::new(&mut ctx, n, n % clients))
+            .collect();
         faults::plan(&mut ctx, in_session);
         let registered = vec![false; in_session + polling];
-        Self { seed, ctx, coordinator, miners, pollers, registered, jobs, settled: false }
+        Self {
+            seed,
+            ctx,
+            coordinator,
+            miners,
+            pollers,
+            registered,
+            jobs,
+            settled: false,
+        }
     }
 
     /// Runs to the end, or to the first violation.
@@ -98,7 +118,9 @@ impl World {
             };
             self.ctx.trace.totals.events += 1;
             if self.ctx.trace.totals.events > MOST_EVENTS {
-                self.ctx.checker.violated("too many events: something spins".into());
+                self.ctx
+                    .checker
+                    .violated("too many events: something spins".into());
             }
             self.happen(event);
         }
@@ -106,9 +128,20 @@ impl World {
         totals.virtual_ms = self.ctx.now - super::context::START_MS;
         totals.completed = self.ctx.checker.completed();
         let now = self.ctx.now - super::context::START_MS;
-        let violation = self.ctx.checker.violation.take().map(|violation| format!("at {now} ms: {violation}"));
+        let violation = self
+            .ctx
+            .checker
+            .violation
+            .take()
+            .map(|violation| format!("at {now} ms: {violation}"));
         let (trace_hash, log) = self.ctx.trace.finish();
-        Report { seed: self.seed, trace_hash, violation, totals, log }
+        Report {
+            seed: self.seed,
+            trace_hash,
+            violation,
+            totals,
+            log,
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -117,22 +150,29 @@ impl World {
             Event::Turn => self.coordinator.turn(ctx),
             Event::Timer => self.coordinator.timer(ctx),
             Event::Accepted(connection, miner) => {
-                self.coordinator.accepted(ctx, connection, work::miner(miner).public());
+                self.coordinator
+                    .accepted(ctx, connection, work::miner(miner).public());
             }
-            Event::Arrives(connection, Side::Coordinator) => self.coordinator.arrived(ctx, connection),
+            Event::Arrives(connection, Side::Coordinator) => {
+                self.coordinator.arrived(ctx, connection)
+            }
             Event::Arrives(connection, Side::Miner) => {
                 if let Some(miner) = ctx.network.miner(connection) {
                     self.miners[miner].arrived(ctx, connection);
                 }
             }
-            Event::Lost(connection, Side::Coordinator) => self.coordinator.connection_lost(ctx, connection),
+            Event::Lost(connection, Side::Coordinator) => {
+                self.coordinator.connection_lost(ctx, connection)
+            }
             Event::Lost(connection, Side::Miner) => {
                 if let Some(miner) = ctx.network.miner(connection) {
                     self.miners[miner].connection_lost(ctx, connection);
                 }
             }
             Event::SessionTick(session) => self.coordinator.session_tick(ctx, session),
-            Event::Signed(session, attempt, assign) => self.coordinator.signed(ctx, session, attempt, *assign),
+            Event::Signed(session, attempt, assign) => {
+                self.coordinator.signed(ctx, session, attempt, *assign)
+            }
             Event::Verify(verification) => self.coordinator.verify(ctx, &verification),
             Event::Connect(miner, life) => self.miners[miner].connect(ctx, life),
             Event::MinerWake(miner) => self.miners[miner].wake(ctx),
@@ -164,7 +204,11 @@ impl World {
             Event::Submit(job) => self.jobs[job].submit(ctx, job),
             Event::Cancel(job) => self.jobs[job].cancel(ctx, job),
             Event::PollerStep(number) => {
-                if let Some(poller) = self.pollers.iter_mut().find(|poller| poller.number == number) {
+                if let Some(poller) = self
+                    .pollers
+                    .iter_mut()
+                    .find(|poller| poller.number == number)
+                {
                     poller.step(ctx);
                 }
             }
@@ -186,9 +230,12 @@ impl World {
                 }
             }
             Event::Watched(watch, job, item) => {
-                let Some(watcher) = &mut self.jobs[job].watcher else { return };
+                let Some(watcher) = &mut self.jobs[job].watcher else {
+                    return;
+                };
                 if let Err(problem) = watcher.arrived(ctx, watch, job, *item) {
-                    ctx.checker.violated(format!("the watcher of request {job}: {problem}"));
+                    ctx.checker
+                        .violated(format!("the watcher of request {job}: {problem}"));
                 }
             }
             _ => {}
@@ -197,17 +244,23 @@ impl World {
 
     fn watch(&mut self, job: usize) {
         let (ctx, client) = (&mut self.ctx, &mut self.jobs[job]);
-        let (Some(job_id), Some(watcher)) = (client.id, &mut client.watcher) else { return };
+        let (Some(job_id), Some(watcher)) = (client.id, &mut client.watcher) else {
+            return;
+        };
         if let Some((watch, position)) = watcher.connect(ctx, job) {
-            ctx.trace.note(ctx.now, format_args!("watch of {job_id} from {position:?}"));
-            self.coordinator.watch(ctx, watch, job, job_id, client.submission.owner, position);
+            ctx.trace
+                .note(ctx.now, format_args!("watch of {job_id} from {position:?}"));
+            self.coordinator
+                .watch(ctx, watch, job, job_id, client.submission.owner, position);
         }
     }
 
     fn called(&mut self, call: Call) {
         let (ctx, coordinator) = (&mut self.ctx, &mut self.coordinator);
         match call {
-            Call::Submit(job) | Call::Cancel(job) => clients::arrived(coordinator, ctx, &self.jobs[job], call),
+            Call::Submit(job) | Call::Cancel(job) => {
+                clients::arrived(coordinator, ctx, &self.jobs[job], call)
+            }
             Call::Poller(number, round, asked) => {
                 if let Some(poller) = self.pollers.iter().find(|poller| poller.number == number) {
                     poller.called(coordinator, ctx, round, asked);
@@ -219,7 +272,11 @@ impl World {
                     None => self.pollers[miner - self.miners.len()].change(),
                 };
                 let key = work::miner(miner).public();
-                let command = Command::Register { key, new_id: work::miner_id(miner), change: Box::new(change) };
+                let command = Command::Register {
+                    key,
+                    new_id: work::miner_id(miner),
+                    change: Box::new(change),
+                };
                 coordinator.ask(ctx, vec![command], Caller::Call(call));
             }
         }
@@ -232,12 +289,17 @@ impl World {
             Call::Cancel(job) => self.jobs[job].cancel_answered(ctx, answer),
             Call::Poller(number, round, _) => {
                 let service = &self.coordinator.service;
-                if let Some(poller) = self.pollers.iter_mut().find(|poller| poller.number == number) {
+                if let Some(poller) = self
+                    .pollers
+                    .iter_mut()
+                    .find(|poller| poller.number == number)
+                {
                     poller.answered(ctx, service, round, answer);
                 }
             }
             Call::Register(miner) => {
-                if answer.is_ok() && !std::mem::replace(&mut self.registered[miner], true)
+                if answer.is_ok()
+                    && !std::mem::replace(&mut self.registered[miner], true)
                     && let Some(miner) = self.miners.get_mut(miner)
                 {
                     miner.start(ctx);
@@ -279,7 +341,12 @@ impl World {
         ctx.trace.note(ctx.now, format_args!("faults stop"));
         ctx.faults = Faults::none();
         ctx.after(0, Event::CoordinatorUp);
-        for (miner, _) in self.registered.iter().enumerate().filter(|(_, registered)| **registered) {
+        for (miner, _) in self
+            .registered
+            .iter()
+            .enumerate()
+            .filter(|(_, registered)| **registered)
+        {
             if miner < self.miners.len() {
                 ctx.after(1, Event::MinerUp(miner));
             }
@@ -291,7 +358,11 @@ impl World {
         let ctx = &mut self.ctx;
         let unfinished = ctx.checker.unfinished();
         let unanswered = self.jobs.iter().filter(|job| job.id.is_none()).count();
-        let watching = self.jobs.iter().filter(|job| job.watcher.as_ref().is_some_and(|watcher| !watcher.done)).count();
+        let watching = self
+            .jobs
+            .iter()
+            .filter(|job| job.watcher.as_ref().is_some_and(|watcher| !watcher.done))
+            .count();
         if unfinished.is_empty() && unanswered == 0 && watching == 0 {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);

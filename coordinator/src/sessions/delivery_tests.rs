@@ -1,0 +1,194 @@
+//! Every field of a delivery matters.
+
+use aitbc_common::address::Address;
+use aitbc_common::hash::sha256;
+use aitbc_common::identity::Identity;
+use aitbc_common::ids::{JobId, shard_of};
+use aitbc_common::job_input::JobType;
+use aitbc_common::layouts::{Assignment, JobSpec, NO_MAX_RATE, Outcome, Receipt, Requirements};
+use aitbc_proto::v1;
+
+use super::core::Progress;
+use super::delivery::{Checked, check};
+use super::streams::AttemptFacts;
+use crate::engine::command::{AttemptId, AttemptInfo};
+
+const OUTPUT: &[u8] = b"Hello!";
+const RESULT: &[u8] =
+    br#"{"content":"Hello!","finish_reason":"stop","usage":{"input_tokens":3,"output_tokens":2}}"#;
+
+struct Case {
+    facts: AttemptFacts,
+    miner: Identity,
+    receipt: Receipt,
+    complete: v1::Complete,
+    result: Vec<u8>,
+}
+
+fn case(digest: [u8; 32]) -> Case {
+    let (service, miner, owner) = (
+        Identity::from_seed(&[1; 32]),
+        Identity::from_seed(&[2; 32]),
+        Identity::from_seed(&[3; 32]),
+    );
+    let spec = JobSpec {
+        job_type: JobType::Inference,
+        flags: 0,
+        chain_id: [9; 32],
+        owner: owner.public(),
+        salt: [8; 32],
+        model_name_hash: sha256(b"llama3:latest"),
+        model_digest: digest,
+        input_len: 10,
+        input_hash: [7; 32],
+        requirements_hash: Requirements::default().hash(),
+        max_rate: NO_MAX_RATE,
+        deadline_ms: 1_000,
+    };
+    let job_id = JobId::new(1, shard_of(&owner.public()), [5; 10]);
+    let assignment = Assignment {
+        flags: 0,
+        attempt: 1,
+        chain_id: [9; 32],
+        job_id,
+        job_ref: spec.job_ref(),
+        miner_key: miner.public(),
+        payee: Address([6; 20]),
+        rate: 1,
+        fee_bps: 250,
+        locked: 0,
+        budget_ms: u64::MAX,
+        prompt_speed: 0,
+        output_speed: 0,
+        issued_ms: 1,
+        locks_hash: [0; 32],
+    };
+    let info = AttemptInfo {
+        attempt: AttemptId { job_id, attempt: 1 },
+        spec: spec.encode().into(),
+        assignment: assignment.encode().into(),
+        model: "llama3:latest".into(),
+        input: bytes::Bytes::new(),
+        deadline_ms: 0,
+        owner: owner.public(),
+    };
+    let facts = AttemptFacts::sign(&info, &service).unwrap();
+    let receipt = Receipt {
+        outcome: Outcome::Complete,
+        attempt: 1,
+        chain_id: [9; 32],
+        job_id,
+        job_ref: spec.job_ref(),
+        assignment_hash: assignment.id(&facts.signature),
+        miner_key: miner.public(),
+        payee: Address([6; 20]),
+        model_name_hash: sha256(b"llama3:latest"),
+        model_digest: [4; 32],
+        engine_hash: sha256(b"ollama/0.17.4"),
+        output_len: OUTPUT.len() as u64,
+        output_hash: sha256(OUTPUT),
+        result_hash: sha256(RESULT),
+        tokens_in: 3,
+        tokens_out: 2,
+        work_ms: 5,
+        seen_size: 0,
+        seen_root: [0; 32],
+    };
+    let complete = v1::Complete {
+        served_model: "llama3:latest".into(),
+        engine: "ollama/0.17.4".into(),
+        ..v1::Complete::default()
+    };
+    Case {
+        facts,
+        miner,
+        receipt,
+        complete,
+        result: RESULT.to_vec(),
+    }
+}
+
+fn outcome(mut case: Case) -> Result<Checked, String> {
+    case.complete.receipt = case.receipt.encode().into();
+    case.complete.signature = case.receipt.sign(&case.miner).to_vec().into();
+    let progress = Progress {
+        output_len: OUTPUT.len() as u64,
+        output_hash: sha256(OUTPUT),
+        result_len: case.result.len() as u64,
+        result_hash: sha256(&case.result),
+    };
+    let miner = case.miner.public();
+    check(&case.facts, &miner, &case.complete, &progress, &case.result)
+}
+
+#[test]
+fn a_correct_delivery_passes() {
+    for digest in [[0; 32], [4; 32]] {
+        let checked = outcome(case(digest)).unwrap();
+        assert!(checked.output_in_result);
+        assert_eq!(checked.finish_reason, v1::FinishReason::Stop);
+    }
+}
+
+#[test]
+fn any_other_field_is_refused() {
+    let changes: [(&str, fn(&mut Case)); 19] = [
+        ("outcome", |c| c.receipt.outcome = Outcome::Budget),
+        ("attempt", |c| c.receipt.attempt = 2),
+        ("chain_id", |c| c.receipt.chain_id[0] ^= 1),
+        ("job_id", |c| c.receipt.job_id.0[15] ^= 1),
+        ("job_ref", |c| c.receipt.job_ref[0] ^= 1),
+        ("assignment_hash", |c| c.receipt.assignment_hash[0] ^= 1),
+        ("miner_key", |c| c.miner = Identity::from_seed(&[7; 32])),
+        ("miner_key", |c| c.receipt.miner_key.0[0] ^= 1),
+        ("payee", |c| c.receipt.payee.0[0] ^= 1),
+        ("model_name_hash", |c| c.receipt.model_name_hash[0] ^= 1),
+        ("served_model", |c| {
+            c.complete.served_model = "llama3".into()
+        }),
+        ("asks for", |c| {
+            c.complete.served_model = "other:latest".into();
+            c.receipt.model_name_hash = sha256(b"other:latest");
+        }),
+        ("model_digest", |c| c.receipt.model_digest[0] ^= 1),
+        ("engine_hash", |c| c.complete.engine = "ollama/0.1".into()),
+        ("output_len", |c| c.receipt.output_len += 1),
+        ("output_hash", |c| c.receipt.output_hash[0] ^= 1),
+        ("result_hash", |c| c.receipt.result_hash[0] ^= 1),
+        ("tokens", |c| c.receipt.tokens_out = u32::MAX),
+        ("content", |c| {
+            c.result = String::from_utf8_lossy(RESULT)
+                .replace("Hello!", "Hullo!")
+                .into_bytes();
+            c.receipt.result_hash = sha256(&c.result);
+        }),
+    ];
+    for (what, change) in changes {
+        let mut case = case([4; 32]);
+        change(&mut case);
+        let problem = outcome(case).unwrap_err();
+        assert!(problem.contains(what), "{what}: {problem}");
+    }
+}
+
+#[test]
+fn a_forged_signature_and_a_broken_document_are_refused() {
+    let mut forged = case([0; 32]);
+    forged.complete.receipt = forged.receipt.encode().into();
+    forged.complete.signature = vec![1; 64].into();
+    let progress = Progress {
+        output_len: OUTPUT.len() as u64,
+        output_hash: sha256(OUTPUT),
+        result_len: RESULT.len() as u64,
+        result_hash: sha256(RESULT),
+    };
+    let miner = forged.miner.public();
+    let problem = check(&forged.facts, &miner, &forged.complete, &progress, RESULT).unwrap_err();
+    assert!(problem.contains("signature"), "{problem}");
+    for document in [&b""[..], b"{}", b"[1]", b"\xff"] {
+        let mut broken = case([0; 32]);
+        broken.result = document.to_vec();
+        broken.receipt.result_hash = sha256(document);
+        assert!(outcome(broken).unwrap_err().contains("result document"));
+    }
+}
