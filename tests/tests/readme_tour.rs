@@ -4,7 +4,8 @@
 //! In a block, `$ ` begins a command (it may go on after a `\` at the end of a line) and the lines beneath it are what it
 //! prints. A line `...` stands for any lines, `...` or `…` for anything within a line; ids, hashes, times, measured numbers
 //! and the width of gaps need not be the same. `? 7` at the end says that the exit code is 7. A coordinator, and a command
-//! that ends in `&`, keep running until the tour ends. `MODEL.gguf` is the tests' model.
+//! that ends in `&`, keep running until the tour ends. `MODEL.gguf` is the tests' model, on
+//! one thread.
 
 use std::path::Path;
 
@@ -99,7 +100,9 @@ fn redacted(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
 
 /// The command in this test's place: its own port and model.
 fn on_this_network(command: &str, network: &Network) -> String {
-    let command = command.replace("MODEL.gguf", model_file().to_str().expect("a plain path"));
+    // One thread, because other tests share the processor, and an end to what the model has to say.
+    let model = format!("{} --threads 1 --context 1024", model_file().display());
+    let command = command.replace("MODEL.gguf", &model);
     if is_coordinator(&command) && !command.contains("--listen") {
         return command.replacen("--dev", &format!("--dev --listen {}", network.address()), 1);
     }

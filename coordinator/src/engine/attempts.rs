@@ -6,13 +6,13 @@ use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus};
 use bytes::Bytes;
 
 use super::command::{AttemptId, Completion, Effect, JobChange, JobSelector, Reply};
-use super::core::{EngineCore, Reads};
+use super::core::{EngineCore, Lease, Reads};
 use super::dispatch::excluding;
 use super::edits::Edit;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::lifecycle::Effect as JobEffect;
-use crate::jobs::lifecycle::{Event, JobError, Phase, step};
+use crate::jobs::lifecycle::{Event, JobError, Millis, Phase, step};
 use crate::store::StoreError;
 use crate::store::rows::DeliveryRow;
 
@@ -78,10 +78,7 @@ impl EngineCore {
             JobEffect::AttemptEnds(outcome) => {
                 let lease = live.lease.take();
                 let started_ms = lease.as_ref().map_or(0, |lease| lease.started_ms);
-                // One that stalled is not worth waiting for.
-                let stalled = lease
-                    .is_some_and(|lease| now.saturating_sub(lease.progress_ms) > progress_ms);
-                live.late_until = if stalled { 0 } else { now + progress_ms };
+                live.late_until = late_until(lease.as_deref(), now, progress_ms);
                 turn.edit(
                     job_id,
                     owner,
@@ -147,7 +144,7 @@ impl EngineCore {
         if let Some(miner) = self.miners.get_mut(&miner) {
             miner.held.remove(&attempt);
         }
-        self.refresh(miner);
+        self.refresh_load(miner);
     }
 
     /// A final job leaves memory.
@@ -212,7 +209,11 @@ impl EngineCore {
                 attempt: attempt.unwrap_or_default(),
                 at_ms,
                 started: started.map(|(attempt, _)| Box::new(attempt)),
-                row: row.filter(|row| row.finished_ms > 0).cloned().map(Box::new),
+                // An earlier change of the batch that ends the job comes without the final row.
+                row: row
+                    .filter(|row| row.finished_ms > 0 && row.status() == status)
+                    .cloned()
+                    .map(Box::new),
                 oldest_live,
             })))
         });
@@ -437,4 +438,10 @@ pub(super) fn lost_outcome(started: bool) -> (FailureReason, &'static str) {
             "the assignment never reached the miner",
         )
     }
+}
+
+/// Until when a lost attempt is waited for: not at all where it stalled.
+fn late_until(lease: Option<&Lease>, now: Millis, progress_ms: u64) -> Millis {
+    let stalled = lease.is_some_and(|lease| now.saturating_sub(lease.progress_ms) > progress_ms);
+    if stalled { 0 } else { now + progress_ms }
 }

@@ -26,7 +26,7 @@ impl EngineCore {
                 live.class = None;
             }
             self.lease(turn, waiting.job, miner, Event::Assign { miner, accept_by });
-            self.refresh(miner);
+            self.refresh_load(miner);
         }
     }
 
@@ -113,6 +113,18 @@ impl EngineCore {
     pub(super) fn refresh(&mut self, id: MinerId) {
         match self.miners.get(&id) {
             Some(miner) => self.queue.set_miner(id, supply(miner, self.now)),
+            None => self.queue.remove_miner(id),
+        }
+    }
+
+    /// The same where only jobs came or went: what the miner offers is as before.
+    pub(super) fn refresh_load(&mut self, id: MinerId) {
+        match self.miners.get(&id) {
+            Some(miner) => {
+                let warm = warm_model(miner, self.now);
+                self.queue
+                    .set_load(id, miner.free_slots(), miner.held.len(), warm);
+            }
             None => self.queue.remove_miner(id),
         }
     }
@@ -206,12 +218,13 @@ fn supply(miner: &Miner, now: Millis) -> Supply {
         offer: miner.offer(live, miner.record.models.is_empty() && !live),
         free_slots: miner.free_slots(),
         load: miner.held.len(),
-        warm_model: miner
-            .warm
-            .as_ref()
-            .filter(|(_, at)| at + WARM_MS >= now)
-            .map(|(model, _)| model.clone()),
+        warm_model: warm_model(miner, now).map(str::to_owned),
     }
+}
+
+fn warm_model(miner: &Miner, now: Millis) -> Option<&str> {
+    let (model, _) = miner.warm.as_ref().filter(|(_, at)| at + WARM_MS >= now)?;
+    Some(model)
 }
 
 /// A requirement with one more miner excluded.

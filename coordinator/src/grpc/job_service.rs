@@ -71,19 +71,19 @@ impl Jobs {
         }
         self.0.limits.submits(&owner, jobs.len())?;
         let (chain_id, now_ms) = (self.0.context.chain_id, self.0.context.engine.now_ms());
-        let checked: Vec<Result<Submission, ApiError>> = jobs
+        let mut commands = Vec::with_capacity(jobs.len());
+        let checked: Vec<Result<(), ApiError>> = jobs
             .into_iter()
-            .map(|job| validate::submission(job, owner, chain_id, now_ms))
-            .collect();
-        let commands = checked
-            .iter()
-            .flatten()
-            .map(|s| Command::Submit(Box::new(s.clone())))
+            .map(|job| {
+                let submission = validate::submission(job, owner, chain_id, now_ms)?;
+                commands.push(Command::Submit(Box::new(submission)));
+                Ok(())
+            })
             .collect();
         let mut replies = self.0.context.engine.call_all(commands).await.into_iter();
         let results = checked.into_iter().map(|checked| {
             let answer = checked
-                .and_then(|_| replies.next().unwrap_or_else(|| Err(unexpected())))
+                .and_then(|()| replies.next().unwrap_or_else(|| Err(unexpected())))
                 .and_then(submitted);
             let result = match answer {
                 Ok(submitted) => v1::submit_jobs_result::Result::Submitted(submitted),

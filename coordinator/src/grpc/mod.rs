@@ -12,6 +12,9 @@ mod polling;
 pub mod validate;
 pub mod validate_miner;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use aitbc_common::identity::PublicKey;

@@ -199,6 +199,22 @@ impl Queue {
         }
     }
 
+    /// A miner's jobs came or went; what it offers is as before.
+    pub fn set_load(&mut self, miner: MinerId, free_slots: usize, load: usize, warm: Option<&str>) {
+        let Some(member) = self.members.get_mut(&miner) else {
+            return;
+        };
+        member.supply.free_slots = free_slots;
+        member.supply.load = load;
+        if member.supply.warm_model.as_deref() != warm {
+            member.supply.warm_model = warm.map(str::to_owned);
+        }
+        let served: Vec<ClassId> = member.ranks.keys().copied().collect();
+        for class in served {
+            self.place(miner, class);
+        }
+    }
+
     /// A miner is gone for good.
     pub fn remove_miner(&mut self, miner: MinerId) {
         let Some(member) = self.members.remove(&miner) else {

@@ -17,6 +17,9 @@ const OUTPUT: &[u8] = b"Hello!";
 const RESULT: &[u8] =
     br#"{"content":"Hello!","finish_reason":"stop","usage":{"input_tokens":3,"output_tokens":2}}"#;
 
+/// What the refusal names, and what is wrong.
+type Change = (&'static str, fn(&mut Case));
+
 struct Case {
     facts: AttemptFacts,
     miner: Identity,
@@ -25,13 +28,8 @@ struct Case {
     result: Vec<u8>,
 }
 
-fn case(digest: [u8; 32]) -> Case {
-    let (service, miner, owner) = (
-        Identity::from_seed(&[1; 32]),
-        Identity::from_seed(&[2; 32]),
-        Identity::from_seed(&[3; 32]),
-    );
-    let spec = JobSpec {
+fn spec_of(owner: &Identity, digest: [u8; 32]) -> JobSpec {
+    JobSpec {
         job_type: JobType::Inference,
         flags: 0,
         chain_id: [9; 32],
@@ -44,13 +42,15 @@ fn case(digest: [u8; 32]) -> Case {
         requirements_hash: Requirements::default().hash(),
         max_rate: NO_MAX_RATE,
         deadline_ms: 1_000,
-    };
-    let job_id = JobId::new(1, shard_of(&owner.public()), [5; 10]);
-    let assignment = Assignment {
+    }
+}
+
+fn assignment_of(spec: &JobSpec, miner: &Identity) -> Assignment {
+    Assignment {
         flags: 0,
         attempt: 1,
         chain_id: [9; 32],
-        job_id,
+        job_id: JobId::new(1, shard_of(&spec.owner), [5; 10]),
         job_ref: spec.job_ref(),
         miner_key: miner.public(),
         payee: Address([6; 20]),
@@ -62,25 +62,18 @@ fn case(digest: [u8; 32]) -> Case {
         output_speed: 0,
         issued_ms: 1,
         locks_hash: [0; 32],
-    };
-    let info = AttemptInfo {
-        attempt: AttemptId { job_id, attempt: 1 },
-        spec: spec.encode().into(),
-        assignment: assignment.encode().into(),
-        model: "llama3:latest".into(),
-        input: bytes::Bytes::new(),
-        deadline_ms: 0,
-        owner: owner.public(),
-    };
-    let facts = AttemptFacts::sign(&info, &service).unwrap();
-    let receipt = Receipt {
+    }
+}
+
+fn receipt_of(facts: &AttemptFacts) -> Receipt {
+    Receipt {
         outcome: Outcome::Complete,
         attempt: 1,
         chain_id: [9; 32],
-        job_id,
-        job_ref: spec.job_ref(),
-        assignment_hash: assignment.id(&facts.signature),
-        miner_key: miner.public(),
+        job_id: facts.assignment.job_id,
+        job_ref: facts.spec.job_ref(),
+        assignment_hash: facts.assignment.id(&facts.signature),
+        miner_key: facts.assignment.miner_key,
         payee: Address([6; 20]),
         model_name_hash: sha256(b"llama3:latest"),
         model_digest: [4; 32],
@@ -93,16 +86,35 @@ fn case(digest: [u8; 32]) -> Case {
         work_ms: 5,
         seen_size: 0,
         seen_root: [0; 32],
+    }
+}
+
+fn case(digest: [u8; 32]) -> Case {
+    let [service, miner, owner] = [1, 2, 3].map(|seed| Identity::from_seed(&[seed; 32]));
+    let spec = spec_of(&owner, digest);
+    let assignment = assignment_of(&spec, &miner);
+    let info = AttemptInfo {
+        attempt: AttemptId {
+            job_id: assignment.job_id,
+            attempt: 1,
+        },
+        spec: spec.encode().into(),
+        assignment: assignment.encode().into(),
+        model: "llama3:latest".into(),
+        input: bytes::Bytes::new(),
+        deadline_ms: 0,
+        owner: owner.public(),
     };
+    let facts = AttemptFacts::sign(&info, &service).unwrap();
     let complete = v1::Complete {
         served_model: "llama3:latest".into(),
         engine: "ollama/0.17.4".into(),
         ..v1::Complete::default()
     };
     Case {
+        receipt: receipt_of(&facts),
         facts,
         miner,
-        receipt,
         complete,
         result: RESULT.to_vec(),
     }
@@ -132,7 +144,7 @@ fn a_correct_delivery_passes() {
 
 #[test]
 fn any_other_field_is_refused() {
-    let changes: [(&str, fn(&mut Case)); 19] = [
+    let changes: [Change; 19] = [
         ("outcome", |c| c.receipt.outcome = Outcome::Budget),
         ("attempt", |c| c.receipt.attempt = 2),
         ("chain_id", |c| c.receipt.chain_id[0] ^= 1),

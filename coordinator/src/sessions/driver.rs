@@ -1,5 +1,7 @@
 //! One miner's session: its stream, its core, and what the core asks for.
 
+mod slow;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,16 +23,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::core::{Action, SessionCore};
+use super::core::{Action, SessionCore, StreamKind};
 use super::hub::{Hub, SessionEvent};
 use super::inbox::{self, Batch};
 use super::messages;
-use super::output_buffer::SPILL_BYTES;
-use super::stored;
-use super::stored::store_error;
-use super::streams::{AttemptFacts, Streams, StreamsNow};
-use super::verify::{Delivery, Task, VerifyPool};
-use crate::engine::command::{AttemptId, Command, Effect, Reply, Resume, SessionId};
+use super::output_buffer::{OutputBuffer, SPILL_BYTES};
+use super::streams::{Streams, StreamsNow};
+use super::verify::{Task, VerifyPool};
+use crate::engine::command::{AttemptId, Command, Effect, SessionId};
 use crate::engine::handle::EngineHandle;
 
 /// Events of the engine and the pool that may wait; one more closes the session.
@@ -290,7 +290,13 @@ impl Driver {
                 break;
             }
             for action in actions {
-                self.act(action).await;
+                if let Some(slow) = self.act(action) {
+                    // Boxed: an idle session need not hold the room that this takes.
+                    Box::pin(self.act_slowly(slow)).await;
+                }
+                if self.pending.len() > PENDING || self.telling > COMMANDS {
+                    self.core.close(behind());
+                }
             }
         }
         for task in std::mem::take(&mut self.signing) {
@@ -299,11 +305,12 @@ impl Driver {
         self.tell();
     }
 
-    async fn act(&mut self, action: Action) {
+    /// Does what takes no time; what does comes back.
+    fn act(&mut self, action: Action) -> Option<Action> {
         match action {
             Action::Send(message) => self.send(message),
             Action::CheckProof { miner_id, proof } => self.check_proof(miner_id, &proof),
-            Action::Open(command) => self.open_at_engine(command).await,
+            Action::Open(_) | Action::Complete(..) => return Some(action),
             Action::Tell(command) => self.waiting.push((command, None)),
             Action::Fail {
                 attempt,
@@ -317,7 +324,6 @@ impl Driver {
                 };
                 self.waiting.push((command, Some((attempt, refusal))));
             }
-            Action::Complete(attempt, complete) => self.deliver(attempt, complete).await,
             Action::Checkpoint(attempt, checkpoint) => {
                 if let Some(stream) = self.context.streams.get(attempt) {
                     self.context
@@ -325,12 +331,18 @@ impl Driver {
                         .offer(self.id, Task::Checkpoint { stream, checkpoint });
                 }
             }
-            Action::Arrived(attempt, kind) => self.spill(attempt, kind).await,
+            Action::Arrived(attempt, kind) => {
+                return self.must_spill(attempt, kind).then_some(action);
+            }
             Action::Close(error) => self.closed_with = Some(error),
         }
-        if self.pending.len() > PENDING || self.telling > COMMANDS {
-            self.core.close(behind());
-        }
+        None
+    }
+
+    fn must_spill(&self, attempt: AttemptId, kind: StreamKind) -> bool {
+        let long = |buffer: &mut OutputBuffer| buffer.len() - buffer.stored() >= SPILL_BYTES as u64;
+        let stream = self.context.streams.get(attempt);
+        stream.is_some_and(|stream| stream.with(kind, long))
     }
 
     fn check_proof(&mut self, miner_id: MinerId, proof: &[u8]) {
@@ -341,86 +353,6 @@ impl Driver {
         };
         self.core
             .proof_checked(miner_id, layout.verify(&self.key, proof));
-    }
-
-    async fn open_at_engine(&mut self, command: Command) {
-        let answer = self.context.engine.call(command).await;
-        if let Ok(Reply::SessionOpened(resumes)) = &answer {
-            for resume in resumes {
-                let Resume::Continue(info) = resume else {
-                    continue;
-                };
-                let resumed = match AttemptFacts::sign(info, &self.context.service) {
-                    Ok(facts) => {
-                        stored::resume(&self.context.engine.store(), &self.context.streams, facts)
-                            .await
-                    }
-                    Err(error) => Err(ApiError::new(
-                        ErrorReason::Internal,
-                        format!("a stored assignment: {error}"),
-                    )),
-                };
-                if let Err(error) = resumed {
-                    return self.core.close(error);
-                }
-            }
-        }
-        let now_ms = self.context.engine.now_ms();
-        let streams = StreamsNow {
-            streams: &self.context.streams,
-            now_ms,
-        };
-        self.core.opened(answer, &streams, now_ms);
-    }
-
-    async fn deliver(&mut self, attempt: AttemptId, complete: Box<v1::Complete>) {
-        let Some(stream) = self.context.streams.get(attempt) else {
-            let gone = ApiError::new(
-                ErrorReason::StaleAttempt,
-                "the job has ended or is elsewhere: forget this attempt",
-            );
-            return self.core.recorded(attempt, Err(gone));
-        };
-        let (events, end) = (self.events_in.clone(), self.end.clone());
-        let recorded = Box::new(move |outcome: Result<v1::JobStatus, ApiError>| {
-            report(
-                &events,
-                &end,
-                SessionEvent::Recorded(attempt, outcome.map(|_| ())),
-            );
-        });
-        // An Accept that waits comes before the delivery.
-        self.tell();
-        let delivery = Delivery {
-            stream,
-            miner: self.key,
-            complete,
-            final_refusal: true,
-            recorded,
-        };
-        self.context
-            .pool
-            .submit(self.id, Task::Deliver(delivery))
-            .await;
-    }
-
-    async fn spill(&mut self, attempt: AttemptId, kind: super::core::StreamKind) {
-        let Some(stream) = self.context.streams.get(attempt) else {
-            return;
-        };
-        if stream.with(kind, |buffer| {
-            buffer.len() - buffer.stored() < SPILL_BYTES as u64
-        }) {
-            return;
-        }
-        let engine = self.context.engine.clone();
-        let spilled =
-            tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, false)).await;
-        if let Ok(Err(error)) = spilled {
-            // What is in memory may not be what the store has: the miner sends again from what the store has.
-            self.context.streams.remove(attempt);
-            self.core.close(store_error(&error));
-        }
     }
 
     fn send(&mut self, message: Down) {

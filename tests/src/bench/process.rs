@@ -87,6 +87,14 @@ pub fn machine() -> String {
     format!("{model}, {count} threads, Linux {}", kernel.trim())
 }
 
+/// Processes that wanted to run in the last minute, on average: 0 is a quiet machine.
+#[must_use]
+pub fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::disk::Disk;
 use super::idle::Idle;
 use super::latency::Spread;
-use super::process::machine;
+use super::process::{load_average, machine};
 use super::throughput::{Level, real};
 use super::tokens::Tokens;
 use super::{Settings, client, miner};
@@ -28,6 +28,8 @@ pub struct Report {
     pub time: String,
     /// Processor and kernel.
     pub machine: String,
+    /// What else ran: the load average before the first measurement.
+    pub load_average: f64,
     /// The command line.
     pub command: Vec<String>,
     /// What an acknowledgement means.
@@ -61,6 +63,7 @@ impl Report {
         Self {
             time: jiff::Timestamp::now().to_string(),
             machine: machine(),
+            load_average: load_average(),
             command: std::env::args().collect(),
             durability: DURABILITY,
             included: INCLUDED,
@@ -83,7 +86,11 @@ impl Report {
 
     fn text(&self) -> anyhow::Result<String> {
         let mut out = String::new();
-        writeln!(out, "{}", self.machine)?;
+        writeln!(
+            out,
+            "{}; load average before: {}",
+            self.machine, self.load_average
+        )?;
         if let Some(disk) = &self.disk {
             let sync = disk.fdatasync;
             writeln!(

@@ -21,8 +21,8 @@ struct Arguments {
     /// Print every event.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Break a rule on purpose, and tell how many seeds it takes to notice: attempt-check, requeue-on-loss or
-    /// resume-offset.
+    /// Break a rule on purpose, and tell how many seeds it takes to notice: attempt-check, requeue-on-loss,
+    /// resume-offset or sync.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.

@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 const SCRIPT: &str = r#"
@@ -21,11 +21,11 @@ while read -r verb what; do
         removed) folders="${folders%% $what *} ${folders#* $what }" ;;
     esac
 done
-for group in $groups; do kill -KILL -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -9 "-$group" 2>/dev/null; done
 for folder in $folders; do rm -rf "$folder"; done
 "#;
 
-static PIPE: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+static GUARDIAN: LazyLock<Mutex<Child>> = LazyLock::new(|| {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT]).env_clear();
     command.env("PATH", "/usr/bin:/bin").current_dir("/");
@@ -34,12 +34,12 @@ static PIPE: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0);
-    let child = command.spawn().expect("a shell starts");
-    Mutex::new(child.stdin.expect("its stdin is a pipe"))
+    Mutex::new(command.spawn().expect("a shell starts"))
 });
 
 fn tell(verb: &str, what: &str) {
-    let mut pipe = PIPE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut guardian = GUARDIAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let pipe = guardian.stdin.as_mut().expect("its stdin is a pipe");
     writeln!(pipe, "{verb} {what}").expect("the guardian reads to the end");
 }
 

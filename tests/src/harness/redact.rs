@@ -28,26 +28,30 @@ fn run(text: &str, allowed: impl Fn(char) -> bool) -> usize {
     text.find(|c| !allowed(c)).unwrap_or(text.len())
 }
 
+fn is_base32(c: char) -> bool {
+    c.is_ascii_digit() || c.is_ascii_lowercase() || c == '…'
+}
+
+fn is_hexadecimal(c: char) -> bool {
+    c.is_ascii_hexdigit() || c == '…'
+}
+
 /// The kind and length of what stands at the front of `text`, where it differs in each run.
 fn kind_of(text: &str) -> Option<(&'static str, usize)> {
-    let base32 = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || c == '…';
-    let hexadecimal = |c: char| c.is_ascii_hexdigit() || c == '…';
-    let prefixed = |prefix: &str, allowed: &dyn Fn(char) -> bool| {
-        let rest = text.strip_prefix(prefix)?;
-        let length = run(rest, allowed);
-        (length > 0).then_some(prefix.len() + length)
-    };
-    let known: [(&'static str, &str, &dyn Fn(char) -> bool); 6] = [
-        ("[job_id]", "job_0", &base32),
-        ("[miner_id]", "miner_0", &base32),
-        ("[hash]", "sha256:", &hexadecimal),
-        ("[key]", "ed25519:", &hexadecimal),
-        ("[0x]", "0x", &hexadecimal),
-        ("[address]", "127.0.0.1:", &|c: char| c.is_ascii_digit()),
+    let known: [(&str, &str, fn(char) -> bool); 6] = [
+        ("[job_id]", "job_0", is_base32),
+        ("[miner_id]", "miner_0", is_base32),
+        ("[hash]", "sha256:", is_hexadecimal),
+        ("[key]", "ed25519:", is_hexadecimal),
+        ("[0x]", "0x", is_hexadecimal),
+        ("[address]", "127.0.0.1:", |c| c.is_ascii_digit()),
     ];
     for (kind, prefix, allowed) in known {
-        if let Some(length) = prefixed(prefix, allowed) {
-            return Some((kind, length));
+        let length = text
+            .strip_prefix(prefix)
+            .map_or(0, |rest| run(rest, allowed));
+        if length > 0 {
+            return Some((kind, prefix.len() + length));
         }
     }
     time(text)
@@ -138,7 +142,9 @@ fn redact_field(name: &str, value: &Value) -> Value {
         Value::Number(_) if measured => Value::from("[number]"),
         Value::Number(number) if !number.is_u64() => Value::from("[number]"),
         Value::String(text) if name == "output" && text != "matches" => Value::from("[text]"),
-        Value::String(_) if name == "request_id" => Value::from("[request_id]"),
+        Value::String(_) if matches!(name, "request_id" | "finish_reason") => {
+            Value::from(format!("[{name}]"))
+        }
         Value::String(text) if name.starts_with("price_") => Value::from(text.as_str()),
         Value::String(text) => Value::from(redact(text)),
         Value::Array(items) => items.iter().map(|item| redact_field(name, item)).collect(),

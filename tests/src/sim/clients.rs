@@ -9,7 +9,7 @@ use rand::Rng;
 use super::context::{Context, Fault, one_in};
 use super::coordinator::{Caller, Coordinator};
 use super::network::latency;
-use super::watches::Watcher;
+use super::watchers::Watcher;
 use super::work;
 use super::world::Event;
 

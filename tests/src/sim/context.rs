@@ -129,11 +129,18 @@ pub enum Rule {
     RequeueOnLoss,
     /// Streams go on where the other side says.
     ResumeOffset,
+    /// Nothing is answered before it is synced.
+    Sync,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::AttemptCheck, Self::RequeueOnLoss, Self::ResumeOffset];
+    pub const ALL: [Self; 4] = [
+        Self::AttemptCheck,
+        Self::RequeueOnLoss,
+        Self::ResumeOffset,
+        Self::Sync,
+    ];
 
     /// Its name on the command line.
     #[must_use]
@@ -142,6 +149,7 @@ impl Rule {
             Self::AttemptCheck => "attempt-check",
             Self::RequeueOnLoss => "requeue-on-loss",
             Self::ResumeOffset => "resume-offset",
+            Self::Sync => "sync",
         }
     }
 }

@@ -20,8 +20,11 @@ use super::clients::Call;
 use super::context::{Context, Fault, Rule, one_in};
 use super::sessions::Session;
 use super::watches::{ServerWatch, WatchId};
-use super::work::CHAIN;
+use super::work::{CHAIN, service};
 use super::world::Event;
+
+/// A failure that a session told the engine: its attempt, and what the miner is told where its delivery was refused.
+pub type ToldFailure = (AttemptId, Option<ApiError>);
 
 /// Who asked the engine something.
 #[derive(Debug, Clone)]
@@ -31,7 +34,7 @@ pub enum Caller {
     /// A session that opens.
     Open(SessionId),
     /// A session, with the failures among its commands and what the miner is told.
-    Told(SessionId, Vec<Option<(AttemptId, Option<ApiError>)>>),
+    Told(SessionId, Vec<Option<ToldFailure>>),
     /// A delivery, and what the miner is told where it was refused.
     Recorded(SessionId, AttemptId, Option<ApiError>),
     /// A call.
@@ -87,7 +90,7 @@ impl Coordinator {
         let mut coordinator = Self {
             memory,
             store,
-            service: Identity::from_seed(&[1; 32]),
+            service: service(),
             config,
             running: None,
         };
@@ -172,8 +175,13 @@ impl Coordinator {
                 if !output.batch.is_empty() {
                     strike_store(ctx, &self.memory);
                     ctx.trace.totals.commits += 1;
+                    let synced = if ctx.broken(Rule::Sync) {
+                        Durability::Buffered
+                    } else {
+                        Durability::Synced
+                    };
                     self.store
-                        .commit(&running.fence, output.batch.clone(), Durability::Synced)?;
+                        .commit(&running.fence, output.batch.clone(), synced)?;
                 }
                 Ok(output)
             });
@@ -182,7 +190,7 @@ impl Coordinator {
                 ctx.checker.committed(&output.batch);
                 ctx.checker.performed(&output.effects);
                 for effect in &output.effects {
-                    note_effect(ctx, effect);
+                    super::notes::effect(ctx, effect);
                 }
                 let mut replies = output.replies.into_iter();
                 for (count, caller) in callers {
@@ -351,46 +359,6 @@ fn refusals_as_errors(reply: Reply) -> Result<Reply, ApiError> {
     match reply {
         Reply::Refused(error) => Err(error),
         reply => Ok(reply),
-    }
-}
-
-fn note_effect(ctx: &mut Context, effect: &aitbc_coordinator::engine::command::Effect) {
-    use aitbc_coordinator::engine::command::Effect;
-    match effect {
-        Effect::Assign { session, info, .. } => {
-            ctx.trace.totals.attempts += 1;
-            let AttemptId { job_id, attempt } = info.attempt;
-            ctx.trace.note(
-                ctx.now,
-                format_args!("session {session} gets {job_id}/{attempt}"),
-            );
-        }
-        Effect::CancelAttempt {
-            session,
-            attempt,
-            status,
-        } => {
-            let AttemptId { job_id, attempt } = *attempt;
-            ctx.trace.note(
-                ctx.now,
-                format_args!("session {session} stops {job_id}/{attempt}: {status:?}"),
-            );
-        }
-        Effect::EndSession { session, reason } => {
-            ctx.trace.note(
-                ctx.now,
-                format_args!("session {session} ends: {}", reason.message),
-            );
-        }
-        Effect::Changed(change) => {
-            ctx.trace.note(
-                ctx.now,
-                format_args!(
-                    "{}/{} is {:?}",
-                    change.job_id, change.attempt, change.status
-                ),
-            );
-        }
     }
 }
 

@@ -17,12 +17,17 @@ pub enum Strike {
     Coordinator(u64),
     /// A miner stops, and comes back after so many ms.
     Miner(usize, u64),
+    /// A miner is asked to finish what it has and stop; its operator starts it again.
+    Drain(usize),
 }
+
+/// Makes a strike on one of so many miners.
+type Make = fn(&mut StdRng, usize) -> Strike;
 
 /// Plans all strikes of a run.
 pub fn plan(ctx: &mut Context, miners: usize) {
     let end = ctx.options.faulty_ms;
-    let kinds: [(Fault, u64, fn(&mut StdRng, usize) -> Strike); 4] = [
+    let kinds: [(Fault, u64, Make); 4] = [
         (Fault::Cut, 40_000, |rng, _| {
             Strike::Cut(rng.random_range(0..1_000))
         }),
@@ -38,6 +43,9 @@ pub fn plan(ctx: &mut Context, miners: usize) {
             })
         }),
         (Fault::MinerCrash, 90_000, |rng, miners| {
+            if rng.random_range(0..4) == 0 {
+                return Strike::Drain(rng.random_range(0..miners));
+            }
             let long = rng.random_range(0..3) == 0;
             let down = if long {
                 rng.random_range(20_000..90_000)

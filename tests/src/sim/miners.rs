@@ -138,6 +138,11 @@ impl Miner {
         }
     }
 
+    /// Its operator asks it to stop.
+    pub fn drain(&mut self, ctx: &mut Context) {
+        self.handle(ctx, MinerEvent::Drain);
+    }
+
     /// Begins a connection.
     pub fn connect(&mut self, ctx: &mut Context, life: u64) {
         if life != self.life || self.core.is_none() || self.connection.is_some() {

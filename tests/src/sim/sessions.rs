@@ -3,31 +3,25 @@
 use std::sync::Arc;
 
 use aitbc_common::identity::PublicKey;
-use aitbc_common::layouts::{SessionProof, StreamCheckpoint};
-use aitbc_common::limits::CHUNK_BYTES;
+use aitbc_common::layouts::SessionProof;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{AttemptId, Command, Effect, Reply, Resume, SessionId};
-use aitbc_coordinator::sessions::core::{
-    Action, AttemptStreams, Progress, SessionCore, StreamKind,
-};
+use aitbc_coordinator::sessions::core::{Action, SessionCore, StreamKind};
 use aitbc_coordinator::sessions::hub::SessionEvent;
-use aitbc_coordinator::sessions::output_buffer::{Append, SPILL_BYTES};
-use aitbc_coordinator::sessions::streams::{
-    AttemptFacts, AttemptStream, SignedCheckpoint, Streams,
-};
+use aitbc_coordinator::sessions::output_buffer::SPILL_BYTES;
+use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream};
 use aitbc_coordinator::sessions::{messages, stored};
-use aitbc_coordinator::store::{Batch, Durability, Family, StoreError, keys};
 use aitbc_proto::v1;
 use aitbc_proto::v1::coordinator_message::Message as Down;
-use aitbc_proto::v1::miner_message::Message as Up;
 use rand::Rng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Rule};
-use super::coordinator::{Caller, Coordinator, Running, unavailable};
+use super::coordinator::{Caller, Coordinator, Running, ToldFailure, unavailable};
 use super::deliveries::Verification;
 use super::network::{ConnectionId, DownItem, Side, leave, send_down};
+use super::streams::{Offsets, take_checkpoint};
 use super::work::CHAIN;
 use super::world::Event;
 
@@ -42,38 +36,9 @@ pub struct Session {
     challenge: [u8; 32],
     events: mpsc::Receiver<SessionEvent>,
     end: CancellationToken,
-    waiting: Vec<(Command, Option<(AttemptId, Option<ApiError>)>)>,
+    waiting: Vec<(Command, Option<ToldFailure>)>,
     telling: bool,
     tick_at: u64,
-}
-
-/// The streams of attempts as a session sees them; on request with a rule broken.
-struct Offsets<'a> {
-    streams: &'a Streams,
-    now_ms: u64,
-    ignore: bool,
-}
-
-impl AttemptStreams for Offsets<'_> {
-    fn append(
-        &mut self,
-        attempt: AttemptId,
-        kind: StreamKind,
-        offset: u64,
-        data: &[u8],
-    ) -> Option<Append> {
-        let stream = self.streams.get(attempt)?;
-        let offset = if self.ignore {
-            stream.with(kind, |buffer| buffer.len())
-        } else {
-            offset
-        };
-        Some(stream.append(kind, offset, data, self.now_ms))
-    }
-
-    fn progress(&self, attempt: AttemptId) -> Option<Progress> {
-        Some(self.streams.get(attempt)?.progress())
-    }
 }
 
 impl Coordinator {
@@ -124,7 +89,7 @@ impl Coordinator {
         let Some(id) = self.session_of(connection) else {
             return;
         };
-        note_up(ctx, id, &message);
+        super::notes::up(ctx, id, &message);
         let ignore = ctx.broken(Rule::ResumeOffset);
         self.with_session(ctx, id, |session, running, now_ms| {
             let mut streams = Offsets {
@@ -222,7 +187,7 @@ impl Coordinator {
         &mut self,
         ctx: &mut Context,
         id: SessionId,
-        failures: Vec<Option<(AttemptId, Option<ApiError>)>>,
+        failures: Vec<Option<ToldFailure>>,
         answers: Vec<Result<Reply, ApiError>>,
     ) {
         self.with_session(ctx, id, |session, _, _| {
@@ -379,44 +344,15 @@ impl Coordinator {
                 };
                 session.waiting.push((command, Some((attempt, refusal))));
             }
-            Action::Complete(attempt, complete) => match running.streams.get(attempt) {
-                Some(stream) => {
-                    let verification = Verification {
-                        stream,
-                        miner: session.key,
-                        complete,
-                        session: id,
-                    };
-                    let delay = ctx.random.coordinator.random_range(0..10);
-                    ctx.after(delay, Event::Verify(Box::new(verification)));
-                }
-                None => {
-                    let gone = ApiError::new(
-                        v1::ErrorReason::StaleAttempt,
-                        "the job has ended or is elsewhere",
-                    );
-                    session.core.recorded(attempt, Err(gone));
-                }
-            },
+            Action::Complete(attempt, complete) => {
+                deliver(ctx, running, id, session, attempt, complete)
+            }
             Action::Checkpoint(attempt, checkpoint) => {
                 if let Some(stream) = running.streams.get(attempt) {
                     take_checkpoint(&stream, &checkpoint);
                 }
             }
-            Action::Arrived(attempt, kind) => {
-                let Some(stream) = running.streams.get(attempt) else {
-                    return;
-                };
-                if stream.with(kind, |buffer| {
-                    buffer.len() - buffer.stored() >= SPILL_BYTES as u64
-                }) && self.spill(&stream, kind, false).is_err()
-                {
-                    self.running
-                        .iter()
-                        .for_each(|running| drop(running.streams.remove(attempt)));
-                    session.core.close(unavailable());
-                }
-            }
+            Action::Arrived(attempt, kind) => self.store_much(session, attempt, kind),
             Action::Close(error) => {
                 send_down(ctx, session.connection, DownItem::End(Box::new(error)));
                 leave(ctx, session.connection, Side::Coordinator);
@@ -424,102 +360,47 @@ impl Coordinator {
         }
     }
 
-    /// Stores what is too much of a stream for memory, or all of it; not synced.
-    pub fn spill(
-        &self,
-        stream: &AttemptStream,
-        kind: StreamKind,
-        all: bool,
-    ) -> Result<(), StoreError> {
-        let Some(running) = &self.running else {
-            return Ok(());
-        };
-        let Some(spill) = stream.spill(kind, all) else {
-            return Ok(());
-        };
-        let AttemptId { job_id, attempt } = stream.facts.attempt;
-        let mut batch = Batch::new();
-        let mut offset = spill.offset;
-        for chunk in spill.data.chunks(CHUNK_BYTES) {
-            batch.put(
-                Family::Output,
-                keys::output(job_id, attempt, kind as u8, offset),
-                chunk.to_vec(),
-            );
-            offset += chunk.len() as u64;
-        }
-        self.store
-            .commit(&running.fence, batch, Durability::Buffered)?;
-        stream.with(kind, |buffer| buffer.confirm(offset));
-        Ok(())
-    }
-}
-
-fn take_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
-    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
-        return;
-    };
-    if layout.verify(&stream.facts.assignment.miner_key, &checkpoint.signature) {
-        stream.set_checkpoint(SignedCheckpoint {
-            offset: layout.offset,
-            hash: layout.hash,
-            layout: checkpoint.checkpoint.clone(),
-            signature: checkpoint.signature.clone(),
+    /// Stores what is too much of a stream for memory; where that fails, the miner sends it again.
+    fn store_much(&mut self, session: &mut Session, attempt: AttemptId, kind: StreamKind) {
+        let stream = self
+            .running
+            .as_ref()
+            .and_then(|running| running.streams.get(attempt));
+        let Some(stream) = stream else { return };
+        let is_much = stream.with(kind, |buffer| {
+            buffer.len() - buffer.stored() >= SPILL_BYTES as u64
         });
+        if is_much && self.spill(&stream, kind, false).is_err() {
+            self.running
+                .iter()
+                .for_each(|running| drop(running.streams.remove(attempt)));
+            session.core.close(unavailable());
+        }
     }
 }
 
-fn note_up(ctx: &mut Context, id: SessionId, message: &Up) {
-    let (now, trace) = (ctx.now, &mut ctx.trace);
-    match message {
-        Up::Hello(hello) => trace.note(
-            now,
-            format_args!(
-                "session {id}: Hello, {} running, {} spooled",
-                hello.running.len(),
-                hello.spooled.len()
-            ),
-        ),
-        Up::Output(part) => trace.note(
-            now,
-            format_args!(
-                "session {id}: {}/{} +{} at {}",
-                part.job_id,
-                part.attempt,
-                part.data.len(),
-                part.offset
-            ),
-        ),
-        Up::Accept(accept) => trace.note(
-            now,
-            format_args!("session {id}: Accept {}/{}", accept.job_id, accept.attempt),
-        ),
-        Up::Reject(reject) => trace.note(
-            now,
-            format_args!("session {id}: Reject {}/{}", reject.job_id, reject.attempt),
-        ),
-        Up::Complete(done) => trace.note(
-            now,
-            format_args!("session {id}: Complete {}/{}", done.job_id, done.attempt),
-        ),
-        Up::Fail(fail) => trace.note(
-            now,
-            format_args!("session {id}: Fail {}/{}", fail.job_id, fail.attempt),
-        ),
-        Up::Heartbeat(beat) => trace.note(
-            now,
-            format_args!(
-                "session {id}: Heartbeat {}, {} running, {} free",
-                beat.sequence,
-                beat.running.len(),
-                beat.free_slots
-            ),
-        ),
-        Up::Inventory(inventory) => trace.note(
-            now,
-            format_args!("session {id}: Inventory, {} slots", inventory.slots),
-        ),
-        Up::Checkpoint(_) => trace.note(now, format_args!("session {id}: Checkpoint")),
-        Up::Drain(_) => trace.note(now, format_args!("session {id}: Drain")),
-    }
+/// A delivery goes to be verified, if its streams are there.
+fn deliver(
+    ctx: &mut Context,
+    running: &Running,
+    id: SessionId,
+    session: &mut Session,
+    attempt: AttemptId,
+    complete: Box<v1::Complete>,
+) {
+    let Some(stream) = running.streams.get(attempt) else {
+        let gone = ApiError::new(
+            v1::ErrorReason::StaleAttempt,
+            "the job has ended or is elsewhere",
+        );
+        return session.core.recorded(attempt, Err(gone));
+    };
+    let verification = Verification {
+        stream,
+        miner: session.key,
+        complete,
+        session: id,
+    };
+    let delay = ctx.random.coordinator.random_range(0..10);
+    ctx.after(delay, Event::Verify(Box::new(verification)));
 }

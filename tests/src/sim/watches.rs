@@ -1,15 +1,11 @@
-//! Watching a job: the coordinator's side over the real hub and streams, and the client's side with its real verifier.
+//! Watching a job, the coordinator's side: over the real hub and streams.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
 use aitbc_common::runtime::status::ApiError;
-use aitbc_common::verify::{ProofParts, StreamVerifier, Trust};
-use aitbc_coordinator::engine::command::{
-    AttemptId, AttemptInfo, Command, JobSelector, Reply, Submission,
-};
+use aitbc_coordinator::engine::command::{AttemptId, AttemptInfo, Command, JobSelector, Reply};
 use aitbc_coordinator::sessions::core::StreamKind;
 use aitbc_coordinator::sessions::hub::JobSubscription;
 use aitbc_coordinator::sessions::output_buffer::Read;
@@ -18,12 +14,10 @@ use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream};
 use aitbc_coordinator::store::rows::JobRow;
 use aitbc_proto::v1::JobStatus;
 use bytes::Bytes;
-use rand::Rng;
 
-use super::context::{Context, Fault, Rule};
+use super::context::{Context, Rule};
 use super::coordinator::{Caller, Coordinator};
 use super::network::latency;
-use super::work::{self, CHAIN};
 use super::world::Event;
 
 /// Number of a watch stream, unique in a run.
@@ -390,153 +384,5 @@ impl ServerWatch {
             self.last_due - ctx.now,
             Event::Watched(id, self.job, Box::new(item)),
         );
-    }
-}
-
-/// A client that watches a job.
-pub struct Watcher {
-    verifier: StreamVerifier,
-    bytes: Vec<u8>,
-    stream: Option<WatchId>,
-    /// Messages that are on the way when the stream breaks are lost from here on.
-    streams: u64,
-    pub done: bool,
-    seen: VecDeque<u32>,
-}
-
-impl Watcher {
-    pub fn new(owner: PublicKey, submission: &Submission) -> Self {
-        let trust = Trust {
-            chain_id: CHAIN,
-            service_key: aitbc_common::identity::Identity::from_seed(&[1; 32]).public(),
-            owner,
-            job_id: None,
-            spec: Some(submission.spec.clone()),
-        };
-        Self {
-            verifier: StreamVerifier::new(trust),
-            bytes: Vec::new(),
-            stream: None,
-            streams: 0,
-            done: false,
-            seen: VecDeque::new(),
-        }
-    }
-
-    /// Begins a stream where the last one ended.
-    pub fn connect(&mut self, ctx: &mut Context, job: usize) -> Option<(WatchId, (u32, u64))> {
-        if self.done || self.stream.is_some() {
-            return None;
-        }
-        self.streams += 1;
-        let id = (job as u64) << 32 | self.streams;
-        self.stream = Some(id);
-        if ctx.faults.has(Fault::Cut) {
-            let breaks = ctx.random.network.random_range(100..60_000);
-            ctx.after(breaks, Event::WatchLost(id));
-        }
-        Some((id, self.verifier.position()))
-    }
-
-    /// The stream broke.
-    pub fn lost(&mut self, ctx: &mut Context, id: WatchId, job: usize) {
-        if self.stream == Some(id) {
-            self.stream = None;
-            let backoff = ctx.random.network.random_range(10..1_500);
-            ctx.after(backoff, Event::Watch(job));
-        }
-    }
-
-    /// Something arrived; a problem is a lie of the coordinator, or a fault of ours.
-    pub fn arrived(
-        &mut self,
-        ctx: &mut Context,
-        id: WatchId,
-        job: usize,
-        item: WatchItem,
-    ) -> Result<(), String> {
-        if self.stream != Some(id) || self.done {
-            return Ok(());
-        }
-        let text = |error: aitbc_common::verify::VerifyError| error.to_string();
-        match item {
-            WatchItem::Started {
-                attempt,
-                assignment,
-                signature,
-            } => {
-                use aitbc_common::verify::AttemptStart;
-                let start = self
-                    .verifier
-                    .start(attempt, &assignment, &signature)
-                    .map_err(text)?;
-                if matches!(start, AttemptStart::New) {
-                    self.bytes.clear();
-                }
-                self.seen.push_back(attempt);
-            }
-            WatchItem::Output {
-                attempt,
-                offset,
-                data,
-            } => {
-                self.verifier.output(attempt, offset, &data).map_err(text)?;
-                self.bytes.extend_from_slice(&data);
-            }
-            WatchItem::Checkpoint {
-                attempt,
-                layout,
-                signature,
-            } => {
-                self.verifier
-                    .checkpoint(attempt, &layout, &signature)
-                    .map_err(text)?;
-            }
-            WatchItem::Ended => self.lost(ctx, id, job),
-            WatchItem::Finished {
-                row,
-                status,
-                result,
-            } => {
-                self.done = true;
-                ctx.checker.watched(&row, status);
-                if status == JobStatus::Completed {
-                    self.finish(ctx, &row, &result.unwrap_or_default())?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, ctx: &mut Context, row: &JobRow, result: &[u8]) -> Result<(), String> {
-        let delivery = row
-            .delivery
-            .as_ref()
-            .ok_or("completed without a delivery")?;
-        let last = row.attempts.last().ok_or("completed without an attempt")?;
-        let service = aitbc_common::identity::Identity::from_seed(&[1; 32]);
-        let assignment = aitbc_common::layouts::Assignment::decode(&last.assignment)
-            .map_err(|error| error.to_string())?;
-        let signature = assignment.sign(&service);
-        let parts = ProofParts {
-            spec: &row.spec,
-            assignment: &last.assignment,
-            assignment_signature: &signature,
-            receipt: &delivery.receipt,
-            receipt_signature: &delivery.signature,
-            service_key: &service.public().0,
-        };
-        self.verifier
-            .finish(&parts, result)
-            .map_err(|error| error.to_string())?;
-        let attempt = u16::try_from(last.attempt).unwrap_or(u16::MAX);
-        if self.bytes != work::text(row.id(), attempt).as_bytes() {
-            return Err(format!(
-                "the watcher of {} has other bytes than attempt {attempt} made",
-                row.id()
-            ));
-        }
-        ctx.trace.totals.watched_bytes += self.bytes.len() as u64;
-        Ok(())
     }
 }

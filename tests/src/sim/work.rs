@@ -23,6 +23,11 @@ pub const MODELS: [&str; 2] = ["llama3:latest", "mistral:latest"];
 /// What the miners' model servers are called.
 pub const ENGINE: &str = "simulated/1";
 
+/// The coordinator's service key.
+pub fn service() -> Identity {
+    Identity::from_seed(&[1; 32])
+}
+
 /// The key of client `n`.
 pub fn client(n: usize) -> Identity {
     Identity::from_seed(&sha256(format!("client {n}").as_bytes()))

@@ -195,11 +195,9 @@ impl World {
     fn people(&mut self, event: Event) {
         let ctx = &mut self.ctx;
         match event {
-            Event::Register(miner) => {
-                if !self.registered[miner] {
-                    clients::call(ctx, Call::Register(miner));
-                    ctx.after(1_000, Event::Register(miner));
-                }
+            Event::Register(miner) if !self.registered[miner] => {
+                clients::call(ctx, Call::Register(miner));
+                ctx.after(1_000, Event::Register(miner));
             }
             Event::Submit(job) => self.jobs[job].submit(ctx, job),
             Event::Cancel(job) => self.jobs[job].cancel(ctx, job),
@@ -326,6 +324,7 @@ impl World {
                 self.coordinator.crash(ctx);
                 ctx.after(down, Event::CoordinatorUp);
             }
+            Strike::Drain(miner) => self.miners[miner].drain(ctx),
             Strike::Miner(miner, down) => {
                 if self.registered[miner] {
                     self.miners[miner].crash(ctx);

@@ -179,3 +179,18 @@ fn a_network_of_one_command() {
     assert_eq!(dev.wait().code, 0);
     dev.wait_for_children();
 }
+
+#[test]
+fn a_conversation_goes_on() {
+    let mut lab = Lab::on_ollama();
+    lab.mine().prints("polling");
+    let line = "printf 'My name is Ada.\\nWhat is my name?\\n' | aitbc chat llama3";
+    let chat = lab.user.types(line).succeeds();
+    assert!(!chat.stdout.is_empty(), "{chat:?}");
+    let listed = lab.user.types("aitbc client list --json").succeeds().json();
+    assert_eq!(
+        listed["jobs"].as_array().map(Vec::len),
+        Some(2),
+        "one job for each turn"
+    );
+}

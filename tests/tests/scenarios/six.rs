@@ -96,7 +96,12 @@ fn walk(mut lab: Lab) {
         .types(&format!("aitbc miner fail {job} --return"))
         .succeeds();
     contains(&returned, &[&job]);
+    mine_and_fetch(&mut lab, &job);
+}
 
+/// 2.3, then 1.3 and 1.2 again.
+fn mine_and_fetch(lab: &mut Lab, job: &str) {
+    let user = lab.user.clone();
     let miner = lab.mine();
     for step in [
         "polling",

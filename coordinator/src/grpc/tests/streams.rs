@@ -1,0 +1,172 @@
+//! Output through a session and through CompleteJob, small and large.
+
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::complete_job_request::Part;
+use aitbc_proto::v1::miner_message::Message as Up;
+use aitbc_proto::v1::{self, JobStatus, OutputKind};
+use bytes::Bytes;
+
+use super::{Answer, Down, Miner, Seen, register, result, start, submit, watch};
+
+#[tokio::test]
+async fn answers_of_any_length_arrive_whole() {
+    let running = start().await;
+    let client = running.client().await;
+    let (mut miner, _) = Miner::open(&running, Vec::new()).await;
+    for (number, length) in [0, 1, 60_000, 70_000, 3_000_000].into_iter().enumerate() {
+        let job_id = submit(&client, &format!("r{number}")).await;
+        let mut stream = watch(&client, &job_id, 0, 0).await;
+        let assign = miner.assigned().await;
+        assert_eq!(assign.job_id, job_id);
+        let answer = Answer::new(length);
+        miner
+            .send(&assign, OutputKind::Output, 0, &answer.output)
+            .await;
+        miner
+            .send(&assign, OutputKind::Result, 0, &answer.result)
+            .await;
+        let complete = answer.complete(&assign, &miner.identity);
+        miner.say(Up::Complete(complete)).await;
+        assert_eq!(miner.acknowledged().await, None, "{length} bytes");
+        let mut seen = Seen::default();
+        seen.read(&mut stream, |_| false).await;
+        assert_eq!(seen.output, answer.output, "watched {length} bytes");
+        let finished = seen.finished.unwrap();
+        assert_eq!(finished.job.unwrap().status(), JobStatus::Completed);
+        let inline = finished.result.is_some();
+        assert_eq!(inline, answer.result.len() <= 64 << 10);
+        assert_eq!(
+            result(&client, &job_id, 0).await,
+            (answer.output.clone(), answer.result.clone())
+        );
+        let skip = length as u64 / 2;
+        assert_eq!(
+            result(&client, "last", skip).await.0,
+            answer.output[length / 2..]
+        );
+        // Afterwards too, from the archive and from the middle.
+        let mut again = Seen {
+            attempt: 1,
+            output: answer.output[..length / 2].to_vec(),
+            ..Seen::default()
+        };
+        let mut stream = watch(&client, &job_id, 1, skip).await;
+        again.read(&mut stream, |_| false).await;
+        assert_eq!(again.output, answer.output, "watched {length} bytes again");
+    }
+}
+
+#[tokio::test]
+async fn a_miner_that_reconnects_goes_on_where_the_coordinator_is() {
+    let running = start().await;
+    let client = running.client().await;
+    let (mut miner, _) = Miner::open(&running, Vec::new()).await;
+    let job_id = submit(&client, "r").await;
+    let mut stream = watch(&client, &job_id, 0, 0).await;
+    let assign = miner.assigned().await;
+    let answer = Answer::new(200_000);
+    miner
+        .send(&assign, OutputKind::Output, 0, &answer.output[..150_000])
+        .await;
+    let mut seen = Seen::default();
+    seen.read(&mut stream, |seen| seen.output.len() == 150_000)
+        .await;
+    drop(miner);
+    let held = v1::RunningAttempt {
+        job_id: job_id.clone(),
+        attempt: assign.attempt,
+        output_bytes: 200_000,
+    };
+    let (mut miner, welcome) = Miner::open(&running, vec![held]).await;
+    let resumed = &welcome.attempts[0];
+    assert_eq!(resumed.action(), v1::ResumeAction::Continue);
+    assert_eq!((resumed.output_offset, resumed.result_offset), (150_000, 0));
+    // A receipt before its bytes: what is missing is asked for.
+    let complete = answer.complete(&assign, &miner.identity);
+    miner.say(Up::Complete(complete.clone())).await;
+    let Down::Resend(resend) = miner.next().await else {
+        panic!("no Resend");
+    };
+    assert_eq!(
+        (resend.kind(), resend.offset),
+        (OutputKind::Output, 150_000)
+    );
+    miner
+        .send(
+            &assign,
+            OutputKind::Output,
+            150_000,
+            &answer.output[150_000..],
+        )
+        .await;
+    miner
+        .send(&assign, OutputKind::Result, 0, &answer.result)
+        .await;
+    miner.say(Up::Complete(complete)).await;
+    assert_eq!(miner.acknowledged().await, None);
+    seen.read(&mut stream, |_| false).await;
+    assert_eq!(seen.output, answer.output);
+    assert!(
+        seen.statuses.starts_with(&[JobStatus::Queued])
+            || seen.statuses.starts_with(&[JobStatus::Processing])
+    );
+}
+
+#[tokio::test]
+async fn polled_jobs_are_delivered_in_one_call() {
+    let running = start().await;
+    let client = running.client().await;
+    let connection = running.connect(3, Scope::Miner).await;
+    register(&connection, Vec::new()).await;
+    let miner = aitbc_common::identity::Identity::from_seed(&[3; 32]);
+    let none = connection
+        .miners()
+        .poll_job(v1::PollJobRequest::default())
+        .await
+        .unwrap();
+    assert_eq!(none.into_inner().job, None);
+    let wait = prost_types::Duration {
+        seconds: 20,
+        nanos: 0,
+    };
+    let waiting = v1::PollJobRequest {
+        wait: Some(wait),
+        ..v1::PollJobRequest::default()
+    };
+    let mut miners = connection.miners();
+    let poll = tokio::spawn(async move { miners.poll_job(waiting).await });
+    let job_id = submit(&client, "r").await;
+    let polled = poll.await.unwrap().unwrap().into_inner().job.unwrap();
+    let assign = polled.assign.unwrap();
+    assert_eq!(assign.job_id, job_id);
+    let answer = Answer::new(1_000_000);
+    let complete = answer.complete(&assign, &miner);
+    let deliver = |complete: v1::Complete| {
+        let chunks = |bytes: &[u8]| -> Vec<Bytes> {
+            bytes.chunks(200_000).map(Bytes::copy_from_slice).collect()
+        };
+        let mut parts = vec![Part::Complete(complete)];
+        parts.extend(chunks(&answer.output).into_iter().map(Part::Output));
+        parts.extend(chunks(&answer.result).into_iter().map(Part::Result));
+        let parts: Vec<_> = parts
+            .into_iter()
+            .map(|part| v1::CompleteJobRequest { part: Some(part) })
+            .collect();
+        let mut miners = connection.miners();
+        async move { miners.complete_job(tokio_stream::iter(parts)).await }
+    };
+    let mut forged = complete.clone();
+    forged.signature = vec![1; 64].into();
+    assert_eq!(
+        deliver(forged).await.unwrap_err().code(),
+        tonic::Code::InvalidArgument
+    );
+    for _twice in 0..2 {
+        let recorded = deliver(complete.clone()).await.unwrap().into_inner();
+        assert_eq!(recorded.status(), JobStatus::Completed);
+    }
+    assert_eq!(
+        result(&client, &job_id, 0).await,
+        (answer.output.clone(), answer.result.clone())
+    );
+}

@@ -1,0 +1,99 @@
+//! What a session does that takes time: asking the engine, storing, handing a delivery to the pool.
+
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{self, ErrorReason};
+
+use super::{Driver, report};
+use crate::engine::command::{AttemptId, Command, Reply, Resume};
+use crate::sessions::core::{Action, StreamKind};
+use crate::sessions::hub::SessionEvent;
+use crate::sessions::stored::{self, store_error};
+use crate::sessions::streams::{AttemptFacts, StreamsNow};
+use crate::sessions::verify::{Delivery, Task};
+
+impl Driver {
+    /// Does what [`Driver::act`] gave back.
+    pub(super) async fn act_slowly(&mut self, action: Action) {
+        match action {
+            Action::Open(command) => self.open_at_engine(command).await,
+            Action::Complete(attempt, complete) => self.deliver(attempt, complete).await,
+            Action::Arrived(attempt, kind) => self.spill(attempt, kind).await,
+            _ => {}
+        }
+    }
+
+    async fn open_at_engine(&mut self, command: Command) {
+        let answer = self.context.engine.call(command).await;
+        if let Ok(Reply::SessionOpened(resumes)) = &answer {
+            for resume in resumes {
+                let Resume::Continue(info) = resume else {
+                    continue;
+                };
+                let resumed = match AttemptFacts::sign(info, &self.context.service) {
+                    Ok(facts) => {
+                        stored::resume(&self.context.engine.store(), &self.context.streams, facts)
+                            .await
+                    }
+                    Err(error) => Err(ApiError::new(
+                        ErrorReason::Internal,
+                        format!("a stored assignment: {error}"),
+                    )),
+                };
+                if let Err(error) = resumed {
+                    return self.core.close(error);
+                }
+            }
+        }
+        let now_ms = self.context.engine.now_ms();
+        let streams = StreamsNow {
+            streams: &self.context.streams,
+            now_ms,
+        };
+        self.core.opened(answer, &streams, now_ms);
+    }
+
+    async fn deliver(&mut self, attempt: AttemptId, complete: Box<v1::Complete>) {
+        let Some(stream) = self.context.streams.get(attempt) else {
+            let gone = ApiError::new(
+                ErrorReason::StaleAttempt,
+                "the job has ended or is elsewhere: forget this attempt",
+            );
+            return self.core.recorded(attempt, Err(gone));
+        };
+        let (events, end) = (self.events_in.clone(), self.end.clone());
+        let recorded = Box::new(move |outcome: Result<v1::JobStatus, ApiError>| {
+            report(
+                &events,
+                &end,
+                SessionEvent::Recorded(attempt, outcome.map(|_| ())),
+            );
+        });
+        // An Accept that waits comes before the delivery.
+        self.tell();
+        let delivery = Delivery {
+            stream,
+            miner: self.key,
+            complete,
+            final_refusal: true,
+            recorded,
+        };
+        self.context
+            .pool
+            .submit(self.id, Task::Deliver(delivery))
+            .await;
+    }
+
+    async fn spill(&mut self, attempt: AttemptId, kind: StreamKind) {
+        let Some(stream) = self.context.streams.get(attempt) else {
+            return;
+        };
+        let engine = self.context.engine.clone();
+        let spilled =
+            tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, false)).await;
+        if let Ok(Err(error)) = spilled {
+            // What is in memory may not be what the store has: the miner sends again from what the store has.
+            self.context.streams.remove(attempt);
+            self.core.close(store_error(&error));
+        }
+    }
+}

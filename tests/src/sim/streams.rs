@@ -1,0 +1,89 @@
+//! Attempts' streams, as the coordinator's sessions fill them and its store keeps them.
+
+use aitbc_common::layouts::StreamCheckpoint;
+use aitbc_common::limits::CHUNK_BYTES;
+use aitbc_coordinator::engine::command::AttemptId;
+use aitbc_coordinator::sessions::core::{AttemptStreams, Progress, StreamKind};
+use aitbc_coordinator::sessions::output_buffer::Append;
+use aitbc_coordinator::sessions::streams::{AttemptStream, SignedCheckpoint, Streams};
+use aitbc_coordinator::store::{Batch, Durability, Family, StoreError, keys};
+use aitbc_proto::v1;
+
+use super::coordinator::Coordinator;
+
+/// The streams of attempts as a session sees them; on request with a rule broken.
+pub struct Offsets<'a> {
+    pub streams: &'a Streams,
+    pub now_ms: u64,
+    /// Take every chunk as the next one, whatever its offset.
+    pub ignore: bool,
+}
+
+impl AttemptStreams for Offsets<'_> {
+    fn append(
+        &mut self,
+        attempt: AttemptId,
+        kind: StreamKind,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Append> {
+        let stream = self.streams.get(attempt)?;
+        let offset = if self.ignore {
+            stream.with(kind, |buffer| buffer.len())
+        } else {
+            offset
+        };
+        Some(stream.append(kind, offset, data, self.now_ms))
+    }
+
+    fn progress(&self, attempt: AttemptId) -> Option<Progress> {
+        Some(self.streams.get(attempt)?.progress())
+    }
+}
+
+impl Coordinator {
+    /// Stores what is too much of a stream for memory, or all of it; not synced.
+    pub fn spill(
+        &self,
+        stream: &AttemptStream,
+        kind: StreamKind,
+        all: bool,
+    ) -> Result<(), StoreError> {
+        let Some(running) = &self.running else {
+            return Ok(());
+        };
+        let Some(spill) = stream.spill(kind, all) else {
+            return Ok(());
+        };
+        let AttemptId { job_id, attempt } = stream.facts.attempt;
+        let mut batch = Batch::new();
+        let mut offset = spill.offset;
+        for chunk in spill.data.chunks(CHUNK_BYTES) {
+            batch.put(
+                Family::Output,
+                keys::output(job_id, attempt, kind as u8, offset),
+                chunk.to_vec(),
+            );
+            offset += chunk.len() as u64;
+        }
+        self.store
+            .commit(&running.fence, batch, Durability::Buffered)?;
+        stream.with(kind, |buffer| buffer.confirm(offset));
+        Ok(())
+    }
+}
+
+/// A miner's checkpoint arrived.
+pub fn take_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
+    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
+        return;
+    };
+    if layout.verify(&stream.facts.assignment.miner_key, &checkpoint.signature) {
+        stream.set_checkpoint(SignedCheckpoint {
+            offset: layout.offset,
+            hash: layout.hash,
+            layout: checkpoint.checkpoint.clone(),
+            signature: checkpoint.signature.clone(),
+        });
+    }
+}
