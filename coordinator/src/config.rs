@@ -216,7 +216,9 @@ impl Config {
     pub fn folder(&self) -> Result<PathBuf, CommandError> {
         match &self.data_dir {
             Some(folder) => Ok(folder.clone()),
-            None => Ok(Home::discover()?.data_dir().join("coordinator")),
+            None => Home::discover()
+                .map(|home| home.data_dir().join("coordinator"))
+                .map_err(|error| error.with_hint("name a data folder with --data-dir")),
         }
     }
 

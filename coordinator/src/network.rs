@@ -33,7 +33,7 @@ pub struct Network {
 impl Network {
     /// Opens the development network of `folder`, or makes one there.
     pub fn open_dev(folder: &Path) -> Result<Self, CommandError> {
-        make_folder(folder)?;
+        make_folder(folder).map_err(unwritable)?;
         let file = folder.join("genesis.json");
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
@@ -85,7 +85,7 @@ impl Network {
         };
         let bytes = genesis.to_bytes();
         // Last, as it is what makes the folder a network.
-        write_atomic(file, &bytes, 0o644)?;
+        write_atomic(file, &bytes, 0o644).map_err(unwritable)?;
         Ok(Self::new(genesis, bytes, service))
     }
 
@@ -112,7 +112,7 @@ fn make_key(path: &Path) -> Result<Identity, CommandError> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     text.push('\n');
-    write_atomic(path, text.as_bytes(), 0o600)?;
+    write_atomic(path, text.as_bytes(), 0o600).map_err(unwritable)?;
     Ok(identity)
 }
 
@@ -122,6 +122,10 @@ fn read_key(path: &Path) -> Result<Identity, CommandError> {
     let seed = aitbc_common::hash::parse_hash_text(digits).filter(|_| digits.len() == 64);
     let seed = seed.ok_or_else(|| damaged(path, "it is not 64 hexadecimal digits"))?;
     Ok(Identity::from_seed(&seed))
+}
+
+fn unwritable(error: CommandError) -> CommandError {
+    error.with_hint("check who may write there, or choose another data folder with --data-dir")
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> CommandError {

@@ -40,6 +40,8 @@ pub struct MiningLog {
     day: u64,
     done: u32,
     failed: u32,
+    /// Why the job that came last was stopped.
+    stopped: Option<&'static str>,
     /// The last line has no end yet.
     redrawing: bool,
 }
@@ -56,6 +58,7 @@ impl MiningLog {
             day: 0,
             done: 0,
             failed: 0,
+            stopped: None,
             redrawing: false,
         }
     }
@@ -74,7 +77,14 @@ impl MiningLog {
                     short(&key.job)
                 ));
             }
-            Report::Notice(notice) => self.notice(notice),
+            Report::Notice(notice) => {
+                match &notice {
+                    Notice::JobReceived { .. } => self.stopped = None,
+                    Notice::JobStopped { reason, .. } => self.stopped = Some(reason),
+                    _ => {}
+                }
+                self.notice(notice)
+            }
             Report::CoordinatorAway { message, retry_in } => {
                 let seconds = retry_in.as_secs_f64();
                 Line::new(
@@ -104,7 +114,11 @@ impl MiningLog {
     pub fn ended(&mut self, end: &End) -> Result<(), CommandError> {
         let text = match end {
             End::Drained => "drained",
-            End::JobsDone { .. } => "the job is done",
+            End::JobsDone { failed } => match self.stopped {
+                _ if *failed > 0 => "the job failed",
+                Some(reason) => &format!("the job was stopped: {reason}"),
+                None => "the job is done",
+            },
             End::SessionExists { .. } => "another session of this miner is live",
             End::WrongChain => "the coordinator serves another network now",
             End::Refused { reason, .. } => reason_name(*reason),

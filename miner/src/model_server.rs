@@ -120,10 +120,7 @@ impl ServerState {
 /// Looks at the server once.
 pub async fn look(client: &OllamaClient, offer: &Offer) -> Result<ServerState, RunError> {
     let version = client.version().await?;
-    let mut models = client.models().await?;
-    if !offer.models.is_empty() {
-        models.retain(|model| offer.models.contains(&model.name));
-    }
+    let mut models = client.models_named(&offer.models).await?;
     models.truncate(MAX_MODELS);
     let is_missing = |name: &&String| !models.iter().any(|model| model.name == **name);
     let missing: Vec<String> = offer.models.iter().filter(is_missing).cloned().collect();

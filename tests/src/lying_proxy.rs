@@ -32,6 +32,8 @@ struct Shared {
     lie: Lie,
     /// The proof of a job that was asked for before.
     earlier: Option<ExecutionProof>,
+    /// A completed job that was asked for before.
+    earlier_job: Option<Job>,
 }
 
 impl LyingProxy {
@@ -44,6 +46,7 @@ impl LyingProxy {
         let shared = Arc::new(Mutex::new(Shared {
             lie: Lie::None,
             earlier: None,
+            earlier_job: None,
         }));
         let proxy = Proxy {
             endpoint: Endpoint::from_shared(format!("http://{coordinator}")).expect("an address"),
@@ -130,6 +133,16 @@ impl Jobs {
         lies::twist_proof(shared.lie, shared.earlier.as_ref(), proof);
         shared.earlier.get_or_insert(truth);
     }
+
+    /// Lies about which job it is, and remembers it for later lies.
+    fn twist_job(&self, job: &mut Job) {
+        let mut shared = self.shared();
+        let truth = job.clone();
+        lies::twist_job(shared.lie, shared.earlier_job.as_ref(), job);
+        if truth.status() == JobStatus::Completed {
+            shared.earlier_job.get_or_insert(truth);
+        }
+    }
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -155,7 +168,6 @@ macro_rules! pass_on {
 impl JobService for Jobs {
     pass_on! {
         submit_jobs(SubmitJobsRequest) -> SubmitJobsResponse;
-        get_job(GetJobRequest) -> GetJobResponse;
         list_jobs(ListJobsRequest) -> ListJobsResponse;
         cancel_job(CancelJobRequest) -> CancelJobResponse;
         retry_job(RetryJobRequest) -> RetryJobResponse;
@@ -163,6 +175,17 @@ impl JobService for Jobs {
         list_job_events(ListJobEventsRequest) -> ListJobEventsResponse;
         explain_job(ExplainJobRequest) -> ExplainJobResponse;
         list_models(ListModelsRequest) -> ListModelsResponse;
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<GetJobRequest>,
+    ) -> Result<Response<GetJobResponse>, Status> {
+        let mut answer = self.client().get_job(request).await?;
+        if let Some(job) = &mut answer.get_mut().job {
+            self.twist_job(job);
+        }
+        Ok(answer)
     }
 
     async fn submit_job(
@@ -195,10 +218,16 @@ impl JobService for Jobs {
             batches.into_iter().flat_map(|batch| batch.events).collect();
         lies::twist_events(self.shared().lie, &mut events);
         for event in &mut events {
-            if let Some(watch_job_event::Event::Finished(finished)) = &mut event.event
-                && let Some(proof) = &mut finished.proof
-            {
-                self.twist_proof(proof);
+            match &mut event.event {
+                Some(watch_job_event::Event::Job(job)) => self.twist_job(job),
+                Some(watch_job_event::Event::Finished(finished)) => {
+                    finished.job.iter_mut().for_each(|job| self.twist_job(job));
+                    finished
+                        .proof
+                        .iter_mut()
+                        .for_each(|proof| self.twist_proof(proof));
+                }
+                _ => {}
             }
         }
         let answers = events.into_iter().map(|event| {
@@ -239,10 +268,12 @@ impl JobService for Jobs {
             .await?;
         lies::twist_parts(self.shared().lie, &mut parts);
         for part in &mut parts {
-            if let Some(get_result_response::Part::Header(header)) = &mut part.part
-                && let Some(proof) = &mut header.proof
-            {
-                self.twist_proof(proof);
+            if let Some(get_result_response::Part::Header(header)) = &mut part.part {
+                header.job.iter_mut().for_each(|job| self.twist_job(job));
+                header
+                    .proof
+                    .iter_mut()
+                    .for_each(|proof| self.twist_proof(proof));
             }
         }
         Ok(Response::new(Box::pin(tokio_stream::iter(

@@ -32,7 +32,7 @@ fn lab() -> Lab {
     }
 }
 
-const LIES: [Lie; 7] = [
+const LIES: [Lie; 9] = [
     Lie::ByteChanged,
     Lie::ChunkDropped,
     Lie::ChunksSwapped,
@@ -40,6 +40,8 @@ const LIES: [Lie; 7] = [
     Lie::ResultChanged,
     Lie::DigestChanged,
     Lie::ReceiptOfAnotherJob,
+    Lie::AnotherJob,
+    Lie::InventedJob,
 ];
 
 const SUBMIT: &str = r#"aitbc client submit --type inference --model llama3 --data '{"prompt":"Tell me a story about a fox.","options":{"num_predict":60}}'"#;
@@ -84,6 +86,32 @@ fn lies_about_a_fetched_result() {
         .client
         .types(&format!("aitbc client result {second}"))
         .succeeds();
+}
+
+#[test]
+fn lies_about_which_job_it_is() {
+    let lab = lab();
+    let (first, second) = (submit(&lab.client), submit(&lab.client));
+    for job in [&first, &second] {
+        let _honest = lab
+            .client
+            .types(&format!("aitbc client result {job} --wait"))
+            .succeeds();
+    }
+    for lie in [Lie::AnotherJob, Lie::InventedJob] {
+        lab.proxy.tells(lie);
+        for verb in ["result --wait", "status", "status --watch", "retry"] {
+            let output = lab.client.types(&format!("aitbc client {verb} {second}"));
+            caught(lie, &output);
+            assert!(output.stdout.is_empty(), "{lie:?}, {verb}: {output:?}");
+        }
+    }
+    lab.proxy.tells(Lie::None);
+    let newest = lab.client.types("aitbc client result last").succeeds();
+    assert!(
+        newest.stderr.starts_with(&second),
+        "the user sees which job is the newest: {newest:?}"
+    );
 }
 
 #[test]

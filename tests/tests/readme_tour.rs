@@ -8,6 +8,7 @@
 //! one thread.
 
 use std::path::Path;
+use std::time::Duration;
 
 use aitbc_tests::harness::{Network, Ollama, Process, Stream, User, model_file, redact};
 
@@ -145,7 +146,11 @@ fn the_tour_works_as_written() {
             running.push(start(step, command.trim_end_matches('&').trim_end(), &user));
             continue;
         }
-        let output = user.types(&command).exits(step.code);
+        // A small model may talk for long, on a busy machine slowly.
+        let output = user
+            .starts(&command)
+            .wait_at_most(Duration::from_secs(200))
+            .exits(step.code);
         let (out, err) = (
             redacted(output.text().lines()),
             redacted(output.stderr.lines()),

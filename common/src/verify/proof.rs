@@ -156,35 +156,47 @@ impl Proof {
         result: &[u8],
         output: &Sha256Stream,
     ) -> Result<ResultDocument, VerifyError> {
-        if sha256(result) != self.receipt.result_hash {
-            return Err(VerifyError::ResultHash);
-        }
-        let document = ResultDocument::from_bytes(result)?;
-        match (self.spec.job_type, &document.content) {
-            (JobType::Inference, Some(content))
-                if sha256(content.as_bytes()) != output.digest() =>
-            {
-                return Err(VerifyError::ContentDiffers);
-            }
-            (JobType::Embedding, None) if !output.is_empty() => {
-                return Err(VerifyError::ContentDiffers);
-            }
-            // An agent's output is its events; its content is the last of them.
-            (JobType::Inference | JobType::Agent, Some(_)) | (JobType::Embedding, None) => {}
-            _ => return Err(VerifyError::DocumentKind),
-        }
-        let usage = &document.usage;
-        if (usage.input_tokens, usage.output_tokens)
-            != (self.receipt.tokens_in, self.receipt.tokens_out)
-        {
-            return Err(VerifyError::DocumentDisagrees("the tokens used"));
-        }
-        let by_budget = document.finish_reason == FinishReason::Budget;
-        if by_budget != (self.receipt.outcome == Outcome::Budget) {
-            return Err(VerifyError::DocumentDisagrees("why the output ended"));
-        }
-        Ok(document)
+        check_document(
+            &self.spec,
+            &self.receipt,
+            result,
+            (output.len(), &output.digest()),
+        )
     }
+}
+
+/// Whether these are the bytes of the result document that the receipt covers, and agree with it, the job and the
+/// streamed output (its length and SHA-256). Coordinator and client ask the same question, so that what one takes the other does not refuse.
+pub fn check_document(
+    spec: &JobSpec,
+    receipt: &Receipt,
+    result: &[u8],
+    output: (u64, &Hash),
+) -> Result<ResultDocument, VerifyError> {
+    if sha256(result) != receipt.result_hash {
+        return Err(VerifyError::ResultHash);
+    }
+    let document = ResultDocument::from_bytes(result)?;
+    match (spec.job_type, &document.content) {
+        (JobType::Inference, Some(content)) if sha256(content.as_bytes()) != *output.1 => {
+            return Err(VerifyError::ContentDiffers);
+        }
+        (JobType::Embedding, None) if output.0 > 0 => {
+            return Err(VerifyError::ContentDiffers);
+        }
+        // An agent's output is its events; its content is the last of them.
+        (JobType::Inference | JobType::Agent, Some(_)) | (JobType::Embedding, None) => {}
+        _ => return Err(VerifyError::DocumentKind),
+    }
+    let usage = &document.usage;
+    if (usage.input_tokens, usage.output_tokens) != (receipt.tokens_in, receipt.tokens_out) {
+        return Err(VerifyError::DocumentDisagrees("the tokens used"));
+    }
+    let by_budget = document.finish_reason == FinishReason::Budget;
+    if by_budget != (receipt.outcome == Outcome::Budget) {
+        return Err(VerifyError::DocumentDisagrees("why the output ended"));
+    }
+    Ok(document)
 }
 
 /// Whether the coordinator assigned this very job of the client.

@@ -294,7 +294,10 @@ impl EngineCore {
                 }
                 turn.reply(Reply::Completed(status));
             }
-            (Err(error), _) => turn.refuse(ErrorReason::StaleAttempt, error.to_string()),
+            (Err(_), _) => turn.refuse(
+                ErrorReason::StaleAttempt,
+                "this attempt is not live: it ended, or another miner has the job",
+            ),
             (Ok(_), None) => turn.refuse(ErrorReason::StaleAttempt, JobError::Final.to_string()),
         }
     }

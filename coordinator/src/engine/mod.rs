@@ -18,7 +18,7 @@ mod recover;
 mod sessions;
 pub mod stats;
 mod submit;
-mod timers;
-mod turn;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod turn;

@@ -101,7 +101,10 @@ impl EngineCore {
                 }
                 turn.reply(Reply::LeaseExtended(lease_until));
             }
-            Err(error) => turn.refuse(ErrorReason::StaleAttempt, error.to_string()),
+            Err(_) => turn.refuse(
+                ErrorReason::StaleAttempt,
+                "this attempt is not live: it ended, or another miner has the job",
+            ),
         }
     }
 }

@@ -52,9 +52,11 @@ impl EngineCore {
             turn.reply(not_found(job));
             return Ok(());
         };
-        turn.reply_later([(id, owner)], move |core, rows| match rows.owned(&id, &owner) {
-            Some(row) => Reply::Job(Box::new(core.view(row.clone()))),
-            None => not_found(job),
+        turn.reply_later([(id, owner)], move |core, rows| {
+            match rows.owned(&id, &owner) {
+                Some(row) => Reply::Job(Box::new(core.view(row.clone()))),
+                None => not_found(job),
+            }
         });
         Ok(())
     }
@@ -83,9 +85,9 @@ impl EngineCore {
             view.started_ms = view.started_ms.max(lease.started_ms);
         }
         if let Some(class) = live.class {
-            let position =
-                self.queue
-                    .position(class, live.owner, live.priority, live.job.id);
+            let position = self
+                .queue
+                .position(class, live.owner, live.priority, live.job.id);
             view.estimated_start_ms =
                 position.and_then(|position| self.queue.estimate_ms(class, position));
             view.queue_position = position.and_then(|position| u32::try_from(position).ok());

@@ -15,6 +15,9 @@ use aitbc_proto::v1::{AttemptOutcome, FailureReason, JobStatus};
 
 use super::retry::{FailureClass, backoff_ms, classify};
 
+/// Times that a job may come back unspent before it has to wait.
+const FREE_RETURNS: u32 = 5;
+
 /// Unix time in milliseconds, by the engine's clock.
 pub type Millis = u64;
 
@@ -300,8 +303,9 @@ fn fail(
     // Attempt numbers never restart, so the last one ends the job, however often it was returned.
     let last = job.attempt == u16::MAX;
     if class == FailureClass::Nobody && !last {
-        job.phase = Phase::Queued { not_before: now };
-        effects.push(Effect::Enqueue { not_before: now });
+        let not_before = now + return_delay_ms(job);
+        job.phase = Phase::Queued { not_before };
+        effects.push(Effect::Enqueue { not_before });
         return effects;
     }
     job.retries_spent = job.retries_spent.saturating_add(1);
@@ -318,6 +322,15 @@ fn fail(
         effects.push(Effect::Enqueue { not_before });
     }
     effects
+}
+
+/// A job that comes back again and again must not go round at full speed: from the sixth time on it waits.
+fn return_delay_ms(job: &Job) -> u64 {
+    let returned = u32::from(job.attempt).saturating_sub(job.retries_spent);
+    match returned.checked_sub(FREE_RETURNS) {
+        None | Some(0) => 0,
+        Some(times) => backoff_ms(job.id, times),
+    }
 }
 
 fn stop(job: &mut Job, phase: Phase) -> Vec<Effect> {

@@ -80,6 +80,25 @@ fn not_accepted_and_returned_spend_nothing() {
 }
 
 #[test]
+fn a_job_that_comes_back_again_and_again_waits() {
+    let mut job = queued();
+    let mut waited = false;
+    for attempt in 1..=20 {
+        job = after(job, &[assign(1), fail(attempt, 1, FailureReason::Busy)]);
+        let Phase::Queued { not_before } = job.phase else {
+            panic!("it waits")
+        };
+        assert!(
+            attempt > 2 || not_before == 10,
+            "the first two cost no time"
+        );
+        waited |= not_before > 10_000;
+    }
+    assert!(waited);
+    assert_eq!(job.retries_spent, 0);
+}
+
+#[test]
 fn a_miners_failures_end_the_job_after_its_retries() {
     let mut job = queued();
     for attempt in 1..=4 {

@@ -234,7 +234,8 @@ mod tests {
     #[test]
     fn each_filter_removes_what_it_should() {
         assert_eq!(removed_by(&requirement(), ME, &offer()), None);
-        let cases: [(Filter, fn(&mut Requirement, &mut Offer)); 9] = [
+        type Change = fn(&mut Requirement, &mut Offer);
+        let cases: [(Filter, Change); 9] = [
             (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
             (Filter::Model, |r, _| r.model = "other:latest".into()),
             (Filter::ModelDigest, |r, _| r.digest = [9; 32]),

@@ -276,17 +276,8 @@ impl Queue {
         job: JobId,
     ) -> Option<usize> {
         let class = self.classes.get(&class)?;
-        let tag = *class
-            .by_owner
-            .get(&owner)?
-            .get(&(Reverse(priority), job))?;
-        Some(
-            class
-                .turns
-                .range(..=(tag, job))
-                .take(MAX_POSITION)
-                .count(),
-        )
+        let tag = *class.by_owner.get(&owner)?.get(&(Reverse(priority), job))?;
+        Some(class.turns.range(..=(tag, job)).take(MAX_POSITION).count())
     }
 
     /// Milliseconds until the job at `position` of a class starts, from what its miners are predicted to do; `None` where

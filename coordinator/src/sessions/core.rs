@@ -8,11 +8,12 @@
 //!
 //! Any message may arrive twice, and a miner may name attempts that it lost meanwhile: both are harmless.
 
+mod deliveries;
+
 use std::collections::BTreeMap;
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::MinerId;
-use aitbc_common::layouts::Receipt;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::coordinator_message::Message as Down;
 use aitbc_proto::v1::miner_message::Message as Up;
@@ -33,6 +34,8 @@ pub const MISSES: u64 = 3;
 pub const LEASE_MS: u64 = HEARTBEAT_MS * MISSES;
 /// An assignment must be accepted within this many milliseconds: 5 s.
 pub const ACCEPT_WITHIN_MS: u64 = 5_000;
+/// Heartbeats without news after which the engine hears only of every so many.
+const QUIET: u32 = 3;
 /// Acknowledgements that are remembered, to answer a repeated delivery alike.
 const REMEMBERED: usize = 256;
 
@@ -66,6 +69,10 @@ pub struct SessionCore {
     /// When it ends unless something is heard, in ms of the driver's clock.
     deadline_ms: u64,
     hello: Option<Box<v1::Hello>>,
+    /// As the last heartbeat said.
+    free_slots: u32,
+    /// Heartbeats since there was news.
+    quiet: u32,
     held: BTreeMap<AttemptId, Held>,
     done: Vec<(AttemptId, Option<v1::RequestError>)>,
     actions: Vec<Action>,
@@ -82,6 +89,8 @@ impl SessionCore {
             state: State::Challenged,
             deadline_ms: now_ms + HELLO_WITHIN_MS,
             hello: None,
+            free_slots: 0,
+            quiet: 0,
             held: BTreeMap::new(),
             done: Vec::new(),
             actions: Vec::new(),
@@ -134,6 +143,9 @@ impl SessionCore {
 
     fn open_message(&mut self, message: Up, streams: &mut dyn AttemptStreams) {
         let session = self.session;
+        if !matches!(message, Up::Heartbeat(_)) {
+            self.quiet = 0;
+        }
         match message {
             Up::Hello(_) => {}
             Up::Inventory(inventory) => match messages::inventory(session, inventory) {
@@ -180,22 +192,36 @@ impl SessionCore {
                     .push(Action::Send(Down::Heartbeat(v1::CoordinatorHeartbeat {
                         sequence,
                     })));
-                let running = messages::held_attempts(&heartbeat.running);
-                let free_slots = if self.state == State::Draining {
-                    0
-                } else {
-                    heartbeat.free_slots
-                };
-                self.actions.push(Action::Tell(Command::Heartbeat {
-                    session,
-                    running,
-                    free_slots,
-                }));
+                self.heartbeat(&heartbeat);
             }
             Up::Drain(_) => {
                 self.state = State::Draining;
                 self.actions.push(Action::Tell(Command::Drain { session }));
             }
+        }
+    }
+
+    /// Tells the engine, but only each third time once an idle session has nothing new to say.
+    fn heartbeat(&mut self, heartbeat: &v1::MinerHeartbeat) {
+        let running = messages::held_attempts(&heartbeat.running);
+        let free_slots = if self.state == State::Draining {
+            0
+        } else {
+            heartbeat.free_slots
+        };
+        let idle = running.is_empty() && self.free_slots == free_slots;
+        self.quiet = if idle {
+            self.quiet.saturating_add(1)
+        } else {
+            0
+        };
+        self.free_slots = free_slots;
+        if self.quiet < QUIET || self.quiet.is_multiple_of(QUIET) {
+            self.actions.push(Action::Tell(Command::Heartbeat {
+                session: self.session,
+                running,
+                free_slots,
+            }));
         }
     }
 
@@ -281,6 +307,7 @@ impl SessionCore {
 
     /// The engine gave this session an attempt; its Assign follows once it is signed.
     pub fn assigned(&mut self, attempt: AttemptId) {
+        self.quiet = 0;
         self.held.insert(attempt, Held::default());
     }
 
@@ -293,6 +320,7 @@ impl SessionCore {
 
     /// The engine stops an attempt.
     pub fn cancelled(&mut self, attempt: AttemptId, status: v1::JobStatus) {
+        self.quiet = 0;
         self.held.remove(&attempt);
         if !self.is_closed() {
             self.actions
@@ -337,110 +365,6 @@ impl SessionCore {
             self.actions
                 .push(Action::Send(messages::resend(attempt, kind, have)));
         }
-    }
-
-    fn complete(&mut self, complete: v1::Complete, streams: &dyn AttemptStreams) {
-        let Some(attempt) = self.attempt(&complete.job_id, complete.attempt) else {
-            return;
-        };
-        if !self.may_deliver(attempt) {
-            return;
-        }
-        let Some(progress) = streams.progress(attempt) else {
-            self.held.remove(&attempt);
-            return self.stale(attempt);
-        };
-        let receipt = match Receipt::decode(&complete.receipt) {
-            Ok(receipt) => receipt,
-            Err(error) => return self.invalid(attempt, error.to_string()),
-        };
-        let Some(held) = self.held.get_mut(&attempt) else {
-            return;
-        };
-        if progress.output_len < receipt.output_len {
-            return self.resend(attempt, StreamKind::Output, progress.output_len, true);
-        }
-        // The receipt has no length of the result: what does not hash to it is short, unless sending again adds nothing.
-        if progress.result_hash != receipt.result_hash
-            && held.short_result != Some(progress.result_len)
-        {
-            held.short_result = Some(progress.result_len);
-            return self.resend(attempt, StreamKind::Result, progress.result_len, true);
-        }
-        held.delivering = true;
-        self.actions
-            .push(Action::Complete(attempt, Box::new(complete)));
-    }
-
-    fn fail(&mut self, fail: v1::Fail) {
-        let Some(attempt) = self.attempt(&fail.job_id, fail.attempt) else {
-            return;
-        };
-        if self.may_deliver(attempt) {
-            self.start_fail(attempt, messages::failure(fail.failure), None);
-        }
-    }
-
-    /// What arrived for an attempt cannot become a valid delivery.
-    fn invalid(&mut self, attempt: AttemptId, message: String) {
-        let reason = v1::FailureReason::InvalidResult.into();
-        let refusal = ApiError::new(ErrorReason::ReceiptInvalid, message.clone());
-        self.start_fail(attempt, v1::Failure { reason, message }, Some(refusal));
-    }
-
-    fn start_fail(&mut self, attempt: AttemptId, failure: v1::Failure, refusal: Option<ApiError>) {
-        if let Some(held) = self.held.get_mut(&attempt) {
-            held.delivering = true;
-            self.actions.push(Action::Fail {
-                attempt,
-                failure,
-                refusal,
-            });
-        }
-    }
-
-    /// Whether a Complete or Fail of it goes on; otherwise it is answered, or its answer is under way.
-    fn may_deliver(&mut self, attempt: AttemptId) -> bool {
-        if let Some(held) = self.held.get(&attempt) {
-            return !held.delivering;
-        }
-        match self.done.iter().find(|(done, _)| *done == attempt) {
-            Some((_, error)) => self
-                .actions
-                .push(Action::Send(messages::ack(attempt, error.clone()))),
-            None => self.stale(attempt),
-        }
-        false
-    }
-
-    /// A delivery or failure was dealt with: the miner may forget the attempt, unless the coordinator could not.
-    pub fn recorded(&mut self, attempt: AttemptId, outcome: Result<(), ApiError>) {
-        let error = match outcome {
-            Err(error)
-                if error.reason == ErrorReason::Unavailable
-                    || error.reason == ErrorReason::StorageFull =>
-            {
-                return self.close(error);
-            }
-            Err(error) => Some(error.to_request_error()),
-            Ok(()) => None,
-        };
-        self.held.remove(&attempt);
-        if self.done.len() == REMEMBERED {
-            self.done.remove(0);
-        }
-        self.done.push((attempt, error.clone()));
-        if !self.is_closed() {
-            self.actions
-                .push(Action::Send(messages::ack(attempt, error)));
-        }
-    }
-
-    fn stale(&mut self, attempt: AttemptId) {
-        let message = "this attempt is not the job's live one: forget it";
-        let error = ApiError::new(ErrorReason::StaleAttempt, message).to_request_error();
-        self.actions
-            .push(Action::Send(messages::ack(attempt, Some(error))));
     }
 
     fn attempt(&mut self, job_id: &str, attempt: u32) -> Option<AttemptId> {

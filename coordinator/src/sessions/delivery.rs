@@ -2,10 +2,10 @@
 
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::job_input::JobType;
 use aitbc_common::layouts::{Outcome, Receipt};
 use aitbc_common::names::canonical_model;
-use aitbc_common::result_document::{FinishReason, ResultDocument};
+use aitbc_common::result_document::FinishReason;
+use aitbc_common::verify::check_document;
 use aitbc_proto::v1;
 
 use super::core::Progress;
@@ -55,9 +55,9 @@ pub fn check(
     equal(receipt.output_len == progress.output_len, "output_len")?;
     equal(receipt.output_hash == progress.output_hash, "output_hash")?;
     equal(receipt.result_hash == progress.result_hash, "result_hash")?;
-    let document = ResultDocument::from_bytes(result)
-        .map_err(|error| format!("the result document: {error}"))?;
-    check_document(facts, &document, &receipt)?;
+    let output = (progress.output_len, &progress.output_hash);
+    let document =
+        check_document(&facts.spec, &receipt, result, output).map_err(|error| error.to_string())?;
     check_tokens(facts, &receipt, result.len() as u64)?;
     if !receipt.verify(miner, &signature) {
         return Err("the receipt's signature is not its miner's".into());
@@ -127,25 +127,6 @@ fn check_model(
         return Err("the receipt's engine_hash is not that of engine (at most 64 bytes)".into());
     }
     Ok(())
-}
-
-fn check_document(
-    facts: &AttemptFacts,
-    document: &ResultDocument,
-    receipt: &Receipt,
-) -> Result<(), String> {
-    match (facts.spec.job_type, &document.content) {
-        (JobType::Embedding, None) if receipt.output_len == 0 => Ok(()),
-        (JobType::Embedding, None) => {
-            Err("an embedding job has no output beside its result".into())
-        }
-        (JobType::Embedding, Some(_)) => {
-            Err("an embedding job's result has embeddings, not content".into())
-        }
-        (_, None) => Err("the result has embeddings, not content".into()),
-        (_, Some(content)) if sha256(content.as_bytes()) == receipt.output_hash => Ok(()),
-        (_, Some(_)) => Err("the result's content is not the streamed output".into()),
-    }
 }
 
 fn check_tokens(facts: &AttemptFacts, receipt: &Receipt, result_len: u64) -> Result<(), String> {

@@ -171,6 +171,8 @@ impl Hub {
         if watched.closed {
             return Err(stopping());
         }
+        // Followers that have gone leave nothing behind; they are looked for only where a new one comes.
+        watched.owners.retain(|_, feed| feed.receiver_count() > 0);
         let sender = watched
             .owners
             .entry(owner)

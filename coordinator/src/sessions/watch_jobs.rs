@@ -182,10 +182,12 @@ impl Follower {
         let event = convert::job_event(change, self.inline, &self.context.service);
         self.push(event).await?;
         self.cursor.change = number;
-        self.cursor.oldest = match change.change.oldest_live {
-            Some(job_id) => job_id,
-            None => first_id_at(change.change.at_ms.saturating_sub(ID_SLACK_MS)),
+        // Ids of one moment are in no order: the cursor goes back a little behind the oldest live job.
+        let oldest_ms = match change.change.oldest_live {
+            Some(job_id) => job_id.created_ms().min(change.change.at_ms),
+            None => change.change.at_ms,
         };
+        self.cursor.oldest = first_id_at(oldest_ms.saturating_sub(ID_SLACK_MS));
         Ok(())
     }
 

@@ -148,21 +148,12 @@ async fn registered(
     Ok(miner)
 }
 
-/// The spool's thread, and what waits in it for this chain; what waits for another one is forgotten.
+/// The spool's thread, and what waits in it for this chain.
 fn open_spool(
     context: &Context,
     chain_id: &Hash,
 ) -> Result<(SpoolWriter, Vec<SpoolRecord>), CommandError> {
-    let (mut spool, mut spooled) = Spool::open(&context.folder().join("spool"))?;
-    spooled.retain(|record| {
-        let here = record
-            .receipt()
-            .is_some_and(|receipt| receipt.chain_id == *chain_id);
-        if !here {
-            spool.forget(record.key);
-        }
-        here
-    });
+    let (spool, spooled) = Spool::open_for_chain(&context.folder().join("spool"), chain_id)?;
     let writer = SpoolWriter::start(spool)
         .map_err(|error| CommandError::file("start the spool's thread", &error))?;
     Ok((writer, spooled))

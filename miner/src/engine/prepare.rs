@@ -86,9 +86,13 @@ impl EngineState {
                 "\"dimensions\" is 0; use 1 or more".into(),
             ));
         }
+        let limits = request
+            .options
+            .unwrap_or_default()
+            .check(embed_context_tokens(model))?;
         let mut texts = Vec::new();
         for text in request.input.into_list() {
-            let tokens = model.tokenize(&text, embed_context_tokens(model))?;
+            let tokens = model.tokenize(&text, limits.context_tokens)?;
             if tokens.is_empty() {
                 return Err(ApiError::BadRequest("\"input\" has an empty text".into()));
             }

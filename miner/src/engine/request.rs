@@ -87,6 +87,8 @@ pub(super) struct EmbedRequest {
     pub input: TextOrList,
     #[serde(default)]
     pub dimensions: Option<u32>,
+    #[serde(default)]
+    pub options: Option<Options>,
 }
 
 /// `POST /api/show`; older clients send `name`.

@@ -128,6 +128,7 @@ async fn embed_one(State(engine): Engine, body: Body) -> Answer {
         model: request.model,
         input,
         dimensions: None,
+        options: None,
     };
     let (mut embeddings, ..) = embeddings(&engine, request).await?;
     Ok(Json(json!({ "embedding": embeddings.pop().unwrap_or_default() })).into_response())

@@ -8,7 +8,7 @@ use aitbc_common::job_input::JobType;
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use self::scripted::{DONE, Step, answer, begin, end, serve, token};
+use self::scripted::{DONE, Step, answer, begin, end, serve, serve_each, token};
 use super::*;
 
 const QUICK: Patience = Patience {
@@ -348,6 +348,41 @@ async fn embeddings_are_one_for_each_text() {
             reason
         );
     }
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_described_is_left_out_and_one_that_nobody_wants_is_not_asked_for() {
+    let listed = |name: &str| {
+        format!(
+            r#"{{"name":"{name}:latest","digest":"{}"}}"#,
+            "ab".repeat(32)
+        )
+    };
+    let tags = format!(
+        r#"{{"models":[{},{}]}}"#,
+        listed("broken"),
+        listed("llama3")
+    );
+    let server = serve_each(move |path, body| match path {
+        "/api/tags" => answer("200 OK", &tags),
+        _ if body.contains("broken") => answer("500 Internal Server Error", "oops"),
+        _ => answer("200 OK", r#"{"capabilities":["completion"]}"#),
+    })
+    .await;
+    let client = OllamaClient::with_patience(server.url, QUICK);
+    let names = |models: Vec<LocalModel>| -> Vec<String> {
+        models.into_iter().map(|model| model.name).collect()
+    };
+    assert_eq!(
+        names(client.models().await.expect("one")),
+        ["llama3:latest"]
+    );
+    server.requests.lock().expect("no panic").clear();
+    let wanted = client.models_named(&["llama3:latest".to_owned()]).await;
+    assert_eq!(names(wanted.expect("one")), ["llama3:latest"]);
+    assert_eq!(server.requests.lock().expect("no panic").len(), 2);
+    let broken = client.models_named(&["broken:latest".to_owned()]).await;
+    assert_eq!(broken.expect_err("none").reason(), "MODEL_SERVER_FAILED");
 }
 
 #[tokio::test]

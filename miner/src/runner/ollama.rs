@@ -5,6 +5,8 @@ mod progress;
 mod request;
 mod stream;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aitbc_common::job_input::JobInput;
@@ -31,6 +33,8 @@ pub struct OllamaClient {
     http: reqwest::Client,
     url: Url,
     patience: Patience,
+    /// Models that the server listed but could not describe at the last look.
+    undescribed: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// How far a download is.
@@ -66,6 +70,7 @@ impl OllamaClient {
             http,
             url,
             patience,
+            undescribed: Arc::default(),
         }
     }
 
@@ -120,6 +125,46 @@ impl OllamaClient {
                 detail: "the download ended early".to_owned(),
             })
         }
+    }
+
+    /// The models with these canonical names that the server has here; no names = all of them. A model that the server
+    /// cannot describe is left out; an error only if there is no other.
+    pub async fn models_named(&self, names: &[String]) -> Result<Vec<LocalModel>, RunError> {
+        let list: answer::ModelList = self.ask(Method::GET, "api/tags", None, "").await?;
+        let wanted = |listed: &answer::ListedModel| {
+            canonical_model(&listed.name)
+                .is_ok_and(|name| names.is_empty() || names.contains(&name))
+        };
+        let mut models = Vec::new();
+        let mut failed = Vec::new();
+        for listed in list.models.into_iter().filter(wanted) {
+            let name = listed.name.clone();
+            match self.describe(listed).await {
+                Ok(model) => models.extend(model),
+                Err(error) if error.closes_slots() => return Err(error),
+                Err(error) => failed.push((name, error)),
+            }
+        }
+        self.note_undescribed(&failed);
+        if models.is_empty()
+            && let Some((_, error)) = failed.into_iter().next()
+        {
+            return Err(error);
+        }
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(models)
+    }
+
+    /// Logs the models that could be described before.
+    fn note_undescribed(&self, failed: &[(String, RunError)]) {
+        let mut known = self
+            .undescribed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (model, error) in failed.iter().filter(|(model, _)| !known.contains(model)) {
+            tracing::debug!(model, %error, "a model is left out: the server cannot describe it");
+        }
+        *known = failed.iter().map(|(model, _)| model.clone()).collect();
     }
 
     fn away(&self, detail: &str) -> RunError {
@@ -255,13 +300,7 @@ impl Runner for OllamaClient {
     }
 
     async fn models(&self) -> Result<Vec<LocalModel>, RunError> {
-        let list: answer::ModelList = self.ask(Method::GET, "api/tags", None, "").await?;
-        let mut models = Vec::new();
-        for listed in list.models {
-            models.extend(self.describe(listed).await?);
-        }
-        models.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(models)
+        self.models_named(&[]).await
     }
 
     async fn run(

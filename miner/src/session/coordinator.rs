@@ -22,9 +22,11 @@ const HEARTBEAT_INTERVAL: (Duration, Duration, Duration) = (
     Duration::from_secs(10),
     Duration::from_secs(60),
 );
+/// The lease where the coordinator does not say, or not yet.
+pub(super) const USUAL_LEASE: Duration = Duration::from_secs(30);
 const LEASE: (Duration, Duration, Duration) = (
     Duration::from_millis(300),
-    Duration::from_secs(30),
+    USUAL_LEASE,
     Duration::from_secs(600),
 );
 /// Welcome must come within this after Hello.
@@ -49,9 +51,9 @@ impl SessionCore {
                 }
             }
             FromCoordinator::GoingAway(going_away) => {
-                let was_open = self.disconnected(now);
-                let retry_after = going_away.retry_after.as_ref().and_then(positive);
                 let reason = going_away.reason();
+                let was_open = self.disconnected(now, reason);
+                let retry_after = going_away.retry_after.as_ref().and_then(positive);
                 self.refused(now, was_open, reason, going_away.message, retry_after);
             }
         }

@@ -11,6 +11,7 @@ use aitbc_proto::v1::miner_message::Message;
 use aitbc_proto::v1::{Drain, ErrorReason, FailureReason, Inventory, MinerHeartbeat};
 
 use super::attempt::{Attempt, Stage, failure};
+use super::coordinator::USUAL_LEASE;
 use super::history::{Closed, History};
 use super::{Action, AttemptKey, End, Event, Notice, SpoolRecord};
 
@@ -127,7 +128,7 @@ impl SessionCore {
         }
         match event {
             Event::Connected => {
-                self.disconnected(now);
+                self.disconnected(now, ErrorReason::Unspecified);
                 self.phase = Phase::Connected {
                     until: now.saturating_add(HANDSHAKE_TIME),
                 };
@@ -142,7 +143,7 @@ impl SessionCore {
                 message,
                 retry_after,
             } => {
-                let was_open = self.disconnected(now);
+                let was_open = self.disconnected(now, reason);
                 self.refused(now, was_open, reason, message, retry_after);
             }
             Event::Output {
@@ -240,7 +241,7 @@ impl SessionCore {
     /// Gives the connection up; runs go on.
     pub(super) fn close(&mut self, now: Duration, retry_after: Option<Duration>, message: String) {
         if !matches!(self.phase, Phase::Offline | Phase::Ended) {
-            self.disconnected(now);
+            self.disconnected(now, ErrorReason::Unspecified);
             self.actions.push(Action::Close {
                 retry_after,
                 message,
@@ -249,17 +250,19 @@ impl SessionCore {
     }
 
     /// Whether a session was open.
-    pub(super) fn disconnected(&mut self, now: Duration) -> bool {
+    pub(super) fn disconnected(&mut self, now: Duration, reason: ErrorReason) -> bool {
         self.waiting.clear();
-        let open = match &self.phase {
+        let lease = match &self.phase {
             Phase::Open(open) => Some(open.lease),
+            // The coordinator may have opened a session, and its Welcome was lost.
+            Phase::Greeted { .. } if reason != ErrorReason::SessionExists => Some(USUAL_LEASE),
             _ => None,
         };
-        if let Some(lease) = open {
-            self.own_session_until = Some(now.saturating_add(lease * 2));
-        }
+        let until = lease.map(|lease| now.saturating_add(lease * 2));
+        self.own_session_until = self.own_session_until.max(until);
+        let was_open = self.is_open();
         self.phase = Phase::Offline;
-        open.is_some()
+        was_open
     }
 
     pub(super) fn end(&mut self, end: End) {

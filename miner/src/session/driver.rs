@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{Incident, Live};
+use super::coordinator::USUAL_LEASE;
 use super::{Action, AttemptKey, End, Event, Notice, SessionCore};
 use crate::execution::Executor;
 use crate::model_server::ServerState;
@@ -23,7 +24,11 @@ use crate::spool::SpoolWriter;
 /// The first pause before connecting again is at most this long, then twice as long each time …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// … but never longer than this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    LONGEST_PAUSE.as_millis() * 2 < USUAL_LEASE.as_millis(),
+    "a coordinator that restarts waits one lease for the miners that run its jobs"
+);
 /// Nothing is due for this long: look again anyway.
 const IDLE: Duration = Duration::from_secs(3600);
 

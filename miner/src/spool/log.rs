@@ -95,6 +95,11 @@ impl Spool {
             )
             .with_hint("stop the other miners of this name, or use another: --miner NAME")
         })?;
+        // The log may be new, and so may the folders.
+        sync_folder(folder).map_err(|error| failed(folder, &error))?;
+        for above in folder.ancestors().skip(1).take(2) {
+            let _of_somebody_else = sync_folder(above);
+        }
         Ok((own, records.into_values().collect()))
     }
 
@@ -120,7 +125,7 @@ impl Spool {
         }))
     }
 
-    /// Reads what is there and cuts off what is not a record.
+    /// Reads what is there, and cuts off what is not whole.
     fn read(&mut self) -> io::Result<Vec<SpoolRecord>> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(0))?;
@@ -131,14 +136,19 @@ impl Spool {
         let mut records = BTreeMap::new();
         let mut at = 0;
         while let Some(encoded) = frame(&bytes, at) {
-            let Ok(record) = SpoolRecord::decode(encoded.clone()) else {
-                break;
+            let offset = at + HEADER_BYTES;
+            at = offset + encoded.len();
+            let record = match SpoolRecord::decode(encoded.clone()) {
+                Ok(record) => record,
+                // Another version's: what follows it may be readable.
+                Err(error) => {
+                    tracing::warn!(path = %self.path.display(), %error, "a record in the spool is skipped");
+                    continue;
+                }
             };
             let length = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
-            self.live
-                .insert(record.key, ((at + HEADER_BYTES) as u64, length));
+            self.live.insert(record.key, (offset as u64, length));
             records.insert(record.key, record);
-            at += HEADER_BYTES + encoded.len();
         }
         if at < bytes.len() {
             tracing::warn!(path = %self.path.display(), bytes = bytes.len() - at, "the spool's end is damaged; cut off");
@@ -246,8 +256,20 @@ impl Spool {
         file.sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
         (self.file, self.live, self.end) = (file, live, end);
-        Ok(())
+        self.path.parent().map_or(Ok(()), sync_folder)
     }
+}
+
+/// Whether a process has a log in this folder.
+pub(super) fn is_in_use(folder: &Path) -> bool {
+    (0..MAX_LOGS).any(|number| {
+        File::open(folder.join(format!("{number}.log"))).is_ok_and(|log| log.try_lock().is_err())
+    })
+}
+
+/// Makes it durable which files a folder has.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// The record whose frame begins at `at`, if it is whole.

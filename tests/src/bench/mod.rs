@@ -6,6 +6,7 @@
 pub mod client;
 pub mod coordinator;
 pub mod disk;
+pub mod folder;
 pub mod idle;
 pub mod latency;
 pub mod miner;
@@ -20,6 +21,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use tokio::runtime::Runtime;
 
+use folder::Folder;
 use latency::Latencies;
 use report::Report;
 use throughput::{Level, Run};
@@ -86,10 +88,7 @@ pub enum Part {
 /// Measures and reports.
 pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let parent = settings.folder.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = tempfile::Builder::new()
-        .prefix("aitbc-bench.")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot write to {}", parent.display()))?;
+    let folder = Folder::new(&parent)?;
     let wanted = |part| settings.only.is_empty() || settings.only.contains(&part);
     let mut syncs = disk::measure(folder.path())?;
     let mut report = Report::new(settings);
@@ -112,9 +111,7 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         file_system: disk::file_system(folder.path()),
         fdatasync: syncs.summary(),
     });
-    folder
-        .close()
-        .context("cannot remove the temporary folder")?;
+    folder.close()?;
     if let Some(file) = &settings.json {
         let text = serde_json::to_string_pretty(&report)?;
         std::fs::write(file, text + "\n")

@@ -1,5 +1,6 @@
 //! Runs the simulator; `make sim` builds and runs it.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    match simulate(&Arguments::parse(), &mut std::io::stdout().lock()) {
+        Ok(code) => code,
+        // Whoever read the output has gone, perhaps before a violation was told.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn simulate(arguments: &Arguments, out: &mut impl Write) -> io::Result<ExitCode> {
     let faults = arguments
         .without
         .iter()
@@ -61,50 +69,61 @@ fn main() -> ExitCode {
         ran += 1;
         totals += report.totals;
         if arguments.seed.is_some() {
-            report
-                .log
-                .iter()
-                .filter(|_| arguments.trace)
-                .for_each(|line| println!("{line}"));
-            println!("trace hash {}", hex::encode(report.trace_hash));
+            for line in report.log.iter().filter(|_| arguments.trace) {
+                writeln!(out, "{line}")?;
+            }
+            writeln!(out, "trace hash {}", hex::encode(report.trace_hash))?;
         }
         if report.violation.is_some() {
-            explain(&report, &options, arguments.trace);
-            println!("seeds run: {ran}");
-            return ExitCode::FAILURE;
+            explain(out, &report, &options, arguments.trace)?;
+            writeln!(out, "seeds run: {ran}")?;
+            return Ok(ExitCode::FAILURE);
         }
     }
-    summarize(ran, &totals, began.elapsed());
+    summarize(out, ran, &totals, began.elapsed())?;
     match arguments.broken {
         Some(rule) if arguments.seed.is_none() => {
-            println!("the broken rule {} was not noticed", rule.name());
-            ExitCode::FAILURE
+            writeln!(out, "the broken rule {} was not noticed", rule.name())?;
+            Ok(ExitCode::FAILURE)
         }
-        _ => ExitCode::SUCCESS,
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 
-fn explain(report: &Report, options: &Options, traced: bool) {
-    println!(
+fn explain(
+    out: &mut impl Write,
+    report: &Report,
+    options: &Options,
+    traced: bool,
+) -> io::Result<()> {
+    writeln!(
+        out,
         "seed {} fails {}",
         report.seed,
         report.violation.as_deref().unwrap_or_default()
-    );
-    println!("again: {}", shrink::command(report.seed, options));
+    )?;
+    writeln!(out, "again: {}", shrink::command(report.seed, options))?;
     if traced {
-        return;
+        return Ok(());
     }
     let (smaller, report) = shrink::shrink(report.seed, options);
-    println!("\nshrunk, its last events:");
-    report.log.iter().for_each(|line| println!("{line}"));
-    println!("fails {}", report.violation.as_deref().unwrap_or_default());
-    println!("again: {}", shrink::command(report.seed, &smaller));
+    writeln!(out, "\nshrunk, its last events:")?;
+    for line in &report.log {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(
+        out,
+        "fails {}",
+        report.violation.as_deref().unwrap_or_default()
+    )?;
+    writeln!(out, "again: {}", shrink::command(report.seed, &smaller))
 }
 
-fn summarize(ran: u64, totals: &Totals, took: Duration) {
+fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) -> io::Result<()> {
     let seconds = took.as_secs_f64().max(0.001);
     let hours = totals.virtual_ms as f64 / 3_600_000.0;
-    println!(
+    writeln!(
+        out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
          {} events; {} watched bytes verified",
         totals.jobs,
@@ -114,11 +133,12 @@ fn summarize(ran: u64, totals: &Totals, took: Duration) {
         totals.commits,
         totals.events,
         totals.watched_bytes
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "{:.0} jobs/s, {:.0} faults/s, {:.2} virtual hours/s",
         totals.jobs as f64 / seconds,
         totals.faults as f64 / seconds,
         hours / seconds
-    );
+    )
 }

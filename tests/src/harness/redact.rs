@@ -36,17 +36,21 @@ fn is_hexadecimal(c: char) -> bool {
     c.is_ascii_hexdigit() || c == '…'
 }
 
+/// A kind of text, what it begins with, and the characters that follow.
+type Kind = (&'static str, &'static str, fn(char) -> bool);
+
+const KINDS: [Kind; 6] = [
+    ("[job_id]", "job_0", is_base32),
+    ("[miner_id]", "miner_0", is_base32),
+    ("[hash]", "sha256:", is_hexadecimal),
+    ("[key]", "ed25519:", is_hexadecimal),
+    ("[0x]", "0x", is_hexadecimal),
+    ("[address]", "127.0.0.1:", |c| c.is_ascii_digit()),
+];
+
 /// The kind and length of what stands at the front of `text`, where it differs in each run.
 fn kind_of(text: &str) -> Option<(&'static str, usize)> {
-    let known: [(&str, &str, fn(char) -> bool); 6] = [
-        ("[job_id]", "job_0", is_base32),
-        ("[miner_id]", "miner_0", is_base32),
-        ("[hash]", "sha256:", is_hexadecimal),
-        ("[key]", "ed25519:", is_hexadecimal),
-        ("[0x]", "0x", is_hexadecimal),
-        ("[address]", "127.0.0.1:", |c| c.is_ascii_digit()),
-    ];
-    for (kind, prefix, allowed) in known {
+    for (kind, prefix, allowed) in KINDS {
         let length = text
             .strip_prefix(prefix)
             .map_or(0, |rest| run(rest, allowed));

@@ -1,10 +1,11 @@
 //! The lies. Each is told as well as it can be: offsets and lengths are made to fit, so that only a hash or a signature
 //! gives it away.
 
+use aitbc_common::ids::JobId;
 use aitbc_common::layouts::Receipt;
 use aitbc_proto::v1::get_result_response::Part;
 use aitbc_proto::v1::watch_job_event::Event;
-use aitbc_proto::v1::{ExecutionProof, GetResultResponse, OutputChunk, WatchJobEvent};
+use aitbc_proto::v1::{ExecutionProof, GetResultResponse, Job, OutputChunk, WatchJobEvent};
 use bytes::Bytes;
 
 /// What the proxy says that is not so.
@@ -26,6 +27,10 @@ pub enum Lie {
     DigestChanged,
     /// The proof is the one of another job.
     ReceiptOfAnotherJob,
+    /// Whatever is asked for, the answer is about another of the user's jobs.
+    AnotherJob,
+    /// Whatever is asked for, the answer is about a job that nobody submitted.
+    InventedJob,
     /// The coordinator was asked for any model where the client pinned one.
     SpecUnpinned,
 }
@@ -47,6 +52,19 @@ pub(super) fn twist_proof(lie: Lie, earlier: Option<&ExecutionProof>, proof: &mu
                 .expect("another job's result was asked for before")
                 .clone();
         }
+        _ => {}
+    }
+}
+
+/// Lies about which job an answer is about.
+pub(super) fn twist_job(lie: Lie, earlier: Option<&Job>, job: &mut Job) {
+    match lie {
+        Lie::AnotherJob => {
+            *job = earlier
+                .expect("another job's result was asked for before")
+                .clone();
+        }
+        Lie::InventedJob => job.job_id = JobId::new(1_795_428_000_000, 0, [7; 10]).to_string(),
         _ => {}
     }
 }

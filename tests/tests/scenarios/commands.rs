@@ -173,7 +173,8 @@ fn a_network_of_one_command() {
             .contains("llama3:latest")
             .then_some(())
     });
-    let ran = user.types(r#"aitbc run llama3 "Say hello.""#).succeeds();
+    let line = r#"aitbc client submit --model llama3 --data '{"prompt":"Hi","options":{"num_predict":20}}' --watch"#;
+    let ran = user.types(line).succeeds();
     assert!(!ran.stdout.is_empty());
     dev.interrupt();
     assert_eq!(dev.wait().code, 0);

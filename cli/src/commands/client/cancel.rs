@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::job_text::status_name;
-use super::status::empty_answer;
+use super::status::{check_asked, empty_answer};
 use super::submission::{about, with_retries};
 use crate::context::Context;
 use crate::values::JobSelector;
@@ -38,8 +38,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         async move { jobs.cancel_job(request).await }
     })
     .await
-    .map_err(about(arguments.job))?;
+    .map_err(about(&arguments.job))?;
     let job = answer.job.ok_or_else(|| empty_answer("the job"))?;
+    check_asked(&arguments.job, &job.job_id)?;
     let status = status_name(job.status);
     let text = if answer.cancelled {
         format!("{} is cancelled", job.job_id)

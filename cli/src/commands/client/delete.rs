@@ -6,6 +6,7 @@ use aitbc_proto::v1::DeleteJobRequest;
 use clap::Args;
 use serde_json::json;
 
+use super::status::check_asked;
 use super::submission::{about, with_retries};
 use crate::context::Context;
 use crate::values::JobSelector;
@@ -38,7 +39,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         async move { jobs.delete_job(request).await }
     })
     .await
-    .map_err(about(arguments.job))?;
+    .map_err(about(&arguments.job))?;
+    check_asked(&arguments.job, &answer.job_id)?;
     let text = format!(
         "{}: input, output and result are deleted; the receipt stays",
         answer.job_id

@@ -7,6 +7,9 @@ use aitbc_common::runtime::terminal::{StreamEscaper, is_terminal_stdout, print_b
 use aitbc_common::verify::{ProofParts, Verified, VerifyError};
 use aitbc_proto::v1::{ExecutionProof, Job};
 
+/// Characters of an unexpected id that an error shows, at most.
+const SHOWN_ID_CHARS: usize = 40;
+
 /// A completed job's result, checked against its proof.
 #[derive(Debug)]
 pub struct Delivery {
@@ -61,6 +64,17 @@ pub fn missing_proof() -> CommandError {
         "the coordinator sent a result without its proof",
     )
     .with_hint("do not use this result")
+}
+
+/// An answer about another job than the one that was asked for: exit code 8.
+pub fn other_job(asked: impl std::fmt::Display, answered: &str) -> CommandError {
+    let answered: String = answered.chars().take(SHOWN_ID_CHARS).collect();
+    CommandError::new(
+        ExitCode::ProofFailed,
+        "PROOF_WRONG_JOB",
+        format!("asked for {asked}, the coordinator answered about {answered:?}"),
+    )
+    .with_hint("do not use this answer; the coordinator, or something on the way to it, lies")
 }
 
 /// Prints what a job was for: exact bytes into a pipe or file; on a terminal harmless, with a line end.

@@ -11,7 +11,9 @@ use aitbc_proto::v1::get_result_response::Part;
 use aitbc_proto::v1::{GetResultRequest, ResultHeader};
 use tonic::Status;
 
-use super::delivery::{Delivery, check_model_name, missing_proof, proof_failed, proof_parts};
+use super::delivery::{
+    Delivery, check_model_name, missing_proof, other_job, proof_failed, proof_parts,
+};
 use super::submission::{is_away, pause};
 
 const TRIES: u32 = 3;
@@ -42,6 +44,9 @@ pub async fn delivery(
     else {
         return Err(missing_proof());
     };
+    if job.job_id != job_id {
+        return Err(other_job(job_id, &job.job_id));
+    }
     let mut hash = Sha256Stream::default();
     hash.update(&parts.output);
     let delivered = Delivered {

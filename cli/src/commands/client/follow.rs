@@ -12,7 +12,9 @@ use aitbc_proto::v1::{
 };
 use tonic::{Code, Status};
 
-use super::delivery::{Delivery, check_model_name, missing_proof, proof_failed, proof_parts};
+use super::delivery::{
+    Delivery, check_model_name, missing_proof, other_job, proof_failed, proof_parts,
+};
 use super::fetch;
 use super::submission::{is_away, pause};
 
@@ -251,6 +253,9 @@ impl Following<'_> {
     }
 
     fn job(&mut self, job: Job) -> Result<(), CommandError> {
+        if job.job_id != self.job_id {
+            return Err(other_job(&self.job_id, &job.job_id));
+        }
         self.watcher.job(&job)?;
         if matches!(
             job.status(),

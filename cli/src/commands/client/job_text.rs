@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::clock_ms;
-use aitbc_proto::v1::{Attempt, FailureReason, Job, JobStatus, SubmitJobResponse};
+use aitbc_proto::v1::{
+    Attempt, AttemptOutcome, Failure, FailureReason, Job, JobStatus, SubmitJobResponse,
+};
 use prost_types::Duration;
 
 use crate::output::json::{duration_ms, enum_value, failure_name, text_of, timestamp_ms};
@@ -99,12 +101,7 @@ pub fn job_text(job: &Job) -> String {
         let _infallible = write!(text, "\n  before  {}", failed_attempt(attempt));
     }
     if let Some(failure) = &job.failure {
-        let _infallible = write!(
-            text,
-            "\n  reason  {}: {}",
-            failure_name(failure.reason()),
-            failure.message
-        );
+        let _infallible = write!(text, "\n  reason  {}", failure_text(failure));
     }
     if !job.retry_of.is_empty() {
         let _infallible = write!(text, "\n  retries {}", job.retry_of);
@@ -189,11 +186,14 @@ fn tokens_per_second(tokens: u32, work: Option<&Duration>) -> Option<f64> {
 }
 
 fn failed_attempt(attempt: &Attempt) -> String {
-    let outcome = text_of(&enum_value!(
-        AttemptOutcome,
-        "ATTEMPT_OUTCOME_",
-        attempt.outcome
-    ));
+    let outcome = match attempt.outcome() {
+        AttemptOutcome::Returned => "was handed back".to_owned(),
+        _ => text_of(&enum_value!(
+            AttemptOutcome,
+            "ATTEMPT_OUTCOME_",
+            attempt.outcome
+        )),
+    };
     let failure = attempt
         .failure
         .as_ref()
@@ -218,6 +218,15 @@ fn failed_attempt(attempt: &Attempt) -> String {
     )
 }
 
+/// `STALLED: no token for 60 s`; the name alone where there is no message.
+fn failure_text(failure: &Failure) -> String {
+    let name = failure_name(failure.reason());
+    match failure.message.as_str() {
+        "" => name.to_owned(),
+        message => format!("{name}: {message}"),
+    }
+}
+
 /// One line of a status that is followed: `10:00:00.004Z  processing, unfunded  rig-1, attempt 1`.
 pub fn change(job: &Job, now_ms: u64) -> String {
     let at = match job.status() {
@@ -239,12 +248,7 @@ pub fn change(job: &Job, now_ms: u64) -> String {
 /// How a command ends for a job that ended without a result: exit code 6.
 pub fn no_result(job: &Job) -> CommandError {
     let message = match (&job.failure, job.status()) {
-        (Some(failure), _) => format!(
-            "the job {}: {}: {}",
-            verb(job),
-            failure_name(failure.reason()),
-            failure.message
-        ),
+        (Some(failure), _) => format!("the job {}: {}", verb(job), failure_text(failure)),
         (None, JobStatus::Expired) => "the job expired before a miner finished it".to_owned(),
         (None, _) => format!("the job {}", verb(job)),
     };
@@ -264,7 +268,7 @@ fn verb(job: &Job) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use aitbc_proto::v1::{AttemptOutcome, Failure, PaymentStatus};
+    use aitbc_proto::v1::PaymentStatus;
     use prost_types::Timestamp;
 
     use super::*;
@@ -365,6 +369,24 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
         let error = no_result(&job);
         assert_eq!(error.exit, ExitCode::NoResult);
         assert_eq!(error.message, "the job failed: STALLED: no token for 60 s");
+    }
+
+    #[test]
+    fn an_attempt_handed_back_says_no_more_than_that() {
+        let attempt = Attempt {
+            attempt: 1,
+            miner_name: "rig-1".into(),
+            outcome: AttemptOutcome::Returned.into(),
+            failure: Some(Failure {
+                reason: FailureReason::Returned.into(),
+                message: String::new(),
+            }),
+            ..Default::default()
+        };
+        assert_eq!(
+            failed_attempt(&attempt),
+            "attempt 1 on rig-1 was handed back"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod job_text;
 mod list;
 mod logs;
 pub mod new_job;
+mod pinned;
 mod proof_text;
 mod records;
 mod result;

@@ -8,7 +8,7 @@ use aitbc_common::hash::sha256;
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::JobSpec;
 use aitbc_common::runtime::channel::Connection;
-use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, SECRET_MODE, write_atomic};
 use aitbc_common::verify::{JobRecord, Trust};
 
@@ -49,8 +49,21 @@ fn read_request(home: &Home, request_id: &str, now_ms: u64) -> Option<JobRecord>
     (fresh && record.request_id == request_id).then_some(record)
 }
 
-/// Keeps a job under the id that the coordinator gave it.
+/// Keeps a job under the id that the coordinator gave it; exit code 8 where that is the id of another job.
 pub fn keep_job(home: &Home, job_id: &JobId, record: &JobRecord) -> Result<(), CommandError> {
+    // A damaged record is no loss; a whole one is what that job's result is checked against.
+    if let Ok(Some(earlier)) = read_job(home, job_id)
+        && earlier.spec != record.spec
+    {
+        return Err(CommandError::new(
+            ExitCode::ProofFailed,
+            "PROOF_WRONG_JOB",
+            format!("the coordinator gave the new job the id of an earlier one: {job_id}"),
+        )
+        .with_hint(
+            "do not use its result; what is known here of the earlier job was left as it is",
+        ));
+    }
     let record = JobRecord {
         job_id: Some(job_id.to_string()),
         ..record.clone()
@@ -194,6 +207,14 @@ mod tests {
         assert_eq!(
             read_job(&home, &job_id).unwrap().unwrap().spec().unwrap(),
             spec(7)
+        );
+        keep_job(&home, &job_id, &record).unwrap();
+        let error = keep_job(&home, &job_id, &refused).unwrap_err();
+        assert_eq!(error.exit, ExitCode::ProofFailed, "{error:?}");
+        assert_eq!(
+            read_job(&home, &job_id).unwrap().unwrap().spec().unwrap(),
+            spec(7),
+            "an earlier job's record stays"
         );
         forget_request(&home, "key");
         assert_eq!(earlier_salt(&home, "key", &spec(8), 2_000), None);

@@ -51,6 +51,10 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Client).await?;
     let delivery = deliver(context, &connection, &arguments).await?;
+    if matches!(arguments.job, JobSelector::Last) {
+        // Only the coordinator knows which one that is: the user is to see it.
+        context.note(&delivery.job.job_id);
+    }
     if let Some(path) = &arguments.receipt {
         write_file(
             path,

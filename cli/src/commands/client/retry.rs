@@ -42,6 +42,10 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Client).await?;
     let old = id_of(&get(&connection, &arguments.job).await?)?;
+    if matches!(arguments.job, JobSelector::Last) {
+        // Only the coordinator knows which one that is: the user is to see it.
+        context.note(format_args!("once more: {old}"));
+    }
     let (salt, request_id): ([u8; 32], String) = (random_bytes(), random_request_id());
     let request = RetryJobRequest {
         request_id: request_id.clone(),

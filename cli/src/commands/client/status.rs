@@ -1,5 +1,6 @@
 //! `aitbc client status`: where a job stands.
 
+use aitbc_common::ids::JobId;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::terminal::print_line;
@@ -7,6 +8,7 @@ use aitbc_common::token::Scope;
 use aitbc_proto::v1::{GetJobRequest, Job, JobStatus};
 use clap::Args;
 
+use super::delivery::other_job;
 use super::follow::{Followed, Target, Watcher, follow};
 use super::submission::{about, with_retries};
 use super::watchers::{JsonLines, StatusLines};
@@ -78,7 +80,7 @@ fn print_end(context: &Context, job: &Job) -> Result<(), CommandError> {
     context.result(&job_json(job), job_text::job_text(job))
 }
 
-/// The job as it is now.
+/// The job as it is now; where an id was asked for, the job with that id.
 pub async fn get(connection: &Connection, job: &JobSelector) -> Result<Job, CommandError> {
     let request = GetJobRequest {
         job_id: job.to_string(),
@@ -90,7 +92,19 @@ pub async fn get(connection: &Connection, job: &JobSelector) -> Result<Job, Comm
     })
     .await
     .map_err(about(job))?;
-    answer.job.ok_or_else(|| empty_answer("a job"))
+    let found = answer.job.ok_or_else(|| empty_answer("a job"))?;
+    check_asked(job, &found.job_id)?;
+    Ok(found)
+}
+
+/// Whether the job that an answer is about is the one that was asked for; exit code 8 where it is not.
+pub fn check_asked(asked: &JobSelector, answered: &str) -> Result<(), CommandError> {
+    match asked {
+        JobSelector::Id(id) if answered.parse::<JobId>().ok() != Some(*id) => {
+            Err(other_job(id, answered))
+        }
+        JobSelector::Id(_) | JobSelector::Last => Ok(()),
+    }
 }
 
 /// An answer without what it should carry.
@@ -105,7 +119,7 @@ pub fn empty_answer(what: &str) -> CommandError {
 }
 
 /// The job's id as the coordinator gives it.
-pub fn id_of(job: &Job) -> Result<aitbc_common::ids::JobId, CommandError> {
+pub fn id_of(job: &Job) -> Result<JobId, CommandError> {
     job.job_id.parse().map_err(|_| empty_answer("a job's id"))
 }
 

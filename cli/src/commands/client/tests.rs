@@ -5,6 +5,7 @@ mod coordinator;
 use std::path::PathBuf;
 
 use aitbc_common::hash::sha256;
+use aitbc_common::ids::JobId;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
@@ -309,6 +310,105 @@ async fn a_retried_job_must_ask_for_the_same() {
         (error.exit, error.reason.as_str()),
         (ExitCode::ProofFailed, "PROOF_WRONG_SPEC")
     );
+}
+
+fn refused_as(answer: Result<(), CommandError>, reason: &str) {
+    let error = answer.unwrap_err();
+    assert_eq!(
+        (error.exit, error.reason.as_str()),
+        (ExitCode::ProofFailed, reason),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn another_job_of_the_user_does_not_pass_for_the_one_asked_for() {
+    let setup = Setup::new().await;
+    setup.submit().await.unwrap();
+    let asked = setup
+        .coordinator
+        .change(|script| script.job_id().to_string());
+    setup.submit().await.unwrap();
+    setup.coordinator.change(|script| script.completed = true);
+    let answered = setup
+        .coordinator
+        .change(|script| script.job_id().to_string());
+    let verbs = [
+        &["result"][..],
+        &["result", "--wait"],
+        &["status"],
+        &["status", "--watch"],
+        &["retry"],
+        &["cancel"],
+    ];
+    for verb in verbs {
+        let words = [verb, &[asked.as_str()]].concat();
+        refused_as(setup.run(&words).await, "PROOF_WRONG_JOB");
+    }
+    for job in ["last", &answered] {
+        setup.run(&["result", job]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_watched_job_stays_the_one_asked_for() {
+    let setup = Setup::new().await;
+    setup
+        .coordinator
+        .change(|script| script.calls_new_jobs = Some(JobId::new(1, 2, [3; 10])));
+    setup
+        .coordinator
+        .play(vec![vec![Say::Start(1), Say::Output(0, 9), Say::JobFailed]]);
+    let words = ["submit", "--model", "llama3", "--prompt", "x", "--watch"];
+    refused_as(setup.run(&words).await, "PROOF_WRONG_JOB");
+}
+
+#[tokio::test]
+async fn a_new_job_does_not_replace_an_earlier_one() {
+    let setup = Setup::new().await;
+    setup.submit().await.unwrap();
+    let earlier = setup.coordinator.change(|script| script.job_id());
+    let kept = super::records::read_job(&setup.context.home, &earlier).unwrap();
+    assert!(kept.is_some());
+    setup
+        .coordinator
+        .change(|script| script.calls_new_jobs = Some(earlier));
+    refused_as(setup.submit().await, "PROOF_WRONG_JOB");
+    refused_as(setup.run(&["retry", "last"]).await, "PROOF_WRONG_JOB");
+    assert_eq!(
+        super::records::read_job(&setup.context.home, &earlier).unwrap(),
+        kept
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_receipt_must_bear_the_pinned_service_key() {
+    let setup = Setup::new().await;
+    setup.submit().await.unwrap();
+    setup.coordinator.change(|script| script.completed = true);
+    let receipt = setup.folder.join("receipt");
+    let receipt = receipt.to_str().unwrap();
+    setup
+        .run(&["result", "last", "--receipt", receipt])
+        .await
+        .unwrap();
+    std::fs::remove_dir_all(setup.context.home.jobs_dir()).unwrap();
+    setup.run(&["verify", receipt]).await.unwrap();
+
+    let pins = setup.context.home.data_dir().join("networks.json");
+    let pinned = std::fs::read_to_string(&pins).unwrap();
+    let key = setup.coordinator.service_key();
+    let other = pinned.replace(&key, &"11".repeat(32));
+    assert_ne!(pinned, other);
+    std::fs::write(&pins, other).unwrap();
+    refused_as(
+        setup.run(&["verify", receipt]).await,
+        "PROOF_WRONG_SERVICE_KEY",
+    );
+    std::fs::write(&pins, "{").unwrap();
+    refused_as(setup.run(&["verify", receipt]).await, "PINS_DAMAGED");
+    std::fs::remove_file(&pins).unwrap();
+    setup.run(&["verify", receipt]).await.unwrap();
 }
 
 #[tokio::test]

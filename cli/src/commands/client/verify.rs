@@ -13,7 +13,7 @@ use serde_json::json;
 use super::delivery::proof_failed;
 use super::job_text::{elapsed_seconds, short_digest};
 use super::proof_text::receipt_json;
-use super::records;
+use super::{pinned, records};
 use crate::context::Context;
 
 const EXAMPLES: &str = "\
@@ -52,19 +52,35 @@ fn refused(file: &ReceiptFile, with_output: bool, error: &VerifyError) -> Comman
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
     let file = read_receipt(&arguments.file)?;
     let output = arguments.output.as_deref().map(read_output).transpose()?;
-    let trust = own_trust(context, &file)?;
+    let claimed = Proof::decode(&file.parts()).map_err(|error| proof_failed(&error))?;
+    let own = own_trust(context, &claimed)?;
+    let is_own = own.is_some();
+    let trust = match own {
+        Some(trust) => Some(trust),
+        None => pinned_trust(context, &claimed)?,
+    };
     let proof = verify_receipt_file(&file, trust.as_ref(), output.as_deref())
         .map_err(|error| refused(&file, output.is_some(), &error))?;
-    if trust.is_none() {
-        context.warn(
-            "OWN_SPEC_MISSING",
-            format_args!(
-                "{} was not submitted from here; compare the service key with your network's: {}",
-                proof.receipt.job_id, proof.service_key
-            ),
-        );
+    if !is_own {
+        warn(context, &proof, trust.is_some());
     }
-    print(context, &proof, trust.is_some(), output.is_some())
+    print(context, &proof, is_own, output.is_some())
+}
+
+fn warn(context: &Context, proof: &Proof, known_network: bool) {
+    let job = proof.receipt.job_id;
+    let doubt = if known_network {
+        "its specification is the one in the file".to_owned()
+    } else {
+        format!(
+            "compare the service key with your network's: {}",
+            proof.service_key
+        )
+    };
+    context.warn(
+        "OWN_SPEC_MISSING",
+        format_args!("{job} was not submitted from here; {doubt}"),
+    );
 }
 
 fn print(
@@ -141,8 +157,21 @@ fn read_output(path: &Path) -> Result<Vec<u8>, CommandError> {
 }
 
 /// What this user kept of the job, where it was submitted from here.
-fn own_trust(context: &Context, file: &ReceiptFile) -> Result<Option<Trust>, CommandError> {
-    let proof = Proof::decode(&file.parts()).map_err(|error| proof_failed(&error))?;
-    let record = records::read_job(&context.home, &proof.receipt.job_id)?;
+fn own_trust(context: &Context, claimed: &Proof) -> Result<Option<Trust>, CommandError> {
+    let record = records::read_job(&context.home, &claimed.receipt.job_id)?;
     Ok(record.and_then(|record| record.trust().ok()))
+}
+
+/// What this user knows of the job's network, where a coordinator of it was talked to from here.
+fn pinned_trust(context: &Context, claimed: &Proof) -> Result<Option<Trust>, CommandError> {
+    let chain_id = claimed.spec.chain_id;
+    let keys = pinned::service_keys(&context.home, &chain_id)?;
+    let known = keys.iter().find(|key| **key == claimed.service_key);
+    Ok(known.or(keys.first()).map(|key| Trust {
+        chain_id,
+        service_key: *key,
+        owner: claimed.spec.owner,
+        job_id: None,
+        spec: None,
+    }))
 }

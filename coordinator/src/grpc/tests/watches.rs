@@ -75,7 +75,7 @@ async fn all_changes_are_seen_live_and_after_an_absence() {
     drop(stream);
     let two = run_one(&client, &mut miner, "two").await;
     let waiting = submit(&client, "three").await;
-    for (cursor, expected) in [
+    for (cursor, mut expected) in [
         (after_one, vec![&two, &waiting]),
         (first.cursor, vec![&one, &two, &waiting]),
     ] {
@@ -83,6 +83,7 @@ async fn all_changes_are_seen_live_and_after_an_absence() {
         let response = stream.message().await.unwrap().unwrap();
         let mut ids: Vec<&String> = response.events.iter().map(|event| &event.job_id).collect();
         ids.sort();
+        expected.sort();
         assert_eq!(ids, expected, "each once, with its newest change");
         let mut events = Vec::new();
         until_quiet(&mut stream, &mut events).await;

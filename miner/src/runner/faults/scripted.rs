@@ -56,6 +56,13 @@ async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
 
 /// Answers every request with the same script; the connection is closed after it.
 pub(super) async fn serve(script: Vec<Step>) -> Server {
+    serve_each(move |_, _| script.clone()).await
+}
+
+/// Answers each request with the script for its path and body; the connection is closed after it.
+pub(super) async fn serve_each(
+    script: impl Fn(&str, &str) -> Vec<Step> + Clone + Send + 'static,
+) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -68,8 +75,9 @@ pub(super) async fn serve(script: Vec<Step>) -> Server {
                 let Some(request) = read_request(&mut stream).await else {
                     return;
                 };
+                let steps = script(&request.0, &request.1);
                 seen.lock().expect("no panic").push(request);
-                for step in script {
+                for step in steps {
                     match step {
                         Step::Send(text) => {
                             let _ = stream.write_all(text.as_bytes()).await;

@@ -214,6 +214,46 @@ fn another_live_session_ends_it_but_ones_own_former_one_does_not() {
 }
 
 #[test]
+fn a_lost_welcome_may_have_opened_a_session_that_is_ones_own() {
+    let greet = |rig: &mut Rig| {
+        rig.handle(Event::Connected);
+        rig.down(Down::Challenge(Challenge {
+            challenge: Bytes::from_static(&[8; 32]),
+            chain_id: Bytes::from_static(&CHAIN),
+        }));
+        assert!(matches!(rig.sent()[..], [Up::Hello(_)]));
+    };
+    let refusal = || {
+        Down::GoingAway(GoingAway {
+            reason: ErrorReason::SessionExists as i32,
+            message: "since 10:00:00Z from 127.0.0.1:4000".to_owned(),
+            retry_after: None,
+        })
+    };
+    let mut rig = Rig::new(config(), 1, Vec::new());
+    greet(&mut rig);
+    rig.handle(Event::Disconnected {
+        reason: ErrorReason::Unspecified,
+        message: String::new(),
+        retry_after: None,
+    });
+    for _ in 0..6 {
+        greet(&mut rig);
+        rig.down(refusal());
+        assert!(ends(&rig).is_empty(), "the coordinator has not noticed yet");
+        rig.pass(Duration::from_secs(10));
+    }
+    greet(&mut rig);
+    rig.down(refusal());
+    assert_eq!(ends(&rig).len(), 1, "it is somebody else's");
+
+    let mut rig = Rig::new(config(), 1, Vec::new());
+    greet(&mut rig);
+    rig.down(refusal());
+    assert_eq!(ends(&rig).len(), 1, "the first answer to Hello says so");
+}
+
+#[test]
 fn a_drain_waits_for_what_runs_and_takes_nothing_new() {
     let mut rig = Rig::open(2);
     rig.down(Down::Assign(assign(key(1, 1))));

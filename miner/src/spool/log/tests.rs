@@ -113,6 +113,21 @@ fn a_torn_or_damaged_end_loses_only_what_was_not_yet_acknowledged_as_stored() {
 }
 
 #[test]
+fn a_whole_record_that_nobody_understands_hides_nothing_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path()).unwrap();
+    let (first, second) = (record(1, b"one"), record(2, b"two"));
+    store(&mut spool, &[&first]);
+    let strange = Bytes::from_static(b"of another version");
+    spool.store(&[(record(3, b"").key, strange)]).unwrap();
+    store(&mut spool, &[&second]);
+    let (mut spool, found) = reopen(spool, folder.path());
+    assert_eq!(found, [first.clone(), second.clone()]);
+    spool.forget(first.key);
+    assert_eq!(reopen(spool, folder.path()).1.last(), Some(&second));
+}
+
+#[test]
 fn a_second_process_gets_a_log_of_its_own_and_the_next_one_reads_both() {
     let folder = tempfile::tempdir().unwrap();
     let (mut first, _) = Spool::open(folder.path()).unwrap();

@@ -61,6 +61,8 @@ pub struct Script {
     pub wrong_job_ref: bool,
     pub completed: bool,
     pub retries_another: bool,
+    /// What new jobs are called, whatever they are.
+    pub calls_new_jobs: Option<JobId>,
     positions: Vec<(u32, u64)>,
     streams: VecDeque<Vec<Say>>,
     spec: Option<layouts::JobSpec>,
@@ -78,8 +80,10 @@ fn miner() -> Identity {
     Identity::from_seed(&[2; 32])
 }
 
-fn job_id() -> JobId {
-    JobId::new(1_795_428_000_000, 3, [4; 10])
+fn id_of(spec: &layouts::JobSpec) -> JobId {
+    let job_ref = spec.job_ref();
+    let (random, _) = job_ref.split_first_chunk().unwrap();
+    JobId::new(1_795_428_000_000, 3, *random)
 }
 
 fn genesis() -> Vec<u8> {
@@ -120,6 +124,10 @@ impl Coordinator {
         self.change(|script| script.streams = streams.into());
     }
 
+    pub fn service_key(&self) -> String {
+        hex::encode(service().public().0)
+    }
+
     /// Where each stream was asked to begin.
     pub fn positions(&self) -> Vec<(u32, u64)> {
         self.change(|script| script.positions.clone())
@@ -149,11 +157,19 @@ impl Script {
         }
     }
 
+    /// The newest job's id; results and proofs are this one's, whatever is asked for.
+    pub fn job_id(&self) -> JobId {
+        id_of(self.spec.as_ref().unwrap())
+    }
+
     fn answer(&self, spec: &layouts::JobSpec) -> SubmitJobResponse {
         let mut job_ref = spec.job_ref();
         job_ref[0] ^= u8::from(self.wrong_job_ref);
         SubmitJobResponse {
-            job_id: job_id().to_string(),
+            job_id: self
+                .calls_new_jobs
+                .unwrap_or_else(|| id_of(spec))
+                .to_string(),
             job_ref: job_ref.to_vec().into(),
             status: 3,
             payment_status: 1,
@@ -168,7 +184,7 @@ impl Script {
             JobStatus::Queued
         };
         Job {
-            job_id: job_id().to_string(),
+            job_id: self.job_id().to_string(),
             status: status.into(),
             payment_status: 1,
             model: "llama3".into(),
@@ -183,7 +199,7 @@ impl Script {
             flags: 0,
             attempt: self.attempt.max(1),
             chain_id: spec.chain_id,
-            job_id: job_id(),
+            job_id: self.job_id(),
             job_ref: spec.job_ref(),
             miner_key: miner().public(),
             payee: Address([8; 20]),
@@ -207,7 +223,7 @@ impl Script {
             outcome: Outcome::Complete,
             attempt: assignment.attempt,
             chain_id: spec.chain_id,
-            job_id: job_id(),
+            job_id: self.job_id(),
             job_ref: assignment.job_ref,
             assignment_hash: assignment.id(&signature),
             miner_key: assignment.miner_key,
