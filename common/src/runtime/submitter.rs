@@ -14,7 +14,7 @@ use aitbc_proto::v1::{
     WatchJobsRequest,
 };
 use prost::Message;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::backoff::FullJitter;
@@ -43,6 +43,8 @@ struct Waiting {
 pub struct Submitter {
     queue: mpsc::Sender<Waiting>,
     waiters: Waiters,
+    /// Whether the watch stream was open once: from then on its cursor covers everything.
+    watching: watch::Receiver<bool>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -52,15 +54,18 @@ impl Submitter {
     pub fn start(connection: &Connection, inline_result_bytes: u32) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let waiters = Waiters::default();
+        let (opened, watching) = watch::channel(false);
         let submit = tokio::spawn(submit_all(connection.clone(), waiting));
         let watch = tokio::spawn(watch_all(
             connection.clone(),
             inline_result_bytes,
             Arc::clone(&waiters),
+            opened,
         ));
         Self {
             queue,
             waiters,
+            watching,
             tasks: [submit, watch],
         }
     }
@@ -77,6 +82,11 @@ impl Submitter {
 
     /// Submits one job and waits for its final event. The request id must not be in use in this submitter.
     pub async fn run(&self, request: SubmitJobRequest) -> Result<JobEvent, ApiError> {
+        // A job that ended before the first watch would never be heard of.
+        let mut watching = self.watching.clone();
+        if watching.wait_for(|opened| *opened).await.is_err() {
+            return Err(stopped());
+        }
         let request_id = request.request_id.clone();
         let (done, finished) = oneshot::channel();
         self.lock().insert(request_id.clone(), done);
@@ -166,7 +176,12 @@ async fn submit_batch(connection: &Connection, batch: Vec<Waiting>) {
 }
 
 /// Follows all jobs of this identity, over reconnects: the cursor makes sure that no change is missed.
-async fn watch_all(connection: Connection, inline_result_bytes: u32, waiters: Waiters) {
+async fn watch_all(
+    connection: Connection,
+    inline_result_bytes: u32,
+    waiters: Waiters,
+    opened: watch::Sender<bool>,
+) {
     let mut cursor = bytes::Bytes::new();
     let mut backoff = FullJitter::new(RECONNECT.0, RECONNECT.1);
     loop {
@@ -180,6 +195,7 @@ async fn watch_all(connection: Connection, inline_result_bytes: u32, waiters: Wa
                 backoff.reset();
                 deliver(batch.events, &waiters);
                 cursor = batch.cursor;
+                opened.send_replace(true);
             }
         }
         let delay = backoff.next(&mut rand::rng());
