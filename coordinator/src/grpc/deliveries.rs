@@ -20,6 +20,8 @@ use crate::sessions::verify::{Delivery, Task};
 
 /// The next part must come within this.
 const PART_WITHIN: Duration = Duration::from_secs(30);
+/// The whole delivery must come within this, so that slow ones do not keep the others waiting.
+const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Takes a delivery, verifies it and gives it to the engine. It stays in memory until it has checked, so that a refused
 /// one leaves nothing behind.
@@ -63,7 +65,10 @@ pub(super) async fn complete(
         .await
         .map_err(|_| unexpected())?;
     let stream = Arc::new(AttemptStream::new(facts));
-    take_parts(services, &stream, &mut parts).await?;
+    let taken = take_parts(services, &stream, &mut parts);
+    tokio::time::timeout(WHOLE_WITHIN, taken)
+        .await
+        .map_err(|_| too_slow())??;
     let (send, receive) = oneshot::channel();
     let recorded = Box::new(move |outcome| {
         // The caller may have gone; the delivery is recorded all the same.
@@ -153,4 +158,12 @@ async fn next_part(
             "no part came for 30 s; deliver again",
         )),
     }
+}
+
+fn too_slow() -> ApiError {
+    let bound = WHOLE_WITHIN.as_secs();
+    ApiError::new(
+        ErrorReason::Unavailable,
+        format!("the delivery took longer than {bound} s; deliver it again, faster"),
+    )
 }
