@@ -187,6 +187,21 @@ impl Home {
         self.write_pin(url, chain_id, service_key)
     }
 
+    /// The service keys that are pinned for a chain, at whatever address; none where it is unknown here.
+    pub fn pinned_service_keys(&self, chain_id: &Hash) -> Result<Vec<PublicKey>, CommandError> {
+        let chain = hex::encode(chain_id);
+        self.read_pins()?
+            .into_values()
+            .filter(|pin| pin.chain_id.eq_ignore_ascii_case(&chain))
+            .map(|pin| {
+                let mut key = Hash::default();
+                hex::decode_to_slice(&pin.service_key, &mut key)
+                    .map_err(|_| self.damaged_pins())?;
+                Ok(PublicKey(key))
+            })
+            .collect()
+    }
+
     fn compare_pin(
         &self,
         url: &CoordinatorUrl,

@@ -15,7 +15,7 @@ use crate::jobs::matching::{ModelOffer, Offer};
 use crate::jobs::queue::Supply;
 
 /// A model counts as loaded for this long after its last job, in milliseconds: Ollama's default `keep_alive`.
-const WARM_MS: u64 = 300_000;
+pub(super) const WARM_MS: u64 = 300_000;
 
 impl EngineCore {
     /// Leases jobs until no waiting job has a free miner that matches.

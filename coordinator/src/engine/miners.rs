@@ -11,11 +11,9 @@ use prost_types::Timestamp;
 
 use super::command::{MinerChange, Reply};
 use super::core::{EngineCore, Miner};
+use super::dispatch::WARM_MS;
 use super::turn::Turn;
 use crate::jobs::lifecycle::Millis;
-
-/// A model counts as warm for this long after its last job, in milliseconds.
-const WARM_MS: u64 = 300_000;
 
 impl EngineCore {
     pub(super) fn register(

@@ -11,7 +11,6 @@ mod job_text;
 mod list;
 mod logs;
 pub mod new_job;
-mod pinned;
 mod proof_text;
 mod records;
 mod result;

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::delivery::proof_failed;
 use super::job_text::{elapsed_seconds, short_digest};
 use super::proof_text::receipt_json;
-use super::{pinned, records};
+use super::records;
 use crate::context::Context;
 
 const EXAMPLES: &str = "\
@@ -165,7 +165,7 @@ fn own_trust(context: &Context, claimed: &Proof) -> Result<Option<Trust>, Comman
 /// What this user knows of the job's network, where a coordinator of it was talked to from here.
 fn pinned_trust(context: &Context, claimed: &Proof) -> Result<Option<Trust>, CommandError> {
     let chain_id = claimed.spec.chain_id;
-    let keys = pinned::service_keys(&context.home, &chain_id)?;
+    let keys = context.home.pinned_service_keys(&chain_id)?;
     let known = keys.iter().find(|key| **key == claimed.service_key);
     Ok(known.or(keys.first()).map(|key| Trust {
         chain_id,
