@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use k256::SecretKey;
 use k256::elliptic_curve::sec1::ToSec1Point;
+use k256::{PublicKey, SecretKey};
 use sha3::{Digest, Keccak256};
 
 use crate::hash::tagged;
@@ -26,9 +26,22 @@ pub enum AddressError {
 }
 
 impl Address {
+    /// The address of a compressed secp256k1 public key; `None` where the bytes are no point of the curve.
+    #[must_use]
+    pub fn of_public_key(key: &[u8; 33]) -> Option<Self> {
+        PublicKey::from_sec1_bytes(key)
+            .ok()
+            .as_ref()
+            .map(Self::of_point)
+    }
+
     /// The address of a secp256k1 secret key.
     fn of_secret(secret: &SecretKey) -> Self {
-        let point = secret.public_key().to_sec1_point(false);
+        Self::of_point(&secret.public_key())
+    }
+
+    fn of_point(key: &PublicKey) -> Self {
+        let point = key.to_sec1_point(false);
         let hash = Keccak256::digest(&point.as_bytes()[1..]);
         let mut address = [0; 20];
         address.copy_from_slice(&hash[12..]);

@@ -1,19 +1,37 @@
 //! The genesis file: what makes one network differ from every other.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::hash::{Hash, tagged};
+use crate::ledger::position::ChainRules;
+use crate::money::MICRO_PER_AIT;
 
 /// The genesis file of a network. Its bytes are JSON with sorted keys and no spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genesis {
     // Declared in the order of the keys, which is the order they are written in.
+    /// Who owns what from the beginning: micro-AIT by address.
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        with = "allocations"
+    )]
+    pub allocations: BTreeMap<Address, u64>,
+    /// What the faucet of a development network gives. Without it: 1,000 AIT an address, 1,000,000,000 AIT in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faucet: Option<Faucet>,
     /// The market's fee in hundredths of a percent.
     pub fee_bps: u16,
     /// Public key that signs the log, 64 hexadecimal digits.
     #[serde(with = "hex_key")]
     pub log_key: Hash,
+    /// The chain that this one takes over from, where a backup was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousChain>,
     /// `dev` or `standard`.
     pub profile: String,
     /// 32 random bytes, 64 hexadecimal digits: they make the chain unique.
@@ -25,6 +43,36 @@ pub struct Genesis {
     /// Version of this format: 1.
     pub version: u8,
 }
+
+/// Bounds of a development network's faucet, in micro-AIT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faucet {
+    /// For one address.
+    pub per_address: u64,
+    /// In all.
+    pub total: u64,
+}
+
+/// The end of an older chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousChain {
+    /// Its id, 64 hexadecimal digits.
+    #[serde(with = "hex_key")]
+    pub chain_id: Hash,
+    /// Root of its last checkpoint, 64 hexadecimal digits.
+    #[serde(with = "hex_key")]
+    pub root: Hash,
+    /// Size of its last checkpoint.
+    pub size: u64,
+}
+
+/// The profile of a development network.
+pub const DEV: &str = "dev";
+
+/// All the money there may be is below this: 2^63 micro-AIT.
+pub const SUPPLY_BOUND: u64 = 1 << 63;
 
 /// A genesis file that does not parse.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +90,67 @@ impl Genesis {
     pub fn parse(bytes: &[u8]) -> Result<Self, GenesisError> {
         Ok(serde_json::from_slice(bytes)?)
     }
+
+    /// Bounds of the faucet; `None` where there is none.
+    #[must_use]
+    pub fn faucet(&self) -> Option<Faucet> {
+        let default = Faucet {
+            per_address: 1_000 * MICRO_PER_AIT,
+            total: 1_000_000_000 * MICRO_PER_AIT,
+        };
+        (self.profile == DEV).then(|| self.faucet.clone().unwrap_or(default))
+    }
+
+    /// What it settles for the ledger, given its bytes; `None` where it gives out 2^63 micro-AIT or more, or asks for a fee
+    /// of more than everything.
+    #[must_use]
+    pub fn rules(&self, file: &[u8]) -> Option<ChainRules> {
+        let allocated = self
+            .allocations
+            .values()
+            .try_fold(0_u64, |sum, amount| sum.checked_add(*amount))?;
+        let faucet_total = self.faucet().map_or(0, |faucet| faucet.total);
+        let all = allocated.checked_add(faucet_total)?;
+        (all < SUPPLY_BOUND && self.fee_bps <= 10_000).then(|| ChainRules {
+            chain_id: chain_id(file),
+            fee_bps: self.fee_bps,
+            faucet_total,
+            allocated,
+        })
+    }
 }
 
 /// The chain id: H("aitbc/genesis/v1", the genesis file, byte for byte).
 #[must_use]
 pub fn chain_id(genesis_file: &[u8]) -> Hash {
     tagged("aitbc/genesis/v1", genesis_file)
+}
+
+mod allocations {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::address::Address;
+
+    pub fn serialize<S: Serializer>(
+        all: &BTreeMap<Address, u64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            all.iter()
+                .map(|(account, amount)| (format!("0x{}", hex::encode(account.0)), amount)),
+        )
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Address, u64>, D::Error> {
+        let all = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        all.into_iter()
+            .map(|(text, amount)| Ok((text.parse().map_err(D::Error::custom)?, amount)))
+            .collect()
+    }
 }
 
 mod hex_key {
@@ -72,6 +175,12 @@ mod tests {
     #[test]
     fn bytes_are_sorted_without_spaces_and_read_back() {
         let genesis = Genesis {
+            allocations: BTreeMap::from([(Address([9; 20]), 5)]),
+            faucet: Some(Faucet {
+                per_address: 1,
+                total: 2,
+            }),
+            previous: None,
             fee_bps: 250,
             log_key: [1; 32],
             profile: "dev".into(),

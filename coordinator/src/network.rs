@@ -76,6 +76,9 @@ impl Network {
         let service = make_key(&folder.join("service.key"))?;
         let log = make_key(&folder.join("log.key"))?;
         let genesis = Genesis {
+            allocations: std::collections::BTreeMap::new(),
+            faucet: None,
+            previous: None,
             fee_bps: DEV_FEE_BPS,
             log_key: log.public().0,
             profile: DEV.into(),

@@ -24,6 +24,9 @@ impl NetworkService for Network {
         _request: Request<GetNetworkInfoRequest>,
     ) -> Result<Response<GetNetworkInfoResponse>, Status> {
         let genesis = Genesis {
+            allocations: std::collections::BTreeMap::new(),
+            faucet: None,
+            previous: None,
             fee_bps: 250,
             log_key: [1; 32],
             profile: "dev".into(),

@@ -110,3 +110,12 @@ impl Assignment {
         tagged("aitbc/assign-id/v1", &[&self.encode(), signature].concat())
     }
 }
+
+/// locks_hash of an assignment = H("aitbc/locks/v1", transaction ids in log order); zero where there are none.
+#[must_use]
+pub fn locks_hash(locks: &[Hash]) -> Hash {
+    if locks.is_empty() {
+        return Hash::default();
+    }
+    tagged("aitbc/locks/v1", &locks.concat())
+}

@@ -78,4 +78,10 @@ impl StreamCheckpoint {
     pub fn verify(&self, miner_key: &PublicKey, signature: &[u8]) -> bool {
         miner_key.verify(&tagged("aitbc/stream/v1", &self.encode()), signature)
     }
+
+    /// evidence_id of a checkpoint = H("aitbc/stream-id/v1", layout ‖ signature).
+    #[must_use]
+    pub fn id(&self, signature: &[u8]) -> Hash {
+        tagged("aitbc/stream-id/v1", &[&self.encode(), signature].concat())
+    }
 }

@@ -21,7 +21,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         [
             Self::Complete,
             Self::Budget,

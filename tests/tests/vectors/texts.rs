@@ -254,6 +254,9 @@ fn tokens() {
 #[test]
 fn genesis() {
     let genesis = Genesis {
+        allocations: std::collections::BTreeMap::new(),
+        faucet: None,
+        previous: None,
         fee_bps: 250,
         log_key: Identity::from_seed(&[0x44; 32]).public().0,
         profile: "dev".into(),

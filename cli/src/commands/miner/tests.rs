@@ -51,6 +51,9 @@ struct Coordinator {
 impl Coordinator {
     fn new(miner: PublicKey) -> Self {
         let genesis = Genesis {
+            allocations: std::collections::BTreeMap::new(),
+            faucet: None,
+            previous: None,
             fee_bps: 250,
             log_key: [1; 32],
             profile: "dev".into(),

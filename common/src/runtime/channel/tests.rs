@@ -71,6 +71,9 @@ fn tokens_are_renewed_before_they_end_and_after_the_clock_went_back() {
 
 fn honest_info() -> GetNetworkInfoResponse {
     let genesis = Genesis {
+        allocations: std::collections::BTreeMap::new(),
+        faucet: None,
+        previous: None,
         fee_bps: 250,
         log_key: [1; 32],
         profile: "dev".into(),

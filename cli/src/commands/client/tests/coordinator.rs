@@ -89,6 +89,9 @@ fn id_of(spec: &layouts::JobSpec) -> JobId {
 fn genesis() -> Vec<u8> {
     let key = service().public().0;
     Genesis {
+        allocations: std::collections::BTreeMap::new(),
+        faucet: None,
+        previous: None,
         fee_bps: 250,
         log_key: key,
         profile: "dev".into(),
