@@ -9,6 +9,7 @@ pub mod grpc;
 pub mod jobs;
 pub mod limits;
 pub mod network;
+pub mod payments;
 pub mod retention;
 pub mod server;
 pub mod sessions;

@@ -138,8 +138,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::TooLarge
         | R::SessionProtocol
         | R::ReceiptInvalid
-        | R::InvalidPageToken => Code::InvalidArgument,
-        R::JobNotFound | R::MinerNotFound | R::ResultDeleted => Code::NotFound,
+        | R::InvalidPageToken
+        | R::TransactionInvalid => Code::InvalidArgument,
+        R::JobNotFound | R::MinerNotFound | R::ResultDeleted | R::RecordNotFound => Code::NotFound,
         R::RequestIdReused => Code::AlreadyExists,
         R::MinerNotRegistered
         | R::WrongStatus
@@ -152,6 +153,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::NoFreeSlot
         | R::MinerPaused
         | R::MinerBusy
+        | R::Nonce
+        | R::InsufficientFunds
+        | R::TransactionRefused
+        | R::FaucetEmpty
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid

@@ -166,6 +166,36 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "stop the miner (Ctrl-C drains it), or hand its jobs back: aitbc miner fail JOB_ID --return",
     ),
     (
+        "TRANSACTION_INVALID",
+        Usage,
+        "sign it again with the wallet that pays: aitbc wallet list",
+    ),
+    (
+        "NONCE",
+        Authentication,
+        "another transaction of this wallet came first; run the command again",
+    ),
+    (
+        "INSUFFICIENT_FUNDS",
+        Authentication,
+        "see what there is with: aitbc wallet balance; on a development network draw more with: aitbc wallet faucet",
+    ),
+    (
+        "TRANSACTION_REFUSED",
+        Authentication,
+        "see what the wallet did last with: aitbc wallet history",
+    ),
+    (
+        "RECORD_NOT_FOUND",
+        NotFound,
+        "check the hash or the number; see the wallet's records with: aitbc wallet history",
+    ),
+    (
+        "FAUCET_EMPTY",
+        Authentication,
+        "ask somebody who has AIT for a transfer to: aitbc wallet show",
+    ),
+    (
         "INTERNAL",
         Failed,
         "try again; if it stays, the coordinator's log says more: tell its operator",

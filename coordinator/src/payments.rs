@@ -1,0 +1,96 @@
+//! What the jobs and the ledger tell each other. Both sides keep what they have to say in an outbox with dense sequence
+//! numbers, written in the batch that decided it; the receiver stores the last number it applied in the batch that applies
+//! it. So nothing is lost and nothing is done twice, whoever crashes when.
+
+use aitbc_common::address::Address;
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::JobId;
+use aitbc_common::layouts::{LockPurpose, ReceiptEntry, VoidReason};
+use aitbc_common::ledger::settlement::Work;
+
+/// A job has at most this many locks.
+pub const MAX_LOCKS: usize = 16;
+
+/// From the jobs to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// A lock returns whole to its payer.
+    Void {
+        /// tx_id of the lock.
+        lock: Hash,
+        /// Why.
+        reason: VoidReason,
+    },
+    /// A job's locks pay for work, in the order of the log; what they do not pay returns.
+    Settle {
+        /// The job.
+        job: JobId,
+        /// Its owner.
+        owner: PublicKey,
+        /// The work.
+        work: Work,
+        /// tx_ids of all its open locks, in log order.
+        locks: Vec<Hash>,
+    },
+    /// A receipt of unpaid work is logged.
+    LogReceipt(ReceiptEntry),
+}
+
+/// From the ledger to the jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A lock was recorded. The jobs answer it once: they adopt it, or order it void.
+    Locked(LockOpened),
+    /// Locks of a job were paid out.
+    Settled {
+        /// The job.
+        job: JobId,
+        /// Its owner.
+        owner: PublicKey,
+        /// Micro-AIT paid, fee included.
+        posted: u64,
+        /// Micro-AIT of it that are the market's fee.
+        fee: u64,
+        /// Micro-AIT that went back to the payers.
+        returned: u64,
+    },
+    /// A lock ended by its own time, or could not be settled as ordered and returned whole.
+    Returned {
+        /// tx_id of the lock.
+        lock: Hash,
+        /// job_ref.
+        target: Hash,
+        /// Micro-AIT.
+        amount: u64,
+    },
+}
+
+/// A new lock, and where its job may be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockOpened {
+    /// tx_id.
+    pub lock: Hash,
+    /// job_ref or rental_ref: decides what it is for.
+    pub target: Hash,
+    /// What it is for.
+    pub purpose: LockPurpose,
+    /// Whose money it is.
+    pub payer: Address,
+    /// Micro-AIT.
+    pub amount: u64,
+    /// When it returns by itself: ledger time, Unix ms.
+    pub expires_at: u64,
+    /// Highest rate it pays: micro-AIT per hour and slot.
+    pub max_rate: u64,
+    /// Highest fee it pays, in hundredths of a percent.
+    pub max_fee_bps: u16,
+    /// The one miner it pays; zero = any.
+    pub miner_key: PublicKey,
+    /// Index of its record: the order of a job's locks.
+    pub log_index: u64,
+    /// The job that the payer named: a hint, not signed.
+    pub job: Option<JobId>,
+    /// That job's owner: a hint, not signed.
+    pub owner: Option<PublicKey>,
+}
