@@ -16,7 +16,9 @@ pub enum LockPurpose {
 }
 
 impl LockPurpose {
-    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+    /// From its byte.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Job, Self::Rental]
             .into_iter()
             .find(|p| *p as u8 == byte)

@@ -21,7 +21,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+    /// From its byte.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         [
             Self::Complete,
             Self::Budget,
