@@ -105,7 +105,11 @@ impl Position {
 
     fn begin(&mut self, file: &[u8]) -> Result<(), Violation> {
         let genesis = Genesis::parse(file)
-            .map_err(|_| Violation::Misplaced("the genesis record is not a genesis file"))?;
+            .ok()
+            .filter(|genesis| genesis.version == 1)
+            .ok_or(Violation::Misplaced(
+                "the genesis record is not a genesis file of version 1",
+            ))?;
         self.allocations = genesis
             .allocations
             .iter()
