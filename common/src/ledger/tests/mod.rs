@@ -1,6 +1,9 @@
 //! Stories of a ledger as text, one record a line; see [`script`].
 
+mod checks;
 mod entries;
+mod histories;
+mod history;
 mod money;
 mod refusals;
 mod rights;
