@@ -93,7 +93,7 @@ fn a_job_costs_at_most_its_locks() {
 #[test]
 fn fees_round_up_once_for_the_whole_job() {
     let mut ledger = Ledger::with(&[("alice", 100_000)]);
-    // 1 micro-AIT pays a fee of 1; the second lock of the chain then pays none until 40 are paid.
+    // Two locks that pay 1,001 each: ⌈25.025⌉ of the first, and ⌈50.05⌉ of both leaves 25 for the second.
     ledger.play(
         "alice locks 1000 on one as=a
          market posts a for one rate=1 ms=1
@@ -104,12 +104,17 @@ fn fees_round_up_once_for_the_whole_job() {
          market posts b,c for two rate=1001
          fees has 27 of 27
          payee has 975 of 975
-         alice locks 1000 on three as=d
-         market posts d for three rate=0
-         alice locks 1000 on three as=d
-         market posts d for three ms=0
-         fees has 27 of 27
-         alice has 98998 of 98998",
+         alice locks 1001 on three as=d
+         alice locks 1001 on three as=e
+         market posts d,e for three
+         fees has 78 of 78
+         payee has 2926 of 2926
+         alice locks 1000 on four as=f
+         market posts f for four rate=0
+         alice locks 1000 on four as=f
+         market posts f for four ms=0
+         fees has 78 of 78
+         alice has 96996 of 96996",
     );
 }
 
