@@ -70,6 +70,8 @@ pub struct PreviousChain {
 
 /// The profile of a development network.
 pub const DEV: &str = "dev";
+/// The profiles there are.
+pub const PROFILES: [&str; 2] = [DEV, "standard"];
 
 /// All the money there may be is below this: 2^63 micro-AIT.
 pub const SUPPLY_BOUND: u64 = 1 << 63;

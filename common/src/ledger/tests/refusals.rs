@@ -263,6 +263,7 @@ fn a_log_begins_with_one_genesis_file() {
         String::new(),
         "{}".into(),
         text.replace("\"version\":1", "\"version\":2"),
+        text.replace("\"dev\"", "\"test\""),
         text.replace("\"fee_bps\":250", "\"fee_bps\":10001"),
         text.replace("\"fee_bps\":250", "\"fee_bps\":250,\"fee_bps\":250"),
         text.replace("\"version\":1", "\"version\":1,\"more\":1"),
