@@ -246,14 +246,7 @@ impl World {
     }
 
     fn transact(&mut self, what: u16, [_, a, b, c, d, e]: Step) {
-        let kind = match what {
-            0 => TransactionKind::Transfer,
-            1..=3 => TransactionKind::Lock,
-            4 => TransactionKind::Stake,
-            5 => TransactionKind::Unstake,
-            6 => TransactionKind::Bind,
-            _ => TransactionKind::Allow,
-        };
+        let kind = kind_of(what);
         let account = self.wallet(a);
         let identity = &self.identities[usize::from(b) % self.identities.len()];
         let key = identity.public();
@@ -297,25 +290,16 @@ impl World {
                 (key.0, AllowTerms { expires_at, seq }.encode())
             }
         };
-        let counted = if by_identity {
-            allowance.nonce
-        } else {
-            wallet.nonce
+        let (sign_mode, counted) = match by_identity {
+            true => (SignMode::Identity, allowance.nonce),
+            false => (SignMode::Wallet, wallet.nonce),
         };
         let mut transaction = Transaction {
-            sign_mode: if by_identity {
-                SignMode::Identity
-            } else {
-                SignMode::Wallet
-            },
+            sign_mode,
             account,
             nonce: counted + u64::from(d % 32 == 31),
             valid_until: self.now + [1, 25][usize::from(d % 32 == 30)] * HOUR,
-            amount: if kind == TransactionKind::Bind {
-                0
-            } else {
-                amount
-            },
+            amount: amount * u64::from(kind != TransactionKind::Bind),
             target,
             ..blank(kind, self.chain_id, 0)
         };
@@ -418,5 +402,16 @@ impl World {
             }
             (_, None) => {}
         }
+    }
+}
+
+fn kind_of(what: u16) -> TransactionKind {
+    match what {
+        0 => TransactionKind::Transfer,
+        1..=3 => TransactionKind::Lock,
+        4 => TransactionKind::Stake,
+        5 => TransactionKind::Unstake,
+        6 => TransactionKind::Bind,
+        _ => TransactionKind::Allow,
     }
 }

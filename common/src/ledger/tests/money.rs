@@ -60,6 +60,18 @@ fn a_lock_sets_money_aside_until_it_is_resolved_once() {
 }
 
 #[test]
+fn an_account_of_zeros_is_no_entry() {
+    let mut ledger = Ledger::with(&[("alice", 5_000)]);
+    let before = snapshot(&ledger.state).0.len();
+    ledger.play(
+        "alice locks 2000 on job as=a
+         market posts a for job rate=0",
+    );
+    // Neither the payee, nor the fees, nor settlement got anything.
+    assert_eq!(snapshot(&ledger.state).0.len(), before);
+}
+
+#[test]
 fn the_first_locks_pay_first_and_each_rest_returns_to_its_payer() {
     let mut ledger = Ledger::with(&[("alice", 10_000), ("bob", 10_000), ("carol", 10_000)]);
     ledger.play(
