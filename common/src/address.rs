@@ -29,6 +29,10 @@ impl Address {
     /// The address of a compressed secp256k1 public key; `None` where the bytes are no point of the curve.
     #[must_use]
     pub fn of_public_key(key: &[u8; 33]) -> Option<Self> {
+        // The library also reads the "compact" form (0x05 ‖ x), which others do not: a key has one form here.
+        if !matches!(key[0], 2 | 3) {
+            return None;
+        }
         PublicKey::from_sec1_bytes(key)
             .ok()
             .as_ref()

@@ -70,6 +70,8 @@ pub struct PreviousChain {
 
 /// The profile of a development network.
 pub const DEV: &str = "dev";
+/// The profiles there are.
+pub const PROFILES: [&str; 2] = [DEV, "standard"];
 
 /// All the money there may be is below this: 2^63 micro-AIT.
 pub const SUPPLY_BOUND: u64 = 1 << 63;
@@ -128,8 +130,10 @@ pub fn chain_id(genesis_file: &[u8]) -> Hash {
 
 mod allocations {
     use std::collections::BTreeMap;
+    use std::fmt;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::de::{Error, MapAccess, Visitor};
+    use serde::{Deserializer, Serializer};
 
     use crate::address::Address;
 
@@ -146,10 +150,29 @@ mod allocations {
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<BTreeMap<Address, u64>, D::Error> {
-        let all = BTreeMap::<String, u64>::deserialize(deserializer)?;
-        all.into_iter()
-            .map(|(text, amount)| Ok((text.parse().map_err(D::Error::custom)?, amount)))
-            .collect()
+        deserializer.deserialize_map(Allocations)
+    }
+
+    struct Allocations;
+
+    impl<'de> Visitor<'de> for Allocations {
+        type Value = BTreeMap<Address, u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("amounts by address")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut all = BTreeMap::new();
+            while let Some((text, amount)) = entries.next_entry::<String, u64>()? {
+                let account = text.parse().map_err(A::Error::custom)?;
+                // Readers differ in which of two entries they keep.
+                if all.insert(account, amount).is_some() {
+                    return Err(A::Error::custom(format!("{text} is given something twice")));
+                }
+            }
+            Ok(all)
+        }
     }
 }
 

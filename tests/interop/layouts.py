@@ -1,5 +1,5 @@
 """The byte layouts, hashes, ids and tokens of AITBC, written from docs/formats.md alone: nothing here is shared with the
-Rust code. Used by vectors.py and client.py."""
+Rust code. Used by ledger.py, vectors.py and client.py."""
 
 import base64
 import hashlib
@@ -104,7 +104,20 @@ def sign(seed, message):
     return ed25519.Ed25519PrivateKey.from_private_bytes(seed).sign(message)
 
 
+# The encodings of the points of small order, without the sign: who has such a key, or R, can have signed anything.
+SMALL_ORDER = {
+    bytes(32), b"\1" + bytes(31), *(bytes([first]) + b"\xff" * 30 + b"\x7f" for first in (0xEC, 0xED, 0xEE)),
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+    bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+}
+
+
 def verify(key, message, signature):
+    if len(key) != 32 or len(signature) != 64:
+        return False
+    for point in (key, signature[:32]):
+        if point[:31] + bytes([point[31] & 0x7F]) in SMALL_ORDER:
+            return False
     try:
         ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
         return True

@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 import layouts
+import ledger_vectors
 
 FOLDER = pathlib.Path(sys.argv[1])
 checks = 0
@@ -119,5 +120,7 @@ for vector in payees["vectors"]:
     check(layouts.is_address(vector["address"]), "dev_payee.json: address")
 for text in payees["invalid_addresses"]:
     check(not layouts.is_address(text), f"dev_payee.json: {text!r} accepted")
+
+ledger_vectors.check_all(load, check, refused)
 
 print(f"{checks} checks passed")

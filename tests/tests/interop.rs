@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aitbc_common::layouts::SignedTransaction;
 use aitbc_tests::harness::{Network, Ollama, Output, Process, Stream, User, tool};
 use serde_json::{Value, json};
 
@@ -37,6 +38,131 @@ fn python_checks_the_test_vectors() {
         "{}",
         checked.text()
     );
+}
+
+fn vectors(name: &str) -> Value {
+    let file = file("../proto/vectors").join(name);
+    let text = std::fs::read_to_string(file).expect("the vectors");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// An export of these records, one a line.
+fn export(path: &Path, leaves: &[String]) {
+    let lines: Vec<String> = leaves
+        .iter()
+        .enumerate()
+        .map(|(index, leaf)| json!({"index": index, "leaf": leaf}).to_string() + "\n")
+        .collect();
+    std::fs::write(path, lines.concat()).expect("a temporary folder is writable");
+}
+
+#[test]
+fn python_replays_an_exported_ledger() {
+    let network = Network::without_coordinator();
+    let user = network.user("me");
+    let (script, exported) = (
+        file("interop/replay.py"),
+        network.folder().join("ledger.ndjson"),
+    );
+    let replay = || python(&user, &[text(&script), text(&exported)]).wait();
+    let stored = vectors("ledger.json");
+    let mut leaves: Vec<String> = stored["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|record| record["leaf"].as_str().expect("a leaf").to_owned())
+        .collect();
+    export(&exported, &leaves);
+    let summary = replay().succeeds().json();
+    let seals = stored["seals"].as_array().expect("seals");
+    let last = seals.last().expect("a seal");
+    for (found, expected) in [
+        (&summary["chain_id"], &stored["chain_id"]),
+        (&summary["state_root"], &last["state_root"]),
+        (&summary["log_root"], &last["log_root"]),
+        (&summary["size"], &last["size"]),
+    ] {
+        assert_eq!(found, expected, "{summary}");
+    }
+    let balances = summary["balances"].as_object().expect("balances");
+    let sum: u64 = balances
+        .values()
+        .map(|of| {
+            of["balance"]
+                .as_str()
+                .expect("a number")
+                .parse::<u64>()
+                .expect("a number")
+        })
+        .sum();
+    assert!(balances.len() == 3 && sum < 72_000_000, "{summary}");
+
+    // One bit of the last byte of any record: a memo, a reason, a fee, a signature, what was burned.
+    for at in [5, 10, 14, 33] {
+        let mut changed = hex::decode(&leaves[at]).expect("hexadecimal digits");
+        *changed.last_mut().expect("not empty") ^= 1;
+        let good = std::mem::replace(&mut leaves[at], hex::encode(changed));
+        export(&exported, &leaves);
+        let refused = replay();
+        assert!(
+            refused.code == 1 && refused.stderr.contains(&format!("error: record {at}: ")),
+            "{refused:?}"
+        );
+        leaves[at] = good;
+    }
+}
+
+#[test]
+fn python_signs_transactions_that_are_valid() {
+    let network = Network::without_coordinator();
+    let (script, orders) = (
+        file("interop/transaction.py"),
+        network.folder().join("orders.ndjson"),
+    );
+    let stored = vectors("transaction.json");
+    let chain = hex::decode(stored["chain_id"].as_str().expect("text")).expect("digits");
+    let chain: [u8; 32] = chain.try_into().expect("32 bytes");
+    let (secret, seed) = (
+        &stored["keys"]["wallets"][1]["secret"],
+        &stored["keys"]["identities"][2]["seed"],
+    );
+    // Another wallet and another identity than the vectors', and other numbers.
+    let lines = stored["vectors"]
+        .as_array()
+        .expect("vectors")
+        .iter()
+        .enumerate()
+        .map(|(nonce, vector)| {
+            let mut order = vector["fields"].clone();
+            order["nonce"] = json!(nonce);
+            order["memo"] = vector["payload"].clone();
+            order["terms"] = vector["terms"].clone();
+            match order["sign_mode"].as_u64() {
+                Some(0) => order["secret"] = secret.clone(),
+                _ => order["seed"] = seed.clone(),
+            }
+            order.to_string() + "\n"
+        });
+    std::fs::write(&orders, lines.collect::<String>()).expect("a temporary folder is writable");
+    let signed = python(&network.user("me"), &[text(&script), text(&orders)])
+        .wait()
+        .succeeds();
+    let made: Vec<SignedTransaction> = signed
+        .text()
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let bytes = hex::decode(line["stored"].as_str().expect("text")).expect("digits");
+            let signed = SignedTransaction::decode(&bytes).expect("a transaction");
+            assert_eq!(signed.verify(&chain), Ok(()), "{line}");
+            assert_eq!(line["tx_id"], hex::encode(signed.transaction.id()));
+            signed
+        })
+        .collect();
+    for (nonce, signed) in (0..).zip(&made) {
+        assert_eq!(signed.transaction.nonce, nonce);
+    }
+    assert_eq!(Some(made.len()), stored["vectors"].as_array().map(Vec::len));
 }
 
 #[test]

@@ -7,3 +7,6 @@ pub mod settlement;
 pub mod state;
 pub mod transactions;
 pub mod violation;
+
+#[cfg(test)]
+mod tests;

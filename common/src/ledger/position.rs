@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::settlement::Settling;
 use super::violation::Violation;
 use crate::address::Address;
-use crate::genesis::Genesis;
+use crate::genesis::{Genesis, PROFILES};
 use crate::hash::Hash;
 use crate::layouts::{Record, RecordBody, Seal};
 
@@ -105,7 +105,11 @@ impl Position {
 
     fn begin(&mut self, file: &[u8]) -> Result<(), Violation> {
         let genesis = Genesis::parse(file)
-            .map_err(|_| Violation::Misplaced("the genesis record is not a genesis file"))?;
+            .ok()
+            .filter(|genesis| genesis.version == 1 && PROFILES.contains(&&*genesis.profile))
+            .ok_or(Violation::Misplaced(
+                "the genesis record is not a genesis file of version 1",
+            ))?;
         self.allocations = genesis
             .allocations
             .iter()

@@ -321,7 +321,11 @@ impl Draft<'_> {
         if waiting
             && !matches!(
                 record.body,
-                RecordBody::Genesis(_) | RecordBody::Mint { .. }
+                RecordBody::Genesis(_)
+                    | RecordBody::Mint {
+                        reason: MintReason::Genesis,
+                        ..
+                    }
             )
         {
             return Err(Violation::Misplaced(

@@ -153,7 +153,7 @@ fn with_byte(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
 }
 
 /// Bytes that must be refused, with the reason that the Rust code gives.
-fn invalid<T: std::fmt::Debug>(
+pub fn invalid<T: std::fmt::Debug>(
     good: &[u8],
     decode: impl Fn(&[u8]) -> Result<T, LayoutError>,
     undefined: &[(&str, usize, u8)],

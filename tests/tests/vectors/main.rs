@@ -3,8 +3,13 @@
 //! Each file is built here from fixed values and compared with what is stored: a difference means that a frozen format
 //! changed. `AITBC_REWRITE_VECTORS=1` writes the files anew, for a format that is not released yet.
 
+mod cast;
+mod history;
 mod layouts;
+mod ledger;
+mod records;
 mod texts;
+mod transactions;
 
 use std::fs;
 use std::path::PathBuf;
@@ -63,13 +68,16 @@ fn every_file_has_a_test() {
             "genesis.json",
             "ids.json",
             "job_spec.json",
+            "ledger.json",
             "model_name.json",
             "receipt.json",
+            "record.json",
             "requirements.json",
             "session_proof.json",
             "stream_checkpoint.json",
             "tagged_hash.json",
             "token.json",
+            "transaction.json",
         ]
     );
 }

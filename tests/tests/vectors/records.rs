@@ -1,0 +1,245 @@
+//! Vectors of ledger records, one of each type.
+
+use aitbc_common::layouts::{
+    Acknowledgement, ExpireReason, LayoutError, MintReason, Outcome, Post, ReceiptEntry, Record,
+    RecordBody, Seal, TransactionKind, Verdict, VoidReason, address_target,
+};
+use serde_json::{Value, json};
+
+use super::cast::{ALICE, BEGIN, BOB, MINER, OWNER, address, by_wallet, draft, identity, keys};
+use super::layouts::invalid;
+use super::{check, counting, number};
+
+pub fn acknowledgement(chain_id: [u8; 32], verdict: Verdict) -> Acknowledgement {
+    Acknowledgement {
+        verdict,
+        chain_id,
+        receipt_id: counting(0x60),
+        owner: identity(&OWNER).public(),
+        time_ms: BEGIN - 1,
+    }
+}
+
+fn post() -> Post {
+    Post {
+        lock: counting(0x30),
+        job_ref: counting(0x70),
+        attempt: 2,
+        outcome: Outcome::Budget,
+        miner: identity(&MINER).public(),
+        payee: address(&BOB),
+        evidence_id: counting(0x60),
+        gpu: counting(0xd0),
+        rate: 500_000,
+        observed_ms: 2_300,
+        work_ms: 2_140,
+        billed_ms: 2_140,
+        posted: 298,
+        fee: 8,
+    }
+}
+
+fn all() -> Vec<(&'static str, RecordBody, Value)> {
+    let chain = counting(0x01);
+    let transfer = draft(
+        TransactionKind::Transfer,
+        chain,
+        5,
+        address_target(address(&BOB)),
+    );
+    let signed = by_wallet(transfer, b"memo".to_vec(), &ALICE);
+    let receipt = ReceiptEntry {
+        job_ref: counting(0x70),
+        attempt: u16::MAX,
+        miner: identity(&MINER).public(),
+        receipt_id: counting(0x60),
+    };
+    let ack = acknowledgement(chain, Verdict::Disputed);
+    let signature = ack.sign(&identity(&OWNER));
+    let seal = Seal {
+        height: 3,
+        first: 40,
+        count: 2,
+        state_root: counting(0xa0),
+        minted: u128::MAX,
+        burned: 1 << 64,
+    };
+    let mut all = vec![
+        (
+            "genesis",
+            RecordBody::Genesis(b"{}".to_vec()),
+            json!({"file": "{}"}),
+        ),
+        (
+            "transaction",
+            RecordBody::Transaction(signed.clone()),
+            json!({"stored": hex::encode(signed.encode())}),
+        ),
+        ("post", RecordBody::Post(post()), post_fields(&post())),
+        (
+            "receipt",
+            RecordBody::Receipt(receipt.clone()),
+            json!({
+                "job_ref": hex::encode(receipt.job_ref), "attempt": receipt.attempt,
+                "miner": hex::encode(receipt.miner.0), "receipt_id": hex::encode(receipt.receipt_id),
+            }),
+        ),
+        (
+            "acknowledgement",
+            RecordBody::Acknowledgement(ack.clone(), signature),
+            json!({
+                "version": 1, "verdict": ack.verdict as u8, "chain_id": hex::encode(ack.chain_id),
+                "receipt_id": hex::encode(ack.receipt_id), "owner": hex::encode(ack.owner.0),
+                "time_ms": number(ack.time_ms), "signature": hex::encode(signature),
+            }),
+        ),
+        (
+            "seal",
+            RecordBody::Seal(seal.clone()),
+            json!({
+                "height": number(seal.height), "first": number(seal.first), "count": seal.count,
+                "state_root": hex::encode(seal.state_root), "minted": seal.minted.to_string(),
+                "burned": seal.burned.to_string(),
+            }),
+        ),
+    ];
+    all.extend(reasons());
+    all
+}
+
+/// Records with a reason, of each.
+fn reasons() -> Vec<(&'static str, RecordBody, Value)> {
+    let lock: [u8; 32] = counting(0x30);
+    let of_lock = |reason: u8| json!({"lock": hex::encode(lock), "reason": reason});
+    let mint = |reason: MintReason| {
+        let body = RecordBody::Mint {
+            account: address(&ALICE),
+            amount: u64::MAX,
+            reason,
+        };
+        let fields = json!({
+            "account": hex::encode(address(&ALICE).0), "amount": number(u64::MAX), "reason": reason as u8,
+        });
+        (body, fields)
+    };
+    let mut all = Vec::new();
+    for reason in 1..=8 {
+        let body = RecordBody::Void {
+            lock,
+            reason: VoidReason::from_byte(reason).expect("a defined reason"),
+        };
+        all.push(("void", body, of_lock(reason)));
+    }
+    for reason in [ExpireReason::Lock, ExpireReason::Unstaked] {
+        all.push((
+            "expire",
+            RecordBody::Expire { lock, reason },
+            of_lock(reason as u8),
+        ));
+    }
+    for (body, fields) in [mint(MintReason::Genesis), mint(MintReason::Faucet)] {
+        all.push(("mint", body, fields));
+    }
+    all
+}
+
+fn post_fields(post: &Post) -> Value {
+    json!({
+        "lock": hex::encode(post.lock),
+        "job_ref": hex::encode(post.job_ref),
+        "attempt": post.attempt,
+        "outcome": post.outcome as u8,
+        "miner": hex::encode(post.miner.0),
+        "payee": hex::encode(post.payee.0),
+        "evidence_id": hex::encode(post.evidence_id),
+        "gpu": hex::encode(post.gpu),
+        "rate": number(post.rate),
+        "observed_ms": number(post.observed_ms),
+        "work_ms": number(post.work_ms),
+        "billed_ms": number(post.billed_ms),
+        "posted": number(post.posted),
+        "fee": number(post.fee),
+    })
+}
+
+fn record(index: u64, body: RecordBody) -> Record {
+    Record {
+        index,
+        time_ms: BEGIN,
+        body,
+    }
+}
+
+#[test]
+fn record_of_each_type() {
+    let vectors: Vec<Value> = (0..)
+        .zip(all())
+        .map(|(index, (name, body, fields))| {
+            let record = record(index, body);
+            let bytes = record.encode();
+            assert_eq!(Record::decode(&bytes), Ok(record), "{name}");
+            json!({
+                "name": name,
+                "header": {"version": 1, "type": bytes[1], "index": number(index), "time_ms": number(BEGIN)},
+                "body": fields,
+                "bytes": hex::encode(bytes),
+            })
+        })
+        .collect();
+    let void = RecordBody::Void {
+        lock: counting(0x30),
+        reason: VoidReason::Terms,
+    };
+    let mut wrong = invalid(
+        &record(1, void).encode(),
+        Record::decode,
+        &[
+            ("version 2", 0, 2),
+            ("type 0", 1, 0),
+            ("OUTCOME, reserved", 1, 6),
+            ("SLASH, reserved", 1, 9),
+            ("KEYCHANGE, reserved", 1, 11),
+            ("undefined type", 1, 13),
+            ("void reason 0", 50, 0),
+            ("void reason 9", 50, 9),
+            ("expire for a void's reason", 1, 5),
+        ],
+    );
+    let others: [(&str, RecordBody, usize, u8); 5] = [
+        ("undefined outcome", RecordBody::Post(post()), 84, 5),
+        (
+            "undefined mint reason",
+            all().pop().expect("a mint").1,
+            46,
+            3,
+        ),
+        ("undefined verdict", all().swap_remove(4).1, 19, 3),
+        (
+            "undefined version of an acknowledgement",
+            all().swap_remove(4).1,
+            18,
+            2,
+        ),
+        (
+            "undefined kind of a transaction",
+            all().swap_remove(1).1,
+            19,
+            9,
+        ),
+    ];
+    for (name, body, at, byte) in others {
+        let mut bytes = record(1, body).encode();
+        bytes[at] = byte;
+        let error: LayoutError = Record::decode(&bytes).expect_err(name);
+        wrong.push(json!({"name": name, "bytes": hex::encode(bytes), "error": error.to_string()}));
+    }
+    check(
+        "record.json",
+        &json!({
+            "layout": "ledger record v1",
+            "keys": keys(),
+            "vectors": vectors,
+            "invalid": wrong,
+        }),
+    );
+}
