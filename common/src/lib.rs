@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ids;
 pub mod job_input;
 pub mod layouts;
+pub mod ledger;
 pub mod limits;
 pub mod money;
 pub mod names;
