@@ -4,6 +4,7 @@
 //! changed. `AITBC_REWRITE_VECTORS=1` writes the files anew, for a format that is not released yet.
 
 mod layouts;
+mod merkle;
 mod texts;
 
 use std::fs;
@@ -59,14 +60,17 @@ fn every_file_has_a_test() {
         files,
         [
             "assignment.json",
+            "checkpoint.json",
             "dev_payee.json",
             "genesis.json",
             "ids.json",
             "job_spec.json",
+            "log.json",
             "model_name.json",
             "receipt.json",
             "requirements.json",
             "session_proof.json",
+            "state_tree.json",
             "stream_checkpoint.json",
             "tagged_hash.json",
             "token.json",
