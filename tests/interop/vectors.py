@@ -6,6 +6,7 @@ import sys
 
 import layouts
 import ledger_vectors
+import merkle
 
 FOLDER = pathlib.Path(sys.argv[1])
 checks = 0
@@ -122,5 +123,73 @@ for text in payees["invalid_addresses"]:
     check(not layouts.is_address(text), f"dev_payee.json: {text!r} accepted")
 
 ledger_vectors.check_all(load, check, refused)
+def hashes(texts):
+    return [bytes.fromhex(text) for text in texts]
+
+
+def head_of(fields):
+    return int(fields["size"]), bytes.fromhex(fields["root"])
+
+
+state = load("state_tree.json")
+for vector in state["keys"]:
+    key = layouts.tagged("aitbc/state/v1", bytes.fromhex(vector["entry"]))
+    check(key.hex() == vector["key"], f"state_tree.json: key of {vector['entry']}")
+for tree in state["trees"]:
+    what = f"state_tree.json, {tree['name']}"
+    entries = {bytes.fromhex(entry["key"]): bytes.fromhex(entry["value"]) for entry in tree["entries"]}
+    root = merkle.state_root(entries)
+    check(root.hex() == tree["root"], f"{what}: root")
+    for vector in tree["proofs"]:
+        key, proof = bytes.fromhex(vector["key"]), bytes.fromhex(vector["proof"])
+        check(merkle.prove_state(entries, key) == proof, f"{what}: proof of {vector['key']}")
+        value = merkle.verify_state(root, key, proof)
+        check(value == entries.get(key), f"{what}: value of {vector['key']}")
+        check((value and value.hex()) == vector["value"], f"{what}: stored value of {vector['key']}")
+for case in state["invalid"]:
+    parts = hashes([case["root"], case["key"], case["proof"]])
+    refused(lambda: merkle.verify_state(*parts), f"state_tree.json, {case['name']}")
+
+log = load("log.json")
+leaves = [merkle.sha256(b"\0", record) for record in hashes(log["records"])]
+check(hashes(log["rows"]) == [merkle.log_row(index, leaves) for index in range(len(leaves))], "log.json: rows")
+heads = [head_of(fields) for fields in log["heads"]]
+check(heads == [(size, merkle.log_root(leaves[:size])) for size in range(len(leaves) + 1)], "log.json: heads")
+for vector in log["inclusion"]:
+    index, size, proof = int(vector["index"]), int(vector["size"]), hashes(vector["proof"])
+    check(merkle.inclusion_proof(index, leaves[:size]) == proof, f"log.json: {index} of {size}")
+    merkle.verify_inclusion(proof, index, leaves[index], *heads[size])
+for vector in log["consistency"]:
+    old, new, proof = int(vector["old"]), int(vector["new"]), hashes(vector["proof"])
+    check(merkle.consistency_proof(old, leaves[:new]) == proof, f"log.json: {old} to {new}")
+    merkle.verify_consistency(proof, *heads[old], *heads[new])
+for case in log["invalid_inclusion"]:
+    proof, leaf = hashes(case["proof"]), bytes.fromhex(case["leaf"])
+    refused(
+        lambda: merkle.verify_inclusion(proof, int(case["index"]), leaf, *head_of(case["head"])),
+        f"log.json, inclusion, {case['name']}",
+    )
+for case in log["invalid_consistency"]:
+    proof = hashes(case["proof"])
+    refused(
+        lambda: merkle.verify_consistency(proof, *head_of(case["old"]), *head_of(case["new"])),
+        f"log.json, consistency, {case['name']}",
+    )
+
+checkpoints = load("checkpoint.json")
+origin, seed, key = checkpoints["origin"], *hashes([checkpoints["log_seed"], checkpoints["log_key"]])
+check(origin == "aitbc/" + checkpoints["chain_id"], "checkpoint.json: origin")
+check(layouts.public_key(seed) == key, "checkpoint.json: key")
+for vector in checkpoints["vectors"]:
+    head = head_of(vector["head"])
+    check(merkle.sign_checkpoint(seed, origin, *head) == vector["text"], f"checkpoint.json: size {head[0]}")
+for vector in checkpoints["vectors"] + [checkpoints["witnessed"]]:
+    found = merkle.open_checkpoint(origin, key, vector["text"])
+    check(found == head_of(vector["head"]), f"checkpoint.json: size {vector['head']['size']} opened")
+for case in checkpoints["invalid"]:
+    refused(lambda: merkle.open_checkpoint(origin, key, case["text"]), f"checkpoint.json, {case['name']}")
+for vector in checkpoints["advances"]:
+    found = merkle.advance(origin, key, head_of(vector["pinned"]), vector["checkpoint"], hashes(vector["proof"]))
+    check(found == vector["result"], f"checkpoint.json, {vector['name']}: {found}")
 
 print(f"{checks} checks passed")

@@ -1,10 +1,13 @@
-//! The ledger's rules: what each record does to balances, locks, stakes, bindings and allowances. The coordinator decides
-//! by them, and whoever audits the log recomputes everything by them.
+//! The ledger that anyone can check: what each record does to balances, locks, stakes, bindings and allowances; the log of
+//! records, the root of the state, signed checkpoints; and the audit that recomputes all of it.
 
+pub mod checkpoint;
 pub mod entry;
+pub mod log;
 pub mod position;
 pub mod settlement;
 pub mod state;
+pub mod state_tree;
 pub mod transactions;
 pub mod violation;
 

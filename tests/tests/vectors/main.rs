@@ -8,6 +8,7 @@ mod history;
 mod layouts;
 mod ledger;
 mod records;
+mod merkle;
 mod texts;
 mod transactions;
 
@@ -64,16 +65,19 @@ fn every_file_has_a_test() {
         files,
         [
             "assignment.json",
+            "checkpoint.json",
             "dev_payee.json",
             "genesis.json",
             "ids.json",
             "job_spec.json",
             "ledger.json",
+            "log.json",
             "model_name.json",
             "receipt.json",
             "record.json",
             "requirements.json",
             "session_proof.json",
+            "state_tree.json",
             "stream_checkpoint.json",
             "tagged_hash.json",
             "token.json",
