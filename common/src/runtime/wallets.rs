@@ -133,7 +133,7 @@ impl Wallets {
     pub fn exists(&self, name: &str) -> Result<bool, CommandError> {
         let file = self.file(name)?;
         file.try_exists()
-            .map_err(|error| CommandError::file(format_args!("look at {}", file.display()), &error))
+            .map_err(|error| writing_failed(&file, &error))
     }
 
     /// The error for a name that is taken.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use k256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use k256::ecdsa::{Signature, SigningKey, VerifyingKey};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::address::Address;
 use crate::hash::{Hash, tagged};
@@ -52,7 +52,10 @@ impl WalletKey {
     /// The 32 bytes of the secret key, wiped from memory when dropped. Whoever has them has the money.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.key.to_bytes().into())
+        let mut field = self.key.to_bytes();
+        let bytes = Zeroizing::new(field.into());
+        field.as_mut_slice().zeroize();
+        bytes
     }
 
     /// The public key.
