@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    chat, client, completions, config, dev, identity, miner, models, run, token,
+    chat, client, completions, config, dev, identity, miner, models, run, token, wallet,
 };
 
 const EXAMPLES: &str = "\
@@ -15,7 +15,7 @@ Examples:
   aitbc client result last --wait            wait for the result and check its proof
   aitbc miner mine-ollama --model llama3 --continuous
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 coordinator unreachable, 4 authentication, 5 not found,
+Exit codes: 0 done, 1 failed, 2 usage, 3 coordinator unreachable, 4 authentication or wallet, 5 not found,
 6 the job ended without a result, 7 not finished yet, 8 a proof did not check, 130 Ctrl-C.";
 
 /// AITBC: an open market for AI compute.
@@ -67,6 +67,9 @@ pub enum Command {
     /// Show who you are to the network
     #[command(subcommand)]
     Identity(identity::Command),
+    /// Make, import and back up wallets
+    #[command(subcommand)]
+    Wallet(wallet::Command),
     /// Print a bearer token for another client, such as grpcurl
     Token(token::Arguments),
     /// Show and change settings

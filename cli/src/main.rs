@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod context;
 mod output;
+mod secrets;
 mod siblings;
 mod usage;
 mod values;

@@ -8,6 +8,8 @@ use std::process::Command;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use nix::unistd::{AccessFlags, access};
 
+use crate::secrets::PASSWORD_VARIABLE;
+
 /// The miner.
 pub const MINER: &str = "aitbc-miner";
 /// The coordinator.
@@ -62,7 +64,10 @@ pub fn become_miner(arguments: &[OsString]) -> CommandError {
         Ok(path) => path,
         Err(error) => return error,
     };
-    let error = Command::new(&path).args(arguments).exec();
+    let error = Command::new(&path)
+        .args(arguments)
+        .env_remove(PASSWORD_VARIABLE)
+        .exec();
     CommandError::file(format_args!("start {}", path.display()), &error)
         .with_hint("reinstall it: make install")
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use k256::PublicKey;
 use k256::elliptic_curve::sec1::ToSec1Point;
-use k256::{PublicKey, SecretKey};
 use sha3::{Digest, Keccak256};
 
-use crate::hash::tagged;
 use crate::identity::Identity;
+use crate::wallet::WalletKey;
 
 /// A wallet's address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -26,25 +26,8 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// The address of a compressed secp256k1 public key; `None` where the bytes are no point of the curve.
-    #[must_use]
-    pub fn of_public_key(key: &[u8; 33]) -> Option<Self> {
-        // The library also reads the "compact" form (0x05 ‖ x), which others do not: a key has one form here.
-        if !matches!(key[0], 2 | 3) {
-            return None;
-        }
-        PublicKey::from_sec1_bytes(key)
-            .ok()
-            .as_ref()
-            .map(Self::of_point)
-    }
-
-    /// The address of a secp256k1 secret key.
-    fn of_secret(secret: &SecretKey) -> Self {
-        Self::of_point(&secret.public_key())
-    }
-
-    fn of_point(key: &PublicKey) -> Self {
+    /// The address of a secp256k1 public key.
+    pub(crate) fn of_public(key: &PublicKey) -> Self {
         let point = key.to_sec1_point(false);
         let hash = Keccak256::digest(&point.as_bytes()[1..]);
         let mut address = [0; 20];
@@ -56,16 +39,7 @@ impl Address {
     /// H("aitbc/dev-payee/v1", seed ‖ counter), with the first counter (from 0) that gives a valid key.
     #[must_use]
     pub fn dev_payee(identity: &Identity) -> Self {
-        for counter in 0..=u8::MAX {
-            let mut input = zeroize::Zeroizing::new([0; 33]);
-            input[..32].copy_from_slice(&*identity.seed());
-            input[32] = counter;
-            let secret = zeroize::Zeroizing::new(tagged("aitbc/dev-payee/v1", &*input));
-            if let Ok(secret) = SecretKey::from_slice(&*secret) {
-                return Self::of_secret(&secret);
-            }
-        }
-        unreachable!("a hash is a valid secret key with probability 1 − 2^−128")
+        WalletKey::dev_payee(identity).address()
     }
 }
 
@@ -118,19 +92,6 @@ impl FromStr for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn known_key_gives_its_known_address() {
-        // The first account of the well-known "test test … junk" seed phrase.
-        let secret =
-            hex::decode("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
-                .unwrap();
-        let address = Address::of_secret(&SecretKey::from_slice(&secret).unwrap());
-        assert_eq!(
-            address.to_string(),
-            "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
-        );
-    }
 
     #[test]
     fn checksum_catches_a_typing_error() {

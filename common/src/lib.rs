@@ -20,6 +20,7 @@ pub mod price;
 pub mod result_document;
 pub mod token;
 pub mod verify;
+pub mod wallet;
 
 #[cfg(feature = "runtime")]
 pub mod runtime;

@@ -12,6 +12,7 @@ pub mod miner;
 pub mod models;
 pub mod run;
 pub mod token;
+pub mod wallet;
 
 use aitbc_common::runtime::errors::CommandError;
 
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Models(arguments) => models::run(context, arguments).await,
         Command::Miner(command) => miner::run(context, command).await,
         Command::Identity(command) => identity::run(context, command),
+        Command::Wallet(command) => wallet::run(context, command),
         Command::Token(arguments) => token::run(context, arguments).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Dev(arguments) => dev::run(context, arguments).await,

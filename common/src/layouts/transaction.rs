@@ -1,12 +1,10 @@
 //! Transaction v1: what a wallet, or an identity under a wallet's allowance, signs to move money.
 
-use k256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
-use k256::ecdsa::{Signature, SigningKey, VerifyingKey};
-
 use super::{Fields, LayoutError};
 use crate::address::Address;
 use crate::hash::{Hash, sha256, tagged};
 use crate::identity::{Identity, PublicKey};
+use crate::wallet::{WalletKey, WalletPublicKey};
 
 /// Longest payload, in bytes.
 pub const MAX_PAYLOAD: usize = 512;
@@ -223,21 +221,16 @@ impl SignedTransaction {
     pub fn by_wallet(
         mut transaction: Transaction,
         payload: Vec<u8>,
-        key: &SigningKey,
+        key: &WalletKey,
     ) -> Result<Self, InvalidTransaction> {
-        let point = key.verifying_key().to_sec1_point(true);
-        transaction.public_key.copy_from_slice(point.as_bytes());
+        transaction.public_key = key.public().to_bytes();
         transaction.sign_mode = SignMode::Wallet;
-        transaction.account =
-            Address::of_public_key(&transaction.public_key).ok_or(InvalidTransaction::Account)?;
+        transaction.account = key.address();
         transaction.payload_hash = payload_hash(&payload)?;
-        let signature: Signature = key
-            .sign_prehash(&transaction.signing_hash())
-            .map_err(|_| InvalidTransaction::Signature)?;
-        let signature = signature.normalize_s();
+        let signature = key.sign(&transaction.signing_hash());
         Ok(Self {
             transaction,
-            signature: signature.to_bytes().into(),
+            signature,
             payload,
         })
     }
@@ -320,10 +313,10 @@ impl SignedTransaction {
         let signed = transaction.signing_hash();
         let valid = match transaction.sign_mode {
             SignMode::Wallet => {
-                if Address::of_public_key(&transaction.public_key) != Some(transaction.account) {
-                    return Err(InvalidTransaction::Account);
-                }
-                verify_wallet(&transaction.public_key, &signed, &self.signature)
+                let key = WalletPublicKey::from_bytes(&transaction.public_key)
+                    .filter(|key| key.address() == transaction.account)
+                    .ok_or(InvalidTransaction::Account)?;
+                key.verify(&signed, &self.signature)
             }
             SignMode::Identity if transaction.kind != TransactionKind::Lock => {
                 return Err(InvalidTransaction::Mode);
@@ -350,15 +343,4 @@ fn payload_hash(payload: &[u8]) -> Result<Hash, LayoutError> {
             value: len as u64,
         }),
     }
-}
-
-/// Whether `signature` is the secp256k1 key's over this hash, with the low s: of the two that are valid, one only.
-fn verify_wallet(public_key: &[u8; 33], hash: &Hash, signature: &[u8; 64]) -> bool {
-    let (Ok(key), Ok(signature)) = (
-        VerifyingKey::from_sec1_bytes(public_key),
-        Signature::from_slice(signature),
-    ) else {
-        return false;
-    };
-    signature.normalize_s() == signature && key.verify_prehash(hash, &signature).is_ok()
 }

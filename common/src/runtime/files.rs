@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::channel::CoordinatorUrl;
 use super::errors::{CommandError, ExitCode, plain_io_error};
 use super::random_bytes;
+use super::wallets::Wallets;
 use crate::hash::Hash;
 use crate::identity::{Identity, PublicKey};
 
@@ -152,6 +153,12 @@ impl Home {
     pub fn miner_identity(&self, name: &str) -> Result<Identity, CommandError> {
         check_miner_name(name)?;
         read_or_make_identity(&self.miner_dir(name).join("identity.key"))
+    }
+
+    /// The user's wallets.
+    #[must_use]
+    pub fn wallets(&self) -> Wallets {
+        Wallets::in_folder(self.data.join("wallets"))
     }
 
     fn pins_file(&self) -> PathBuf {
@@ -299,13 +306,35 @@ pub fn check_miner_name(name: &str) -> Result<(), CommandError> {
 
 /// Writes a file so that a reader, also after a crash, finds either the old bytes or the new ones. Makes its folder.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CommandError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    let parent = folder_of(path);
     make_folder(parent)?;
     let written = write_beside(path, bytes, mode).and_then(|temporary| {
         fs::rename(&temporary, path).inspect_err(|_| discard(&temporary))?;
         File::open(parent)?.sync_all()
     });
     written.map_err(|error| writing_failed(path, &error))
+}
+
+/// Writes a file that is not there yet, whole or not at all; `false` where one is there already, which stays as it is. Makes
+/// its folder.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, CommandError> {
+    let parent = folder_of(path);
+    make_folder(parent)?;
+    let written = write_beside(path, bytes, mode).and_then(|temporary| {
+        let linked = fs::hard_link(&temporary, path);
+        discard(&temporary);
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) => File::open(parent)?.sync_all(),
+            // Not every file system has links.
+            Err(_) => write_directly(path, bytes, mode),
+        }
+    });
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(writing_failed(path, &error)),
+    }
 }
 
 /// Makes a folder that only its owner may enter, and those above it.
@@ -317,26 +346,37 @@ pub fn make_folder(path: &Path) -> Result<(), CommandError> {
         .map_err(|error| writing_failed(path, &error))
 }
 
+/// A bare file name has an empty parent.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 fn write_beside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<PathBuf> {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", hex::encode(random_bytes::<8>())));
     let temporary = path.with_file_name(name);
+    write_directly(&temporary, bytes, mode).map(|()| temporary)
+}
+
+fn write_directly(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(&temporary)?;
+        .open(path)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.inspect_err(|_| discard(&temporary))?;
-    Ok(temporary)
+    written.inspect_err(|_| discard(path))
 }
 
 fn discard(temporary: &Path) {
     let _already_gone = fs::remove_file(temporary);
 }
 
-fn writing_failed(path: &Path, error: &io::Error) -> CommandError {
+pub(super) fn writing_failed(path: &Path, error: &io::Error) -> CommandError {
     let hint = match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
             "make the folder writable, or name another one: AITBC_HOME=/path/to/folder aitbc …"
@@ -355,18 +395,11 @@ fn read_or_make_identity(path: &Path) -> Result<Identity, CommandError> {
     }
     let identity = Identity::from_seed(&Zeroizing::new(random_bytes()));
     let text = Zeroizing::new(format!("{}\n", hex::encode(*identity.seed())));
-    make_folder(path.parent().unwrap_or(Path::new(".")))?;
-    let temporary = write_beside(path, text.as_bytes(), SECRET_MODE)
-        .map_err(|error| writing_failed(path, &error))?;
-    // A link fails where another process was faster, so both end up with the same identity.
-    let linked = fs::hard_link(&temporary, path);
-    discard(&temporary);
-    match linked {
-        Ok(()) => Ok(identity),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_identity(path)?
-            .ok_or_else(|| identity_error(path, "disappeared while it was read")),
-        Err(_) => write_atomic(path, text.as_bytes(), SECRET_MODE).map(|()| identity),
+    if write_new(path, text.as_bytes(), SECRET_MODE)? {
+        return Ok(identity);
     }
+    // Another process was faster, so both end up with the same identity.
+    read_identity(path)?.ok_or_else(|| identity_error(path, "disappeared while it was read"))
 }
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, CommandError> {

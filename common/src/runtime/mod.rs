@@ -9,6 +9,7 @@ pub mod status;
 pub mod submitter;
 pub mod telemetry;
 pub mod terminal;
+pub mod wallets;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

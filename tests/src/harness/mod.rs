@@ -19,7 +19,7 @@ pub use fake_ollama::{FakeOllama, Script};
 pub use network::{Network, User};
 pub use ollama::{Engine, Ollama};
 pub use output::Output;
-pub use process::{Process, Stream};
+pub use process::{Keyboard, Process, Stream};
 pub use redact::{redact, redact_json};
 pub use scratch::Scratch;
 

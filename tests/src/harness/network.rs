@@ -10,7 +10,7 @@ use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
 use aitbc_common::runtime::files::Home;
 use aitbc_common::token::Scope;
 
-use super::{Output, Process, Scratch, Stream, program};
+use super::{Keyboard, Output, Process, Scratch, Stream, program};
 
 /// A coordinator and a folder for its users.
 #[derive(Debug)]
@@ -218,6 +218,12 @@ impl User {
     #[must_use]
     pub fn start(&self, arguments: &[&str]) -> Process {
         Process::start(self.command(&program("aitbc"), arguments))
+    }
+
+    /// Starts `aitbc` with these arguments on a terminal; its stdout is a pipe.
+    #[must_use]
+    pub fn starts_on_terminal(&self, arguments: &[&str]) -> (Process, Keyboard) {
+        Process::start_on_terminal(self.command(&program("aitbc"), arguments))
     }
 
     /// Runs a line as it would be typed into a shell.

@@ -1,12 +1,15 @@
 //! One process with its output captured, in a process group of its own.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::pty::openpty;
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
 use super::{Output, PATIENCE, guardian, wait_within};
@@ -111,16 +114,33 @@ impl Process {
         (process, stdin)
     }
 
+    /// Starts a command whose stdin and stderr are a terminal, and stdout a pipe. What it shows on the terminal is its
+    /// stderr here, with the echo of what is typed.
+    #[must_use]
+    pub fn start_on_terminal(mut command: Command) -> (Self, Keyboard) {
+        let name = shown(&command);
+        let pty = openpty(None, None).expect("there are terminals");
+        let side = || Stdio::from(pty.slave.try_clone().expect("it is open"));
+        command.stdin(side()).stderr(side()).stdout(Stdio::piped());
+        let mut child = spawn(&mut command, &name);
+        // The terminal closes with the last process that has it.
+        drop((command, pty.slave));
+        let master = File::from(pty.master);
+        let keyboard = Keyboard(master.try_clone().expect("it is open"));
+        let process = Self {
+            name,
+            stdout: Capture::read(child.stdout.take().expect("stdout is a pipe")),
+            stderr: Capture::read(master),
+            child,
+            status: None,
+        };
+        (process, keyboard)
+    }
+
     fn start_inner(mut command: Command) -> Self {
         let name = shown(&command);
-        command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        guardian::watch_group(pid_of(&child).as_raw());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = spawn(&mut command, &name);
         let stdout = Capture::read(child.stdout.take().expect("stdout is a pipe"));
         let stderr = Capture::read(child.stderr.take().expect("stderr is a pipe"));
         Self {
@@ -300,6 +320,40 @@ impl Process {
             (!group_runs(self.pid())).then_some(())
         });
     }
+}
+
+/// The keys of a terminal.
+#[derive(Debug)]
+pub struct Keyboard(File);
+
+impl Keyboard {
+    /// Types characters, as they are.
+    pub fn press(&self, keys: &str) {
+        (&self.0)
+            .write_all(keys.as_bytes())
+            .expect("the terminal is open");
+    }
+
+    /// Types a line and Enter.
+    pub fn types(&self, line: &str) {
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Whether the terminal shows what is typed, as it does for a shell.
+    #[must_use]
+    pub fn echoes(&self) -> bool {
+        let settings = tcgetattr(&self.0).expect("it is a terminal");
+        settings.local_flags.contains(LocalFlags::ECHO)
+    }
+}
+
+fn spawn(command: &mut Command, name: &str) -> Child {
+    let child = command
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+    guardian::watch_group(pid_of(&child).as_raw());
+    child
 }
 
 /// Whether a process of this group runs. One that has ended and was not waited for does not count.

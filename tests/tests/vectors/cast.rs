@@ -7,7 +7,7 @@ use aitbc_common::layouts::{
     AllowTerms, BindConsent, LockPurpose, LockTerms, SignMode, SignedTransaction, Transaction,
     TransactionKind,
 };
-use k256::ecdsa::SigningKey;
+use aitbc_common::wallet::WalletKey;
 use serde_json::{Value, json};
 
 /// Secret keys of the wallets.
@@ -22,17 +22,16 @@ pub const OWNER: [u8; 32] = [0x11; 32];
 pub const BEGIN: u64 = 1_795_428_000_000;
 pub const HOUR: u64 = 3_600_000;
 
-pub fn key(secret: &[u8; 32]) -> SigningKey {
-    SigningKey::from_slice(secret).expect("a valid secret key")
+pub fn key(secret: &[u8; 32]) -> WalletKey {
+    WalletKey::from_bytes(secret).expect("a valid secret key")
 }
 
 pub fn public_key(secret: &[u8; 32]) -> [u8; 33] {
-    let point = key(secret).verifying_key().to_sec1_point(true);
-    point.as_bytes().try_into().expect("a compressed key")
+    key(secret).public().to_bytes()
 }
 
 pub fn address(secret: &[u8; 32]) -> Address {
-    Address::of_public_key(&public_key(secret)).expect("a point of the curve")
+    key(secret).address()
 }
 
 pub fn identity(seed: &[u8; 32]) -> Identity {

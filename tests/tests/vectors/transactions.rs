@@ -7,7 +7,6 @@ use aitbc_common::layouts::{
 };
 use k256::Scalar;
 use k256::ecdsa::Signature;
-use k256::ecdsa::signature::hazmat::PrehashSigner;
 use serde_json::{Value, json};
 
 use super::cast::{
@@ -164,11 +163,8 @@ fn payload_fields(signed: &SignedTransaction) -> Value {
 
 /// Signs again with alice's key what was changed.
 fn resigned(transaction: Transaction, payload: &[u8]) -> SignedTransaction {
-    let signature: Signature = key(&ALICE)
-        .sign_prehash(&transaction.signing_hash())
-        .expect("a hash can be signed");
     SignedTransaction {
-        signature: signature.normalize_s().to_bytes().into(),
+        signature: key(&ALICE).sign(&transaction.signing_hash()),
         transaction,
         payload: payload.to_vec(),
     }

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::output::{clean, clean_err};
+use crate::secrets::PASSWORD_VARIABLE;
 use crate::siblings::find;
 
 /// How long a child may take to finish its work.
@@ -57,6 +58,7 @@ impl Child {
         let path = find(name)?;
         let mut process = Command::new(&path)
             .args(options)
+            .env_remove(PASSWORD_VARIABLE)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -11,8 +11,6 @@ mod script;
 
 use std::collections::BTreeMap;
 
-use k256::ecdsa::SigningKey;
-
 use super::entry::{AccountId, Entry, StateKey};
 use super::position::Position;
 use super::state::State;
@@ -24,23 +22,18 @@ use crate::identity::{Identity, PublicKey};
 use crate::layouts::{
     MintReason, Record, RecordBody, SignMode, Transaction, TransactionKind, address_target,
 };
+use crate::wallet::WalletKey;
 
 /// When the ledgers of these tests begin.
 const BEGIN: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
 
-fn wallet(name: &str) -> SigningKey {
-    let secret = sha256(format!("wallet {name}").as_bytes());
-    SigningKey::from_slice(&secret).unwrap()
-}
-
-fn compressed(key: &SigningKey) -> [u8; 33] {
-    let point = key.verifying_key().to_sec1_point(true);
-    point.as_bytes().try_into().unwrap()
+fn wallet(name: &str) -> WalletKey {
+    WalletKey::from_bytes(&sha256(format!("wallet {name}").as_bytes())).unwrap()
 }
 
 fn address(name: &str) -> Address {
-    Address::of_public_key(&compressed(&wallet(name))).unwrap()
+    wallet(name).address()
 }
 
 fn identity(name: &str) -> Identity {

@@ -205,3 +205,16 @@ fn atomic_writes_replace_and_set_the_mode() {
         0o600
     );
 }
+
+#[test]
+fn a_new_file_never_replaces_another() {
+    let folder = Folder::new();
+    let file = folder.0.join("sub/new");
+    assert!(write_new(&file, b"one", SECRET_MODE).unwrap());
+    assert!(!write_new(&file, b"two", SECRET_MODE).unwrap());
+    assert_eq!(fs::read(&file).unwrap(), b"one");
+    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, SECRET_MODE);
+    let entries = fs::read_dir(file.parent().unwrap()).unwrap().count();
+    assert_eq!(entries, 1, "no temporary file stays");
+}

@@ -1,0 +1,86 @@
+//! `aitbc wallet`: keys that hold money. None of these verbs needs a coordinator.
+
+mod check_backup;
+mod create;
+mod export;
+mod import;
+mod list;
+mod show;
+mod r#use;
+
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::wallets::{StoredWallet, WALLET_VARIABLE};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::secrets;
+
+/// Its verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a wallet with a new seed phrase
+    Create(create::Arguments),
+    /// List your wallets
+    List(list::Arguments),
+    /// Make a wallet the active one
+    Use(r#use::Arguments),
+    /// Show a wallet's address and file
+    Show(show::Arguments),
+    /// Make a wallet of a seed phrase, a private key, a keystore file or an identity
+    Import(import::Arguments),
+    /// Write a wallet's keystore file or private key to a new file
+    Export(export::Arguments),
+    /// Check that your copy of the seed phrase opens a wallet
+    CheckBackup(check_backup::Arguments),
+}
+
+/// Carries out a verb.
+pub fn run(context: &Context, command: Command) -> Result<(), CommandError> {
+    secrets::keep_out_of_dumps();
+    match command {
+        Command::Create(arguments) => create::run(context, &arguments),
+        Command::List(arguments) => list::run(context, &arguments),
+        Command::Use(arguments) => r#use::run(context, &arguments),
+        Command::Show(arguments) => show::run(context, &arguments),
+        Command::Import(arguments) => import::run(context, &arguments),
+        Command::Export(arguments) => export::run(context, &arguments),
+        Command::CheckBackup(arguments) => check_backup::run(context, &arguments),
+    }
+}
+
+/// The wallet that is named, else that of `AITBC_WALLET`, else the active one.
+fn select(context: &Context, name: Option<&str>) -> Result<StoredWallet, CommandError> {
+    let variable = std::env::var(WALLET_VARIABLE).ok();
+    context.home.wallets().select(name, variable.as_deref())
+}
+
+/// Whether a wallet is the active one.
+fn is_active(context: &Context, wallet: &StoredWallet) -> Result<bool, CommandError> {
+    let active = context.home.wallets().active()?;
+    Ok(active.as_deref() == Some(&wallet.name))
+}
+
+fn wallet_json(wallet: &StoredWallet, active: bool) -> Value {
+    json!({
+        "name": wallet.name,
+        "address": wallet.address.to_string(),
+        "active": active,
+        "keystore_file": wallet.file.display().to_string(),
+    })
+}
+
+/// What is said of a wallet that was made: `Wallet created and active: NAME  ADDRESS`.
+fn made_text(done: &str, wallet: &StoredWallet, active: bool) -> String {
+    let active = if active { " and active" } else { "" };
+    format!("Wallet {done}{active}: {}  {}", wallet.name, wallet.address)
+}
+
+/// The command that names a wallet where it is not the active one.
+fn command_for(verb: &str, wallet: &StoredWallet, active: bool) -> String {
+    if active {
+        format!("aitbc wallet {verb}")
+    } else {
+        format!("aitbc wallet {verb} {}", wallet.name)
+    }
+}
