@@ -18,7 +18,7 @@ use aitbc_proto::v1::{
     self, CoordinatorMessage, ErrorReason, OpenSessionRequest, OpenSessionResponse,
 };
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -59,6 +59,8 @@ pub struct SessionContext {
     pub pool: Arc<VerifyPool>,
     /// Key that signs assignments.
     pub service: Identity,
+    /// KiB of large results that readers may have in memory, all together.
+    pub loads: Arc<Semaphore>,
     /// The chain.
     pub chain_id: Hash,
     /// Cancelled when the coordinator drains.

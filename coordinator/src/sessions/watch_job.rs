@@ -313,7 +313,7 @@ impl Watcher {
             self.drain().await?;
             let length = convert::output_len(delivery);
             if self.now.offset < length {
-                let output = Archived::output(&store, row).await?;
+                let output = Archived::output(&store, &self.context.loads, row).await?;
                 while self.now.offset < length {
                     let chunks = output.read(&store, self.now.offset).await?;
                     if chunks.is_empty() {

@@ -23,6 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
+use super::Services;
 use crate::config::{Config, Options};
 use crate::coordinator::Coordinator;
 
@@ -32,6 +33,7 @@ const ENGINE: &str = "test/1";
 struct Running {
     url: CoordinatorUrl,
     shutdown: CancellationToken,
+    services: Arc<Services>,
     _folder: tempfile::TempDir,
 }
 
@@ -50,10 +52,12 @@ async fn start() -> Running {
     let coordinator = Coordinator::open(&config, shutdown.clone()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let services = Arc::clone(&coordinator.services);
     tokio::spawn(coordinator.serving.run(coordinator.services, listener));
     Running {
         url: CoordinatorUrl::parse(&address).unwrap(),
         shutdown,
+        services,
         _folder: folder,
     }
 }

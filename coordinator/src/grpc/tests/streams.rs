@@ -6,6 +6,10 @@ use aitbc_proto::v1::miner_message::Message as Up;
 use aitbc_proto::v1::{self, JobStatus, OutputKind};
 use bytes::Bytes;
 
+use crate::engine::command::AttemptId;
+use crate::sessions::core::StreamKind;
+use crate::sessions::stored::{self, LOADED_KIB};
+
 use super::{Answer, Down, Miner, Seen, register, result, start, submit, watch};
 
 #[tokio::test]
@@ -54,6 +58,48 @@ async fn answers_of_any_length_arrive_whole() {
         again.read(&mut stream, |_| false).await;
         assert_eq!(again.output, answer.output, "watched {length} bytes again");
     }
+}
+
+#[tokio::test]
+async fn a_large_answer_is_kept_in_chunks_that_readers_take_one_by_one() {
+    let running = start().await;
+    let client = running.client().await;
+    let (mut miner, _) = Miner::open(&running, Vec::new()).await;
+    let job_id = submit(&client, "r").await;
+    let assign = miner.assigned().await;
+    let answer = Answer::new(1_000_000);
+    miner
+        .send(&assign, OutputKind::Output, 0, &answer.output)
+        .await;
+    miner
+        .send(&assign, OutputKind::Result, 0, &answer.result)
+        .await;
+    miner
+        .say(Up::Complete(answer.complete(&assign, &miner.identity)))
+        .await;
+    assert_eq!(miner.acknowledged().await, None);
+    // Nobody takes what the readers have, and nothing was loaded for them.
+    let context = &running.services.context;
+    let mut readers = Vec::new();
+    for _ in 0..100 {
+        let request = v1::GetResultRequest {
+            job_id: job_id.clone(),
+            output_offset: 0,
+        };
+        readers.push(client.jobs().get_result(request).await.unwrap());
+    }
+    assert_eq!(context.loads.available_permits(), LOADED_KIB);
+    let attempt = AttemptId {
+        job_id: job_id.parse().unwrap(),
+        attempt: 1,
+    };
+    let stored = stored::read_all(
+        &context.engine.store(),
+        attempt,
+        StreamKind::Output,
+        answer.output.len() as u64,
+    );
+    assert!(stored.unwrap() == answer.output);
 }
 
 #[tokio::test]
