@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::command::{AttemptId, Completion, Effect, JobChange, JobSelector, Reply};
 use super::core::{EngineCore, Lease, Reads};
-use super::dispatch::excluding;
 use super::edits::Edit;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -94,11 +93,7 @@ impl EngineCore {
                 let status = live.job.phase.status();
                 self.stop_miner(turn, miner, attempt, status);
             }
-            JobEffect::Exclude(miner) => {
-                let requirement = excluding(&live.requirement, miner);
-                live.requirement = self.queue.shared(requirement);
-                turn.edit(job_id, owner, Edit::Exclude(miner));
-            }
+            JobEffect::Exclude(miner) => self.exclude(turn, job_id, miner),
             JobEffect::Enqueue { not_before } => {
                 turn.edit(
                     job_id,
@@ -155,6 +150,7 @@ impl EngineCore {
         if let Some(class) = live.class {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }
+        self.requirements.remove(&live.owner, &live.requirement);
         self.timers
             .remove(&(live.job.deadline, Timer::Deadline(job_id)));
         if let Some(jobs) = self.owners.get_mut(&live.owner) {

@@ -11,6 +11,7 @@ use aitbc_proto::v1;
 use bytes::Bytes;
 
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
+use super::requirements::OwnerRequirements;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::lifecycle::{BrokenRules, Job, Millis};
@@ -168,6 +169,7 @@ pub struct EngineCore {
     pub(super) queue: Queue,
     pub(super) jobs: BTreeMap<JobId, LiveJob>,
     pub(super) owners: BTreeMap<PublicKey, BTreeSet<JobId>>,
+    pub(super) requirements: OwnerRequirements,
     pub(super) miners: BTreeMap<MinerId, Miner>,
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,

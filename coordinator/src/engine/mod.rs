@@ -15,6 +15,7 @@ mod miners;
 mod polling;
 mod queries;
 mod recover;
+mod requirements;
 mod sessions;
 pub mod stats;
 mod submit;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::command::AttemptId;
 use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered};
+use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
 use super::timers::Timer;
 use crate::jobs::lifecycle::{Millis, Phase};
@@ -38,6 +39,7 @@ impl EngineCore {
             queue: Queue::default(),
             jobs: BTreeMap::new(),
             owners: BTreeMap::new(),
+            requirements: OwnerRequirements::default(),
             miners: BTreeMap::new(),
             miner_keys: BTreeMap::new(),
             sessions: BTreeMap::new(),

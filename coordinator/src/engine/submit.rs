@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::command::{Reply, Submission, Submitted};
 use super::core::{EngineCore, LiveJob};
+use super::requirements::PER_OWNER;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::explain::nearest_model;
@@ -46,6 +47,14 @@ impl EngineCore {
         if live >= self.config.jobs_per_identity {
             let message = format!(
                 "{live} jobs of this identity are unfinished, the bound; wait for some to finish"
+            );
+            let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
+            return turn.reply(Reply::Refused(error));
+        }
+        if !self.requirements.has_room(&submission.owner, &requirement) {
+            let message = format!(
+                "{PER_OWNER} different requirements of unfinished jobs of this identity, the bound; use the same model, \
+                 --max-price and other requirements for more of them, or wait for some to finish"
             );
             let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
             return turn.reply(Reply::Refused(error));
@@ -106,6 +115,7 @@ impl EngineCore {
             lease: None,
             late_until: self.now + self.config.progress_ms,
         };
+        self.requirements.add(owner, &live.requirement);
         self.jobs.insert(job.id, live);
         self.owners.entry(owner).or_default().insert(job.id);
         self.timers.insert((job.deadline, Timer::Deadline(job.id)));
