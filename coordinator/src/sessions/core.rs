@@ -311,11 +311,13 @@ impl SessionCore {
         self.held.insert(attempt, Held::default());
     }
 
-    /// The assignment is signed. It is not sent if the attempt was cancelled meanwhile.
-    pub fn signed(&mut self, attempt: AttemptId, assign: v1::Assign) {
-        if self.held.contains_key(&attempt) && !self.is_closed() {
+    /// The assignment is signed. False = the attempt was cancelled meanwhile: it is not sent, and its streams may go.
+    pub fn signed(&mut self, attempt: AttemptId, assign: v1::Assign) -> bool {
+        let held = self.held.contains_key(&attempt);
+        if held && !self.is_closed() {
             self.actions.push(Action::Send(Down::Assign(assign)));
         }
+        held
     }
 
     /// The engine stops an attempt.

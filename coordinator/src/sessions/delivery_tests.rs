@@ -120,6 +120,11 @@ fn case(digest: [u8; 32]) -> Case {
     }
 }
 
+/// What was promised for some attempt.
+pub(super) fn facts() -> AttemptFacts {
+    case([0; 32]).facts
+}
+
 fn outcome(mut case: Case) -> Result<Checked, String> {
     case.complete.receipt = case.receipt.encode().into();
     case.complete.signature = case.receipt.sign(&case.miner).to_vec().into();

@@ -238,7 +238,11 @@ impl Driver {
             SessionEvent::Effects(effects) => {
                 effects.into_iter().for_each(|effect| self.effect(effect))
             }
-            SessionEvent::Signed(attempt, assign) => self.core.signed(attempt, *assign),
+            SessionEvent::Signed(attempt, assign) => {
+                if !self.core.signed(attempt, *assign) {
+                    self.context.streams.remove(attempt);
+                }
+            }
             SessionEvent::Recorded(attempt, outcome) => self.core.recorded(attempt, outcome),
             SessionEvent::Told(failures) => {
                 self.telling = self.telling.saturating_sub(1);
