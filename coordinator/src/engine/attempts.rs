@@ -1,7 +1,10 @@
 //! What becomes of jobs and their attempts: completion, failure, cancellation, deletion, polling.
 
+use std::time::Duration;
+
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus};
 use bytes::Bytes;
 
@@ -14,6 +17,9 @@ use crate::jobs::lifecycle::Effect as JobEffect;
 use crate::jobs::lifecycle::{Event, JobError, Millis, Phase, step};
 use crate::store::StoreError;
 use crate::store::rows::DeliveryRow;
+
+/// When a delivery may be made again that arrived before the engine recovered.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineCore {
     /// One event of one job: steps its lifecycle and carries out what follows. `failure` explains an attempt's end.
@@ -256,6 +262,11 @@ impl EngineCore {
         };
         if self.done.is_by(attempt, miner) {
             return turn.reply(Reply::Completed(JobStatus::Completed));
+        }
+        if completion.epoch != self.epoch {
+            let message = "the coordinator recovered since this arrived; deliver it again";
+            let error = ApiError::new(ErrorReason::Unavailable, message);
+            return turn.reply(Reply::Refused(error.retry_after(AGAIN)));
         }
         let started = self.jobs.get(&attempt.job_id).map_or(0, |live| {
             live.lease.as_ref().map_or(0, |lease| {

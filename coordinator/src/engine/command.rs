@@ -83,6 +83,8 @@ pub struct Completion {
     pub output_in_result: bool,
     /// Unix time in ms of the first output; 0 = none.
     pub first_token_ms: u64,
+    /// The engine's epoch under which its bytes arrived.
+    pub epoch: u64,
 }
 
 /// An attempt that a miner says it has.
@@ -361,6 +363,8 @@ pub struct AttemptInfo {
     pub deadline_ms: u64,
     /// The job's owner.
     pub owner: PublicKey,
+    /// The engine's epoch: what arrives for the attempt counts until the next one.
+    pub epoch: u64,
 }
 
 /// A miner may keep an attempt that it named, or not.

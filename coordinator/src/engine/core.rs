@@ -182,6 +182,8 @@ pub struct EngineCore {
     pub(super) save_miners_at: Millis,
     /// Whether new jobs are taken.
     pub(super) has_room: bool,
+    /// Of the store's fence: rises with every recovery.
+    pub(super) epoch: u64,
 }
 
 /// Outcomes of the newest attempts that completed a job.
@@ -243,6 +245,12 @@ impl EngineCore {
     /// Without room on the disk, submissions are refused; everything else goes on.
     pub fn set_has_room(&mut self, has_room: bool) {
         self.has_room = has_room;
+    }
+
+    /// The epoch of the fence under which it commits. A delivery that was checked under an earlier one is refused: the
+    /// store may have lost chunks that it names.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// Live jobs, for gauges and tests.

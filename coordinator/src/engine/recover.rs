@@ -50,6 +50,7 @@ impl EngineCore {
             unsaved_miners: BTreeSet::new(),
             save_miners_at: 0,
             has_room: true,
+            epoch: 0,
         };
         for shard in 0..SHARDS {
             each_row(reads, &keys::miners_in(shard), |_, value| {

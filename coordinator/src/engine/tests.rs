@@ -127,6 +127,7 @@ fn completion(attempt: AttemptId, by: u8) -> Command {
         result_len: 2,
         output_in_result: true,
         first_token_ms: 0,
+        epoch: 0,
     }))
 }
 

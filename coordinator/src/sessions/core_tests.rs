@@ -179,6 +179,7 @@ fn a_session_opens_and_says_what_to_do_with_old_attempts() {
         input: Bytes::new(),
         deadline_ms: 0,
         owner: PublicKey::default(),
+        epoch: 1,
     };
     let resumes = vec![Resume::Continue(Box::new(info)), Resume::Abandon(gone)];
     core.opened(Ok(Reply::SessionOpened(resumes)), &buffers, 2);

@@ -104,6 +104,7 @@ fn case(digest: [u8; 32]) -> Case {
         input: bytes::Bytes::new(),
         deadline_ms: 0,
         owner: owner.public(),
+        epoch: 1,
     };
     let facts = AttemptFacts::sign(&info, &service).unwrap();
     let complete = v1::Complete {

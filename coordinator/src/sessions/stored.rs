@@ -196,7 +196,9 @@ pub async fn resume(
     streams: &Streams,
     facts: AttemptFacts,
 ) -> Result<Arc<AttemptStream>, ApiError> {
-    if let Some(stream) = streams.get(facts.attempt) {
+    if let Some(stream) = streams.get(facts.attempt)
+        && stream.facts.epoch >= facts.epoch
+    {
         return Ok(stream);
     }
     let (store, stream) = (Arc::clone(store), AttemptStream::new(facts));

@@ -34,6 +34,8 @@ pub struct AttemptFacts {
     pub signature: [u8; 64],
     /// Canonical model name.
     pub model: String,
+    /// The engine's epoch since which the streams grow.
+    pub epoch: u64,
 }
 
 impl AttemptFacts {
@@ -49,6 +51,7 @@ impl AttemptFacts {
             signature: assignment.sign(service),
             assignment,
             model: info.model.clone(),
+            epoch: info.epoch,
         })
     }
 }
@@ -255,8 +258,8 @@ impl Streams {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds streams, unless the attempt has some: those are returned instead. Those of an attempt that is over are only
-    /// the caller's.
+    /// Adds streams, unless the attempt has some of this epoch: those are returned instead. Those of an attempt that is
+    /// over are only the caller's.
     pub fn insert(&self, stream: AttemptStream) -> Arc<AttemptStream> {
         let mut live = self.live();
         let AttemptId { job_id, attempt } = stream.facts.attempt;
@@ -267,8 +270,14 @@ impl Streams {
         {
             return Arc::new(stream);
         }
+        let epoch = stream.facts.epoch;
+        let stream = Arc::new(stream);
         let known = live.streams.entry(stream.facts.attempt);
-        Arc::clone(known.or_insert_with(|| Arc::new(stream)))
+        let known = known.or_insert_with(|| Arc::clone(&stream));
+        if known.facts.epoch < epoch {
+            *known = stream;
+        }
+        Arc::clone(known)
     }
 
     /// An attempt's streams.
@@ -368,6 +377,18 @@ mod tests {
         let live = other.insert(of_attempt(2)).facts.attempt;
         assert!(other.get(facts.attempt).is_none() && other.get(live).is_some());
         assert_eq!(other.remove_before(job_id, 2, true).len(), 1);
+        // What arrived before a recovery gives way to what comes after it.
+        let (streams, mut later) = (Streams::default(), facts.clone());
+        later.epoch += 1;
+        for (facts, epoch) in [(&facts, 1), (&later, 2), (&facts, 2)] {
+            assert_eq!(
+                streams
+                    .insert(AttemptStream::new(facts.clone()))
+                    .facts
+                    .epoch,
+                epoch
+            );
+        }
         // What is remembered is bounded.
         for number in 0..2 * REMEMBERED as u64 {
             other.remove_before(JobId::new(number, 0, [0; 10]), 1, true);

@@ -251,6 +251,7 @@ impl Worker {
             result_len: progress.result_len,
             output_in_result,
             first_token_ms: stream.first_ms(),
+            epoch: stream.facts.epoch,
         }))
     }
 

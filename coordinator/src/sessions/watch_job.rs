@@ -210,6 +210,8 @@ impl Watcher {
             input: Bytes::new(),
             deadline_ms: row.deadline_ms,
             owner: self.owner,
+            // Before anything is read out of the store.
+            epoch: self.context.engine.fence().epoch(),
         };
         AttemptFacts::sign(&info, &self.context.service).map_err(|error| {
             ApiError::new(

@@ -140,6 +140,7 @@ impl Coordinator {
             result_len: progress.result_len,
             output_in_result,
             first_token_ms: stream.first_ms(),
+            epoch: stream.facts.epoch,
         }))
     }
 }
