@@ -23,7 +23,7 @@ use crate::engine::command::{AttemptId, AttemptInfo, Command, Reply, Resume};
 const MINER: &str = "miner_01m83xj880es8r65rzyjka792g";
 
 #[derive(Default)]
-struct Buffers(BTreeMap<AttemptId, [OutputBuffer; 2]>);
+pub(super) struct Buffers(BTreeMap<AttemptId, [OutputBuffer; 2]>);
 
 impl Buffers {
     fn open(&mut self, attempt: AttemptId) {
@@ -54,7 +54,7 @@ impl AttemptStreams for Buffers {
     }
 }
 
-fn attempt() -> AttemptId {
+pub(super) fn attempt() -> AttemptId {
     AttemptId {
         job_id: JobId::new(1_000, 3, [7; 10]),
         attempt: 2,
@@ -111,7 +111,7 @@ fn complete(output: &[u8], result: &[u8]) -> Up {
 }
 
 /// An open session that holds the attempt, and its empty streams.
-fn open() -> (SessionCore, Buffers) {
+pub(super) fn open() -> (SessionCore, Buffers) {
     let mut core = SessionCore::new(9, PublicKey([4; 32]), "127.0.0.1:1".into(), 0);
     let mut buffers = Buffers::default();
     core.message(hello(Vec::new()), &mut buffers, 1);

@@ -312,6 +312,12 @@ fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
         return;
     };
     let assignment = &facts.assignment;
+    let newer = stream
+        .checkpoint()
+        .is_none_or(|known| known.offset < layout.offset);
+    if !newer {
+        return;
+    }
     let ours = layout.chain_id == assignment.chain_id
         && layout.job_id == assignment.job_id
         && layout.attempt == assignment.attempt

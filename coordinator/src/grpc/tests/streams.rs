@@ -6,7 +6,7 @@ use aitbc_proto::v1::miner_message::Message as Up;
 use aitbc_proto::v1::{self, JobStatus, OutputKind};
 use bytes::Bytes;
 
-use crate::engine::command::AttemptId;
+use crate::engine::command::{AttemptId, Command};
 use crate::sessions::core::StreamKind;
 use crate::sessions::stored::{self, LOADED_KIB};
 
@@ -100,6 +100,48 @@ async fn a_large_answer_is_kept_in_chunks_that_readers_take_one_by_one() {
         answer.output.len() as u64,
     );
     assert!(stored.unwrap() == answer.output);
+}
+
+#[tokio::test]
+async fn a_miner_that_floods_is_slowed_down_and_stays() {
+    const FLOOD: u64 = 6_000;
+    let running = start().await;
+    let client = running.client().await;
+    let (mut miner, _) = Miner::open(&running, Vec::new()).await;
+    submit(&client, "r").await;
+    let assign = miner.assigned().await;
+    // The engine is busy with something else.
+    let engine = running.services.context.engine.clone();
+    let (go_on, busy) = std::sync::mpsc::sync_channel::<()>(1);
+    let stall = move || {
+        engine.blocking_call_all(vec![Command::Tick], move |_| {
+            let _ = busy.recv();
+        })
+    };
+    tokio::task::spawn_blocking(stall).await.unwrap();
+    for _ in 0..FLOOD {
+        let (job_id, attempt) = (assign.job_id.clone(), assign.attempt);
+        miner.say(Up::Accept(v1::Accept { job_id, attempt })).await;
+    }
+    // Calls that need no engine: meanwhile the session takes whatever it takes.
+    for _ in 0..200 {
+        let request = v1::GetNetworkInfoRequest::default();
+        client.network().get_network_info(request).await.unwrap();
+    }
+    let taken = running.services.context.engine.stats().messages_in();
+    assert!(
+        taken < FLOOD / 2,
+        "{taken} messages taken for a busy engine"
+    );
+    go_on.send(()).unwrap();
+    let sequence = 77;
+    let heartbeat = v1::MinerHeartbeat {
+        sequence,
+        ..v1::MinerHeartbeat::default()
+    };
+    miner.say(Up::Heartbeat(heartbeat)).await;
+    let echo = miner.next().await;
+    assert_eq!(echo, Down::Heartbeat(v1::CoordinatorHeartbeat { sequence }));
 }
 
 #[tokio::test]
