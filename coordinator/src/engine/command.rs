@@ -11,6 +11,9 @@ use crate::store::rows::{AttemptRow, JobRow};
 /// Number of a miner's session, unique while the process runs.
 pub type SessionId = u64;
 
+/// Canonical name and digest of a model: there may be several of one name.
+pub type ModelKey = (String, Bytes);
+
 /// An attempt of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {
@@ -154,8 +157,13 @@ pub enum Command {
         /// What to explain.
         subject: ExplainSubject,
     },
-    /// All models → [`Reply::Models`], by name.
-    ListModels,
+    /// All models → [`Reply::Models`], by name and digest, as of a moment ago, starting behind `after`, at most `limit`.
+    ListModels {
+        /// The last one of the page before.
+        after: Option<ModelKey>,
+        /// Rows wanted.
+        limit: usize,
+    },
     /// All miners → [`Reply::Miners`], by id, starting after `after`, at most `limit`.
     ListMiners {
         /// The last id of the page before.
@@ -391,8 +399,8 @@ pub enum Reply {
     Job(Box<JobView>),
     /// To Explain.
     Explained(Box<v1::ExplainJobResponse>),
-    /// To ListModels.
-    Models(Vec<v1::ModelSummary>),
+    /// To ListModels: the page, and whether more follow.
+    Models(Vec<v1::ModelSummary>, bool),
     /// To ListMiners: the page, and whether more follow.
     Miners(Vec<v1::Miner>, bool),
     /// To GetMiner.

@@ -11,6 +11,7 @@ use aitbc_proto::v1;
 use bytes::Bytes;
 
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
+use super::models::Models;
 use super::requirements::OwnerRequirements;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -182,6 +183,7 @@ pub struct EngineCore {
     pub(super) save_miners_at: Millis,
     /// Whether new jobs are taken.
     pub(super) has_room: bool,
+    pub(super) models: Models,
     /// Of the store's fence: rises with every recovery.
     pub(super) epoch: u64,
 }
@@ -272,7 +274,10 @@ impl EngineCore {
             Command::Delete { owner, job } => self.delete(turn, owner, job, reads)?,
             Command::GetJob { owner, job } => self.get_job(turn, owner, job, reads)?,
             Command::Explain { owner, subject } => self.explain(turn, owner, subject, reads)?,
-            Command::ListModels => turn.reply(Reply::Models(self.models())),
+            Command::ListModels { after, limit } => {
+                let reply = self.list_models(after.as_ref(), limit);
+                turn.reply(reply);
+            }
             Command::ListMiners {
                 after,
                 limit,

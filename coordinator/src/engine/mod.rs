@@ -12,6 +12,7 @@ mod edits;
 pub mod handle;
 mod invariants;
 mod miners;
+mod models;
 mod polling;
 mod queries;
 mod recover;

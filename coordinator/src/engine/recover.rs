@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::command::AttemptId;
 use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered};
+use super::models::Models;
 use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
 use super::timers::Timer;
@@ -51,6 +52,7 @@ impl EngineCore {
             save_miners_at: 0,
             has_room: true,
             epoch: 0,
+            models: Models::default(),
         };
         for shard in 0..SHARDS {
             each_row(reads, &keys::miners_in(shard), |_, value| {
