@@ -97,6 +97,8 @@ pub struct HeldAttempt {
     pub attempt: AttemptId,
     /// Bytes of output so far.
     pub output_bytes: u64,
+    /// Tokens so far, also those that are no output; 0 = not known.
+    pub output_tokens: u64,
 }
 
 /// A registration or a change of one; `None` leaves a field as it is.

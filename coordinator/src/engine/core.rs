@@ -37,7 +37,7 @@ pub struct EngineConfig {
     pub lease_ms: u64,
     /// The lease of a polled job where the miner does not say: 10 minutes.
     pub poll_lease_ms: u64,
-    /// A running attempt is lost when its output does not grow for this long: 11 minutes (10 to load a model, 1 to stall).
+    /// A running attempt is lost when neither output nor tokens grow for this long: 11 minutes (10 to load a model, 1 to stall).
     pub progress_ms: u64,
     /// A job goes back to a miner that failed it when no other live one matches for this long: 10 s.
     pub exclusion_ms: u64,
@@ -128,7 +128,8 @@ pub(super) struct Lease {
     /// When the miner accepted it; 0 = not yet, or not known after a restart.
     pub started_ms: Millis,
     pub output_bytes: u64,
-    /// When its output last grew.
+    pub output_tokens: u64,
+    /// When its output or its tokens last grew.
     pub progress_ms: Millis,
 }
 

@@ -126,6 +126,7 @@ impl EngineCore {
             request_id,
             started_ms,
             output_bytes: 0,
+            output_tokens: 0,
             progress_ms: now,
         }));
         self.timers.insert((lease_until, Timer::Lease(id)));

@@ -49,6 +49,7 @@ fn held(attempt: AttemptId, output_bytes: u64) -> HeldAttempt {
     HeldAttempt {
         attempt,
         output_bytes,
+        output_tokens: 0,
     }
 }
 

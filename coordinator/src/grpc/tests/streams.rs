@@ -164,6 +164,7 @@ async fn a_miner_that_reconnects_goes_on_where_the_coordinator_is() {
         job_id: job_id.clone(),
         attempt: assign.attempt,
         output_bytes: 200_000,
+        output_tokens: 0,
     };
     let (mut miner, welcome) = Miner::open(&running, vec![held]).await;
     let resumed = &welcome.attempts[0];
