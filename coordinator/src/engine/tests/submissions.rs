@@ -130,7 +130,7 @@ fn priced(n: u16) -> Submission {
     priced.job_id = JobId::new(
         START,
         shard_of(&owner(1)),
-        [high, low, 1, 1, 1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 1, 1, 1, 1, high, low],
     );
     priced.request_id = format!("priced {n}");
     priced.spec.max_rate = 1_000_000 + u64::from(n);
