@@ -205,12 +205,15 @@ async fn polled_jobs_are_delivered_in_one_call() {
     };
     let waiting = v1::PollJobRequest {
         wait: Some(wait),
+        request_id: "p".into(),
         ..v1::PollJobRequest::default()
     };
-    let mut miners = connection.miners();
-    let poll = tokio::spawn(async move { miners.poll_job(waiting).await });
+    let (mut miners, request) = (connection.miners(), waiting.clone());
+    let poll = tokio::spawn(async move { miners.poll_job(request).await });
     let job_id = submit(&client, "r").await;
     let polled = poll.await.unwrap().unwrap().into_inner().job.unwrap();
+    let again = connection.miners().poll_job(waiting).await.unwrap();
+    assert_eq!(again.into_inner().job.as_ref(), Some(&polled), "repeated");
     let assign = polled.assign.unwrap();
     assert_eq!(assign.job_id, job_id);
     let answer = Answer::new(1_000_000);
