@@ -12,5 +12,6 @@ pub mod network;
 pub mod retention;
 pub mod server;
 pub mod sessions;
+mod shares;
 pub mod store;
 mod timeouts;

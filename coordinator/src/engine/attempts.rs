@@ -1,14 +1,10 @@
-//! What becomes of jobs and their attempts: completion, failure, cancellation, deletion, polling.
-
-use std::time::Duration;
+//! What becomes of jobs and their attempts: failure, cancellation, deletion, polling.
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus};
-use bytes::Bytes;
 
-use super::command::{AttemptId, Completion, Effect, JobChange, JobSelector, Reply};
+use super::command::{AttemptId, Effect, JobChange, JobSelector, Reply};
 use super::core::{EngineCore, Lease, Reads};
 use super::edits::Edit;
 use super::timers::Timer;
@@ -16,10 +12,6 @@ use super::turn::Turn;
 use crate::jobs::lifecycle::Effect as JobEffect;
 use crate::jobs::lifecycle::{Event, JobError, Millis, Phase, step};
 use crate::store::StoreError;
-use crate::store::rows::DeliveryRow;
-
-/// When a delivery may be made again that arrived before the engine recovered.
-const AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineCore {
     /// One event of one job: steps its lifecycle and carries out what follows. `failure` explains an attempt's end.
@@ -252,63 +244,6 @@ impl EngineCore {
         self.advance(turn, job_id, event, None).is_ok()
     }
 
-    pub(super) fn complete(&mut self, turn: &mut Turn, completion: Completion) {
-        let attempt = completion.attempt;
-        let Some(miner) = self.miner_keys.get(&completion.miner_key).copied() else {
-            return turn.refuse(
-                ErrorReason::MinerNotRegistered,
-                "this identity has no registered miner",
-            );
-        };
-        if self.done.is_by(attempt, miner) {
-            return turn.reply(Reply::Completed(JobStatus::Completed));
-        }
-        if completion.epoch != self.epoch {
-            let message = "the coordinator recovered since this arrived; deliver it again";
-            let error = ApiError::new(ErrorReason::Unavailable, message);
-            return turn.reply(Reply::Refused(error.retry_after(AGAIN)));
-        }
-        let started = self.jobs.get(&attempt.job_id).map_or(0, |live| {
-            live.lease.as_ref().map_or(0, |lease| {
-                if lease.started_ms > 0 {
-                    lease.started_ms
-                } else {
-                    lease.attempt.assigned_ms
-                }
-            })
-        });
-        let owner = self.jobs.get(&attempt.job_id).map(|live| live.owner);
-        let event = Event::Complete {
-            attempt: attempt.attempt,
-            miner,
-        };
-        match (self.advance(turn, attempt.job_id, event, None), owner) {
-            (Ok(status), Some(owner)) => {
-                let observed_ms = if started == 0 {
-                    completion.receipt.work_ms
-                } else {
-                    self.now.saturating_sub(started)
-                };
-                turn.edit(
-                    attempt.job_id,
-                    owner,
-                    Edit::Deliver(Box::new(delivery(completion, observed_ms))),
-                );
-                self.done.insert(attempt, miner);
-                if let Some(miner) = self.miners.get_mut(&miner) {
-                    miner.record.completed_jobs += 1;
-                    self.unsaved_miners.insert(miner.id);
-                }
-                turn.reply(Reply::Completed(status));
-            }
-            (Err(_), _) => turn.refuse(
-                ErrorReason::StaleAttempt,
-                "this attempt is not live: it ended, or another miner has the job",
-            ),
-            (Ok(_), None) => turn.refuse(ErrorReason::StaleAttempt, JobError::Final.to_string()),
-        }
-    }
-
     pub(super) fn fail(
         &mut self,
         turn: &mut Turn,
@@ -417,21 +352,6 @@ impl EngineCore {
             .get(&attempt.job_id)
             .filter(|live| live.job.attempt == attempt.attempt);
         live.is_some_and(|live| matches!(live.job.phase, Phase::Leased { .. }))
-    }
-}
-
-fn delivery(completion: Completion, observed_ms: u64) -> DeliveryRow {
-    DeliveryRow {
-        receipt: completion.receipt.encode().into(),
-        signature: Bytes::copy_from_slice(&completion.signature),
-        served_model: completion.served_model,
-        engine: completion.engine,
-        finish_reason: completion.finish_reason.into(),
-        result: completion.result,
-        result_len: completion.result_len,
-        observed_ms,
-        first_token_ms: completion.first_token_ms,
-        output_in_result: completion.output_in_result,
     }
 }
 

@@ -285,6 +285,8 @@ pub enum Command {
         miner_key: PublicKey,
         /// Length of the lease.
         lease_ms: u64,
+        /// Idempotency key; empty = none.
+        request_id: String,
     },
     /// Prolongs the lease of a polled job → [`Reply::LeaseExtended`].
     ExtendLease {

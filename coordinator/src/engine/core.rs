@@ -331,7 +331,7 @@ impl EngineCore {
                 free_slots,
             } => self.heartbeat(turn, session, running, free_slots),
             Command::Drain { session } => self.drain(turn, session),
-            Command::Complete(completion) => self.complete(turn, *completion),
+            Command::Complete(completion) => self.complete(turn, *completion, reads)?,
             Command::Fail {
                 miner_key,
                 attempt,
@@ -340,14 +340,15 @@ impl EngineCore {
             Command::Poll {
                 miner_key,
                 lease_ms,
-            } => self.poll(turn, miner_key, lease_ms),
+                request_id,
+            } => self.poll(turn, miner_key, lease_ms, &request_id),
             Command::ExtendLease {
                 miner_key,
                 attempt,
                 lease_ms,
             } => self.extend_lease(turn, miner_key, attempt, lease_ms),
             Command::GetAttempt { miner_key, attempt } => {
-                self.get_attempt(turn, miner_key, attempt)
+                self.get_attempt(turn, miner_key, attempt, reads)?;
             }
             Command::Tick => turn.reply(Reply::Done),
         }

@@ -5,6 +5,7 @@
 
 mod attempts;
 pub mod command;
+mod completions;
 pub mod core;
 mod dispatch;
 pub mod driver;

@@ -27,7 +27,8 @@ const FULL_DISK_RETRY: Duration = Duration::from_secs(30);
 
 impl EngineCore {
     pub(super) fn submit(&mut self, turn: &mut Turn, submission: Submission) {
-        if let Some(used) = turn.used_request(submission.owner, &submission.request_id) {
+        let request_key = submission.request_key();
+        if let Some(used) = turn.used_request(&request_key) {
             let (same, job) = (
                 used.body_hash == submission.body_hash[..],
                 uuid(&used.job_id).unwrap_or_default(),
@@ -35,7 +36,7 @@ impl EngineCore {
             return if same {
                 self.answer_again(turn, &submission, JobId(job))
             } else {
-                refuse_reuse(turn, &submission)
+                refuse_reuse(turn, &submission.request_id)
             };
         }
         let requirement = self.queue.shared(requirement_of(&submission));
@@ -75,8 +76,9 @@ impl EngineCore {
             body_hash: Bytes::copy_from_slice(&submission.body_hash),
             job_id: row.job_id.clone(),
             created_ms: turn.now,
+            attempt: 0,
         };
-        turn.use_request(submission.owner, &submission.request_id, request);
+        turn.use_request(request_key, request);
         self.insert_job(&row, submission.owner, requirement);
         let (job_id, owner) = (submission.job_id, submission.owner);
         turn.add(owner, row);
@@ -223,11 +225,9 @@ impl EngineCore {
     }
 }
 
-fn refuse_reuse(turn: &mut Turn, submission: &Submission) {
-    let message = format!(
-        "request id {:?} was used for another request in the last 24 hours",
-        submission.request_id
-    );
+pub(super) fn refuse_reuse(turn: &mut Turn, request_id: &str) {
+    let message =
+        format!("request id {request_id:?} was used for another request in the last 24 hours");
     turn.refuse(ErrorReason::RequestIdReused, message);
 }
 

@@ -67,6 +67,7 @@ fn recovery_equals_memory() {
     rig.ask(Command::Poll {
         miner_key: miner_key(2),
         lease_ms: 600_000,
+        request_id: String::new(),
     });
     rig.ask(Command::Cancel {
         owner: owner(1),
@@ -88,6 +89,38 @@ fn recovery_equals_memory() {
         other => panic!("{other:?}"),
     };
     assert_eq!(miners(&mut rig), [1, 1]);
+}
+
+#[test]
+fn a_recorded_delivery_gets_its_answer_again_after_a_restart() {
+    let mut rig = Rig::new();
+    rig.register(1, 1);
+    rig.register(2, 1);
+    let job = attempt(rig.submit(1, 1), 1);
+    rig.ask(Command::Poll {
+        miner_key: miner_key(1),
+        lease_ms: 600_000,
+        request_id: String::new(),
+    });
+    rig.ask(completion(job, 1));
+    rig.restart();
+    let asked = |n, attempt| Command::GetAttempt {
+        miner_key: miner_key(n),
+        attempt,
+    };
+    for again in [asked(1, job), completion(job, 1)] {
+        let reply = rig.ask(again);
+        let same = matches!(reply, Reply::Completed(JobStatus::Completed));
+        assert!(same, "{reply:?}");
+    }
+    for other in [
+        asked(2, job),
+        asked(1, attempt(job.job_id, 2)),
+        completion(job, 2),
+    ] {
+        let reply = rig.ask(other);
+        assert_eq!(refusal(&reply), Some(ErrorReason::StaleAttempt));
+    }
 }
 
 #[test]

@@ -31,6 +31,24 @@ fn a_repeated_submission_answers_with_the_same_job() {
 }
 
 #[test]
+fn a_retry_and_a_submission_may_have_the_same_request_id() {
+    let mut rig = Rig::new();
+    let first = rig.submit(1, 1);
+    let retry = Submission {
+        job_id: job_id(9, 1),
+        body_hash: [9; 32],
+        retry_of: Some(first),
+        ..submission(1, 1)
+    };
+    for _twice in 0..2 {
+        let retried = submitted(rig.ask(Command::Submit(Box::new(retry.clone()))));
+        assert_eq!(retried.view.row.id(), job_id(9, 1));
+        assert_eq!(rig.submit(1, 1), first);
+        rig.restart();
+    }
+}
+
+#[test]
 fn a_request_id_is_free_again_after_a_day() {
     let mut rig = Rig::new();
     rig.submit(1, 1);
@@ -220,6 +238,7 @@ fn paused_and_draining_miners_get_nothing_new() {
     let poll = Command::Poll {
         miner_key: miner_key(1),
         lease_ms: 600_000,
+        request_id: String::new(),
     };
     assert_eq!(refusal(&rig.ask(poll)), Some(ErrorReason::MinerPaused));
     rig.ask(pause(false));

@@ -1,16 +1,22 @@
 //! Output through a session and through CompleteJob, small and large.
 
+use aitbc_common::identity::Identity;
+use aitbc_common::runtime::channel::Connection;
+use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::complete_job_request::Part;
 use aitbc_proto::v1::miner_message::Message as Up;
 use aitbc_proto::v1::{self, JobStatus, OutputKind};
 use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::engine::command::{AttemptId, Command};
 use crate::sessions::core::StreamKind;
 use crate::sessions::stored::{self, LOADED_KIB};
 
-use super::{Answer, Down, Miner, Seen, register, result, start, submit, watch};
+use super::{Answer, Down, Miner, Running, Seen, register, result, start, submit, watch};
 
 #[tokio::test]
 async fn answers_of_any_length_arrive_whole() {
@@ -201,13 +207,81 @@ async fn a_miner_that_reconnects_goes_on_where_the_coordinator_is() {
     );
 }
 
+/// A whole delivery.
+fn parts(complete: v1::Complete, answer: &Answer) -> Vec<v1::CompleteJobRequest> {
+    let chunks = |bytes: &[u8]| -> Vec<Bytes> {
+        bytes.chunks(200_000).map(Bytes::copy_from_slice).collect()
+    };
+    let mut parts = vec![Part::Complete(complete)];
+    parts.extend(chunks(&answer.output).into_iter().map(Part::Output));
+    parts.extend(chunks(&answer.result).into_iter().map(Part::Result));
+    let request = |part| v1::CompleteJobRequest { part: Some(part) };
+    parts.into_iter().map(request).collect()
+}
+
+/// A registered miner that holds a polled job.
+async fn polled(running: &Running, seed: u8) -> (Connection, v1::Complete, Answer) {
+    let connection = running.connect(seed, Scope::Miner).await;
+    register(&connection, Vec::new()).await;
+    let request = v1::PollJobRequest::default();
+    let polled = connection.miners().poll_job(request).await.unwrap();
+    let assign = polled.into_inner().job.unwrap().assign.unwrap();
+    let answer = Answer::new(10);
+    let complete = answer.complete(&assign, &Identity::from_seed(&[seed; 32]));
+    (connection, complete, answer)
+}
+
+#[tokio::test]
+async fn slow_deliveries_of_one_identity_leave_places_for_others() {
+    let running = start().await;
+    let client = running.client().await;
+    submit(&client, "r1").await;
+    submit(&client, "r2").await;
+    let (slow, complete, answer) = polled(&running, 3).await;
+    let (other, others, others_answer) = polled(&running, 4).await;
+    // Three begin, none goes on: two wait for more, the third is one too many.
+    let (begun, rest) = parts(complete, &answer)
+        .split_first()
+        .map(|(first, rest)| (first.clone(), rest.to_vec()))
+        .unwrap();
+    let mut calls = JoinSet::new();
+    let mut open = Vec::new();
+    for number in 0..3 {
+        let (send, requests) = mpsc::channel(8);
+        send.send(begun.clone()).await.unwrap();
+        open.push(send);
+        let mut miners = slow.miners();
+        calls.spawn(async move {
+            let requests = ReceiverStream::new(requests);
+            (number, miners.complete_job(requests).await)
+        });
+    }
+    let (refused, answered) = calls.join_next().await.unwrap().unwrap();
+    let refusal = ApiError::from_status(&answered.unwrap_err()).unwrap();
+    assert_eq!(refusal.code, tonic::Code::ResourceExhausted, "{refusal:?}");
+    assert!(refusal.retry_after.is_some());
+    open.remove(refused);
+    let all = tokio_stream::iter(parts(others, &others_answer));
+    let done = other.miners().complete_job(all).await.unwrap();
+    assert_eq!(done.into_inner().status(), JobStatus::Completed);
+    for send in open {
+        for part in rest.clone() {
+            send.send(part).await.unwrap();
+        }
+    }
+    while let Some(call) = calls.join_next().await {
+        let (_, done) = call.unwrap();
+        assert_eq!(done.unwrap().into_inner().status(), JobStatus::Completed);
+    }
+}
+
 #[tokio::test]
 async fn polled_jobs_are_delivered_in_one_call() {
     let running = start().await;
     let client = running.client().await;
     let connection = running.connect(3, Scope::Miner).await;
     register(&connection, Vec::new()).await;
-    let miner = aitbc_common::identity::Identity::from_seed(&[3; 32]);
+    let miner = Identity::from_seed(&[3; 32]);
     let none = connection
         .miners()
         .poll_job(v1::PollJobRequest::default())
@@ -220,27 +294,21 @@ async fn polled_jobs_are_delivered_in_one_call() {
     };
     let waiting = v1::PollJobRequest {
         wait: Some(wait),
+        request_id: "p".into(),
         ..v1::PollJobRequest::default()
     };
-    let mut miners = connection.miners();
-    let poll = tokio::spawn(async move { miners.poll_job(waiting).await });
+    let (mut miners, request) = (connection.miners(), waiting.clone());
+    let poll = tokio::spawn(async move { miners.poll_job(request).await });
     let job_id = submit(&client, "r").await;
     let polled = poll.await.unwrap().unwrap().into_inner().job.unwrap();
+    let again = connection.miners().poll_job(waiting).await.unwrap();
+    assert_eq!(again.into_inner().job.as_ref(), Some(&polled), "repeated");
     let assign = polled.assign.unwrap();
     assert_eq!(assign.job_id, job_id);
     let answer = Answer::new(1_000_000);
     let complete = answer.complete(&assign, &miner);
     let deliver = |complete: v1::Complete| {
-        let chunks = |bytes: &[u8]| -> Vec<Bytes> {
-            bytes.chunks(200_000).map(Bytes::copy_from_slice).collect()
-        };
-        let mut parts = vec![Part::Complete(complete)];
-        parts.extend(chunks(&answer.output).into_iter().map(Part::Output));
-        parts.extend(chunks(&answer.result).into_iter().map(Part::Result));
-        let parts: Vec<_> = parts
-            .into_iter()
-            .map(|part| v1::CompleteJobRequest { part: Some(part) })
-            .collect();
+        let parts = parts(complete, &answer);
         let mut miners = connection.miners();
         async move { miners.complete_job(tokio_stream::iter(parts)).await }
     };
