@@ -1,6 +1,7 @@
 //! The command line: options that every command takes, and the commands.
 
-use clap::{Args, Parser, Subcommand};
+use aitbc_common::runtime::command_line::GlobalOptions;
+use clap::{Parser, Subcommand};
 
 use crate::commands::{
     chat, client, completions, config, dev, identity, miner, models, run, token, wallet,
@@ -28,25 +29,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Options that every command takes, before or after the verb.
-#[derive(Debug, Clone, Args)]
-pub struct GlobalOptions {
-    /// Print JSON: one document, or one per line for streams
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
-    /// The coordinator: HOST:PORT or http(s)://HOST:PORT [env: AITBC_COORDINATOR] [default: 127.0.0.1:50051]
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        help_heading = "Global options"
-    )]
-    pub coordinator: Option<String>,
-    /// Log more to stderr; repeat for still more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
-    pub verbose: u8,
 }
 
 /// The commands.
@@ -83,6 +65,10 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use aitbc_common::runtime::command_line::{parse, wants_json};
+    use aitbc_common::runtime::errors::{CommandError, ExitCode};
     use clap::CommandFactory;
 
     use super::*;
@@ -109,5 +95,92 @@ mod tests {
             }
         }
         visit(&Cli::command(), "aitbc");
+    }
+
+    fn parse_words(words: &str) -> Result<Option<Cli>, CommandError> {
+        let raw: Vec<OsString> = std::iter::once("aitbc")
+            .chain(words.split_whitespace())
+            .map(OsString::from)
+            .collect();
+        parse(&raw)
+    }
+
+    fn refusal(words: &str) -> CommandError {
+        let error = parse_words(words).unwrap_err();
+        assert_eq!(
+            (error.exit, error.reason.as_str()),
+            (ExitCode::Usage, "USAGE"),
+            "{words}"
+        );
+        error
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_verb() {
+        for words in [
+            "--json --coordinator localhost:1 models",
+            "models --json --coordinator=localhost:1",
+            "miner --json list --coordinator localhost:1",
+        ] {
+            let cli = parse_words(words).unwrap().unwrap();
+            assert!(cli.global.json, "{words}");
+            assert_eq!(cli.global.coordinator.as_deref(), Some("localhost:1"));
+        }
+    }
+
+    #[test]
+    fn unknown_commands_and_options_name_the_nearest() {
+        let error = refusal("modles");
+        assert!(error.message.contains("modles"), "{error:?}");
+        assert!(error.hint.unwrap().contains("models"));
+        let error = refusal("miner poll --leese 5m");
+        assert!(error.message.contains("--leese"), "{error:?}");
+        let hint = error.hint.unwrap();
+        assert!(
+            hint.contains("--lease") && hint.contains("aitbc miner poll --help"),
+            "{hint}"
+        );
+    }
+
+    #[test]
+    fn messages_are_one_line_and_hints_are_always_there() {
+        for words in [
+            "",
+            "miner",
+            "miner complete",
+            "token --scope god",
+            "miner poll --lease nonsense",
+            "miner status not-an-id",
+            "models extra",
+            "\u{0}",
+        ] {
+            let error = refusal(words);
+            assert!(
+                !error.message.is_empty() && !error.message.contains('\n'),
+                "{words}: {error:?}"
+            );
+            assert!(!error.message.contains("Usage:"), "{words}: {error:?}");
+            assert!(error.hint.is_some(), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_value_brings_its_own_hint() {
+        let error = refusal("miner fail job_123");
+        assert!(error.hint.unwrap().contains("26 characters"));
+    }
+
+    #[test]
+    fn an_option_whose_value_may_be_missing_leaves_the_next_option_alone() {
+        let cli = parse_words("miner poll --wait --json").unwrap().unwrap();
+        assert!(cli.global.json);
+        refusal("miner poll --wait -5");
+    }
+
+    #[test]
+    fn json_is_recognised_in_a_command_line_that_does_not_parse() {
+        let raw = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(wants_json(&raw(&["aitbc", "nonsense", "--json"])));
+        assert!(!wants_json(&raw(&["aitbc", "run", "--", "--json"])));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
+use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::config::{ClientOptions, ClientSettings, Loaded};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
@@ -13,7 +14,6 @@ use aitbc_common::runtime::terminal::{note_line, note_next};
 use aitbc_common::token::Scope;
 use serde_json::json;
 
-use crate::arguments::GlobalOptions;
 use crate::output;
 
 /// What a command has at hand.

@@ -97,8 +97,13 @@ pub struct Config {
     pub streams_per_connection: Option<u32>,
     /// Connections at once.
     pub connections: u32,
+    /// Connections of one address at once (an IPv6 /64 counts as one); none = 256, on a development network no bound of
+    /// its own.
+    pub connections_per_address: Option<u32>,
     /// Seconds until a call is answered.
     pub unary_timeout_seconds: u32,
+    /// Seconds that running calls get when the coordinator stops.
+    pub drain_seconds: u32,
     /// Live jobs of one identity.
     pub jobs_per_identity: u32,
     /// Days that input, output and result of a finished job are kept.
@@ -126,7 +131,9 @@ impl Default for Config {
             reflection: None,
             streams_per_connection: None,
             connections: 20_000,
+            connections_per_address: None,
             unary_timeout_seconds: 30,
+            drain_seconds: 30,
             jobs_per_identity: 100_000,
             content_days: 7,
             summary_days: 90,
@@ -181,7 +188,12 @@ impl Config {
         }
         let positive = [
             ("connections", self.connections),
+            (
+                "connections_per_address",
+                self.connections_per_address.unwrap_or(1),
+            ),
             ("unary_timeout_seconds", self.unary_timeout_seconds),
+            ("drain_seconds", self.drain_seconds),
             ("jobs_per_identity", self.jobs_per_identity),
             ("content_days", self.content_days),
             ("summary_days", self.summary_days),
@@ -258,7 +270,13 @@ impl Config {
                 64
             }),
             connections: self.connections as usize,
+            connections_per_address: self.connections_per_address.unwrap_or(if self.dev {
+                self.connections
+            } else {
+                256
+            }) as usize,
             unary_timeout: Duration::from_secs(self.unary_timeout_seconds.into()),
+            drain: Duration::from_secs(self.drain_seconds.into()),
             reflection: self.reflection.unwrap_or(self.dev),
             jobs_per_identity: self.jobs_per_identity,
             retention: self.retention(),
@@ -330,6 +348,7 @@ mod tests {
         )
         .unwrap();
         let config = Config::load(&options(&["--config", path])).unwrap();
+        assert_eq!(config.server().connections_per_address, 20_000);
         assert_eq!(
             (config.listen.as_str(), config.retention().content_ms),
             ("127.0.0.1:1", DAY_MS)

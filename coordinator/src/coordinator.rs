@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
@@ -19,6 +20,7 @@ use crate::retention;
 use crate::server;
 use crate::sessions::driver::SessionContext;
 use crate::sessions::hub::{Cleanup, Hub, HubSink};
+use crate::sessions::stored::LOADED_KIB;
 use crate::sessions::streams::Streams;
 use crate::sessions::verify::VerifyPool;
 use crate::store::{MemoryStore, RocksStore, Store, StoreError, free_space};
@@ -66,6 +68,7 @@ impl Coordinator {
             streams,
             pool: Arc::new(pool),
             service: network.service.clone(),
+            loads: Arc::new(Semaphore::new(LOADED_KIB)),
             chain_id: network.chain_id,
             shutdown,
         };

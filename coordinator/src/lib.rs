@@ -13,5 +13,6 @@ pub mod payments;
 pub mod retention;
 pub mod server;
 pub mod sessions;
+mod shares;
 pub mod store;
 mod timeouts;

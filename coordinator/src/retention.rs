@@ -1,11 +1,13 @@
-//! What is kept for how long: a slow sweep over finished jobs, and the deletion of chunks that nobody needs any more.
+//! What is kept for how long: a sweep over finished jobs, and the deletion of chunks that nobody needs any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aitbc_common::ids::JobId;
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::handle::EngineHandle;
@@ -15,10 +17,14 @@ use crate::store::keys::{self, DAY_MS};
 use crate::store::rows::{self, JobRow};
 use crate::store::{Batch, Durability, Family, SHARDS, Store, StoreError};
 
-/// Time between two steps of the sweep.
-const STEP: Duration = Duration::from_secs(10);
-/// Finished jobs that one step looks at.
-const ROWS: usize = 500;
+/// Finished jobs that one step looks at. Its batch is small, so that the engine's commits hardly wait for it.
+const ROWS: usize = 250;
+/// Bytes of changes after which a step ends.
+const BATCH_BYTES: usize = 1 << 20;
+/// The shortest pause after a step.
+const PAUSE: Duration = Duration::from_millis(1);
+/// The shortest and the longest rest after a pass over all finished jobs.
+const REST: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3_600));
 
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +35,13 @@ pub struct Retention {
     pub summary_ms: u64,
 }
 
+impl Retention {
+    /// Age at which something first goes.
+    fn first_ms(self) -> u64 {
+        self.content_ms.min(self.summary_ms)
+    }
+}
+
 /// Where the sweep is.
 #[derive(Debug, Default)]
 struct Sweep {
@@ -36,15 +49,19 @@ struct Sweep {
     next: Option<Bytes>,
 }
 
-/// Sweeps until shutdown, a little every 10 s.
+/// Sweeps until shutdown: step after step while a pass lasts, at most half of the time, then rests.
 pub async fn run(engine: EngineHandle, retention: Retention, shutdown: CancellationToken) {
     let mut sweep = Sweep::default();
+    let mut wait = REST.0;
+    let mut pass_began = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(STEP) => {}
+            () = tokio::time::sleep(wait) => {}
             () = shutdown.cancelled() => return,
         }
         let engine = engine.clone();
+        let began = Instant::now();
+        let pass = *pass_began.get_or_insert(began);
         let step = tokio::task::spawn_blocking(move || {
             let outcome = step(&engine, retention, &mut sweep);
             (sweep, outcome)
@@ -53,9 +70,17 @@ pub async fn run(engine: EngineHandle, retention: Retention, shutdown: Cancellat
             return;
         };
         sweep = back;
-        if let Err(error) = outcome {
-            tracing::warn!(%error, "the retention sweep goes on later");
-        }
+        wait = match outcome {
+            Ok(false) => began.elapsed().max(PAUSE),
+            Ok(true) => {
+                pass_began = None;
+                pass.elapsed().clamp(REST.0, REST.1)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the retention sweep goes on later");
+                REST.0
+            }
+        };
     }
 }
 
@@ -71,50 +96,97 @@ pub async fn clean_up(engine: EngineHandle, mut cleanups: mpsc::Receiver<Cleanup
     }
 }
 
-fn step(engine: &EngineHandle, retention: Retention, sweep: &mut Sweep) -> Result<(), StoreError> {
+/// Goes on a little; whether that ended a pass over all shards.
+fn step(
+    engine: &EngineHandle,
+    retention: Retention,
+    sweep: &mut Sweep,
+) -> Result<bool, StoreError> {
     let (store, now_ms) = (engine.store(), engine.now_ms());
     let mut batch = Batch::new();
-    if sweep.next.is_none() {
-        forget_request_ids(&store, sweep.shard, now_ms, &mut batch)?;
+    let (mut looked_at, mut ended) = (0, false);
+    while looked_at < ROWS && batch.bytes() < BATCH_BYTES && !ended {
+        if sweep.next.is_none() {
+            forget_request_ids(&store, sweep.shard, now_ms, &mut batch)?;
+        }
+        let prefix = keys::archived_jobs_in(sweep.shard);
+        let end = keys::prefix_end(&prefix);
+        let first = sweep.next.take().unwrap_or_else(|| prefix.into());
+        let page = store.scan(Family::Archive, &first..end.as_slice(), ROWS - looked_at)?;
+        looked_at += page.rows.len();
+        let next = page.next;
+        sweep.next = match (next, page.rows.last()) {
+            (Some(next), Some((last, _))) => Some(behind_young(next, last, retention, now_ms)),
+            (next, _) => next,
+        };
+        for (key, value) in page.rows {
+            let row = rows::decode(value)?;
+            age(row, key, retention, now_ms, &mut batch, |row| {
+                has_chunks(&store, row)
+            })?;
+        }
+        if sweep.next.is_none() {
+            sweep.shard = (sweep.shard + 1) % SHARDS;
+            ended = sweep.shard == 0;
+        }
     }
-    let prefix = keys::archived_jobs_in(sweep.shard);
-    let end = keys::prefix_end(&prefix);
-    let first = sweep.next.take().unwrap_or_else(|| prefix.into());
-    let page = store.scan(Family::Archive, &first..end.as_slice(), ROWS)?;
-    for (key, value) in page.rows {
-        age(rows::decode(value)?, key, retention, now_ms, &mut batch);
+    if !batch.is_empty() {
+        store.commit(&engine.fence(), batch, Durability::Buffered)?;
     }
-    sweep.next = page.next;
-    if sweep.next.is_none() {
-        sweep.shard = (sweep.shard + 1) % SHARDS;
+    Ok(ended)
+}
+
+/// Where to go on after `last`: an owner's newest jobs come first, and those that are too young are skipped.
+fn behind_young(next: Bytes, last: &[u8], retention: Retention, now_ms: u64) -> Bytes {
+    let due_ms = now_ms.saturating_sub(retention.first_ms());
+    match keys::parse_job(last) {
+        Some((owner, id)) if id.created_ms() > due_ms => {
+            let oldest_young = JobId::new(due_ms, u8::MAX, [u8::MAX; 10]);
+            next.max(keys::archived_job(&owner, oldest_young).into())
+        }
+        _ => next,
     }
-    if batch.is_empty() {
-        return Ok(());
-    }
-    store.commit(&engine.fence(), batch, Durability::Buffered)
+}
+
+/// Whether the store may have chunks of a job. Each range that is deleted makes reads slower: most jobs have none.
+fn has_chunks(store: &Arc<dyn Store>, row: &JobRow) -> Result<bool, StoreError> {
+    let outputs = keys::outputs_of_job(row.id());
+    let end = keys::prefix_end(&outputs);
+    let page = store.scan(Family::Output, outputs.as_slice()..end.as_slice(), 1)?;
+    Ok(!page.rows.is_empty())
 }
 
 /// Adds what age demands of one finished job.
-fn age(mut row: JobRow, key: Bytes, retention: Retention, now_ms: u64, batch: &mut Batch) {
+fn age(
+    mut row: JobRow,
+    key: Bytes,
+    retention: Retention,
+    now_ms: u64,
+    batch: &mut Batch,
+    has_chunks: impl FnOnce(&JobRow) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     let age_ms = now_ms.saturating_sub(row.finished_ms);
-    if row.finished_ms == 0 || age_ms < retention.content_ms.min(retention.summary_ms) {
-        return;
+    if row.finished_ms == 0 || age_ms < retention.first_ms() {
+        return Ok(());
     }
     let mut changed = false;
     if !row.content_deleted {
+        if has_chunks(&row)? {
+            let outputs = keys::outputs_of_job(row.id());
+            let end = keys::prefix_end(&outputs);
+            batch.delete_range(Family::Output, outputs, end);
+        }
         row.input = Bytes::new();
         if let Some(delivery) = &mut row.delivery {
             delivery.result = None;
         }
         row.content_deleted = true;
         changed = true;
-        let outputs = keys::outputs_of_job(row.id());
-        let end = keys::prefix_end(&outputs);
-        batch.delete_range(Family::Output, outputs, end);
     }
     if age_ms >= retention.summary_ms {
         if row.delivery.is_none() {
-            return batch.delete(Family::Archive, key);
+            batch.delete(Family::Archive, key);
+            return Ok(());
         }
         // What the proof consists of stays: specification, assignment, receipt.
         let last = row.attempts.len().saturating_sub(1);
@@ -124,6 +196,7 @@ fn age(mut row: JobRow, key: Bytes, retention: Retention, now_ms: u64, batch: &m
     if changed {
         batch.put(Family::Archive, key, row.encode_to_vec());
     }
+    Ok(())
 }
 
 /// Idempotency keys of the day before yesterday and older.
@@ -143,93 +216,5 @@ fn forget_request_ids(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Operation;
-    use crate::store::rows::{AttemptRow, DeliveryRow};
-
-    const KEPT: Retention = Retention {
-        content_ms: 100,
-        summary_ms: 1_000,
-    };
-
-    fn aged(row: &JobRow, now_ms: u64) -> Vec<Operation> {
-        let mut batch = Batch::new();
-        age(
-            row.clone(),
-            Bytes::from_static(b"key"),
-            KEPT,
-            now_ms,
-            &mut batch,
-        );
-        batch.operations().to_vec()
-    }
-
-    fn row() -> JobRow {
-        let delivery = DeliveryRow {
-            result: Some(Bytes::from_static(b"{}")),
-            receipt: Bytes::from_static(b"r"),
-            ..DeliveryRow::default()
-        };
-        JobRow {
-            finished_ms: 10,
-            input: Bytes::from_static(b"in"),
-            attempts: vec![AttemptRow::default(), AttemptRow::default()],
-            delivery: Some(delivery),
-            ..JobRow::default()
-        }
-    }
-
-    fn put(operations: &[Operation]) -> JobRow {
-        let put = operations.iter().find_map(|operation| match operation {
-            Operation::Put(_, _, value) => Some(value.clone()),
-            _ => None,
-        });
-        JobRow::decode(put.unwrap()).unwrap()
-    }
-
-    #[test]
-    fn content_goes_first_and_the_proof_stays() {
-        assert!(aged(&row(), 109).is_empty());
-        let operations = aged(&row(), 110);
-        assert!(
-            operations
-                .iter()
-                .any(|operation| matches!(operation, Operation::DeleteRange(Family::Output, ..)))
-        );
-        let kept = put(&operations);
-        assert!(
-            kept.content_deleted
-                && kept.input.is_empty()
-                && kept.delivery.as_ref().unwrap().result.is_none()
-        );
-        assert_eq!(kept.attempts.len(), 2);
-        assert!(aged(&kept, 500).is_empty(), "nothing more to do");
-        let kept = put(&aged(&kept, 1_010));
-        assert_eq!(
-            (kept.attempts.len(), kept.delivery.unwrap().receipt),
-            (1, Bytes::from_static(b"r"))
-        );
-    }
-
-    #[test]
-    fn a_job_without_a_receipt_goes_altogether() {
-        let failed = JobRow {
-            delivery: None,
-            content_deleted: true,
-            ..row()
-        };
-        assert_eq!(
-            aged(&failed, 1_010),
-            vec![Operation::Delete(
-                Family::Archive,
-                Bytes::from_static(b"key")
-            )]
-        );
-        let live = JobRow {
-            finished_ms: 0,
-            ..row()
-        };
-        assert!(aged(&live, u64::MAX).is_empty());
-    }
-}
+#[path = "retention_tests.rs"]
+mod tests;

@@ -25,8 +25,6 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 64 << 10;
 /// Bytes of a call's headers.
 const HEADERS: u32 = 16 << 10;
-/// Time to drain before the hard stop.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// Bounds of the server.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +33,12 @@ pub struct ServerSettings {
     pub streams_per_connection: u32,
     /// Connections at once.
     pub connections: usize,
+    /// Connections of one address at once.
+    pub connections_per_address: usize,
     /// Time until a call is answered.
     pub unary_timeout: Duration,
+    /// Time to drain before the hard stop.
+    pub drain: Duration,
     /// Serve reflection.
     pub reflection: bool,
     /// Live jobs of one identity, at most.
@@ -45,7 +47,7 @@ pub struct ServerSettings {
     pub retention: Retention,
 }
 
-/// Serves on `listener` until the services' shutdown is cancelled, then drains for at most 30 s.
+/// Serves on `listener` until the services' shutdown is cancelled, then drains.
 pub async fn run(
     listener: TcpListener,
     services: Arc<Services>,
@@ -83,7 +85,11 @@ pub async fn run(
         .add_optional_service(reflection(settings.reflection)?);
     let draining = CancellationToken::new();
     let signal = draining.clone().cancelled_owned();
-    let incoming = connections::accept(listener, settings.connections);
+    let incoming = connections::accept(
+        listener,
+        settings.connections,
+        settings.connections_per_address,
+    );
     let mut server = tokio::spawn(router.serve_with_incoming_shutdown(incoming, signal));
     tokio::select! {
         ended = &mut server => return Err(stopped(&format!("{ended:?}"))),
@@ -93,8 +99,12 @@ pub async fn run(
     set_health(&health, ServingStatus::NotServing).await;
     hub.close();
     draining.cancel();
-    if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
-        tracing::warn!("some calls did not end within 30 s and are cut off");
+    if tokio::time::timeout(settings.drain, &mut server)
+        .await
+        .is_err()
+    {
+        let seconds = settings.drain.as_secs();
+        tracing::warn!("some calls did not end within {seconds} s and are cut off");
         server.abort();
     }
     Ok(())

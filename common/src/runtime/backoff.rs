@@ -38,6 +38,12 @@ impl FullJitter {
         bound.mul_f64(rng.random::<f64>())
     }
 
+    /// Waits out the next pause.
+    pub async fn wait(&mut self) {
+        let pause = self.next(&mut rand::rng());
+        tokio::time::sleep(pause).await;
+    }
+
     /// Starts over; for after a success.
     pub fn reset(&mut self) {
         self.attempts = 0;

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod channel;
+pub mod command_line;
 pub mod config;
 pub mod errors;
 pub mod files;

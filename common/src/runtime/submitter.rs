@@ -198,8 +198,7 @@ async fn watch_all(
                 opened.send_replace(true);
             }
         }
-        let delay = backoff.next(&mut rand::rng());
-        tokio::time::sleep(delay).await;
+        backoff.wait().await;
     }
 }
 

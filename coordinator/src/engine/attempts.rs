@@ -1,20 +1,17 @@
-//! What becomes of jobs and their attempts: completion, failure, cancellation, deletion, polling.
+//! What becomes of jobs and their attempts: failure, cancellation, deletion, polling.
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus};
-use bytes::Bytes;
 
-use super::command::{AttemptId, Completion, Effect, JobChange, JobSelector, Reply};
+use super::command::{AttemptId, Effect, JobChange, JobSelector, Reply};
 use super::core::{EngineCore, Lease, Reads};
-use super::dispatch::excluding;
 use super::edits::Edit;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::lifecycle::Effect as JobEffect;
 use crate::jobs::lifecycle::{Event, JobError, Millis, Phase, step};
 use crate::store::StoreError;
-use crate::store::rows::DeliveryRow;
 
 impl EngineCore {
     /// One event of one job: steps its lifecycle and carries out what follows. `failure` explains an attempt's end.
@@ -94,11 +91,7 @@ impl EngineCore {
                 let status = live.job.phase.status();
                 self.stop_miner(turn, miner, attempt, status);
             }
-            JobEffect::Exclude(miner) => {
-                let requirement = excluding(&live.requirement, miner);
-                live.requirement = self.queue.shared(requirement);
-                turn.edit(job_id, owner, Edit::Exclude(miner));
-            }
+            JobEffect::Exclude(miner) => self.exclude(turn, job_id, miner),
             JobEffect::Enqueue { not_before } => {
                 turn.edit(
                     job_id,
@@ -155,6 +148,7 @@ impl EngineCore {
         if let Some(class) = live.class {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }
+        self.requirements.remove(&live.owner, &live.requirement);
         self.timers
             .remove(&(live.job.deadline, Timer::Deadline(job_id)));
         if let Some(jobs) = self.owners.get_mut(&live.owner) {
@@ -248,58 +242,6 @@ impl EngineCore {
     /// Cancels or expires a job.
     pub(super) fn stop_job(&mut self, turn: &mut Turn, job_id: JobId, event: Event) -> bool {
         self.advance(turn, job_id, event, None).is_ok()
-    }
-
-    pub(super) fn complete(&mut self, turn: &mut Turn, completion: Completion) {
-        let attempt = completion.attempt;
-        let Some(miner) = self.miner_keys.get(&completion.miner_key).copied() else {
-            return turn.refuse(
-                ErrorReason::MinerNotRegistered,
-                "this identity has no registered miner",
-            );
-        };
-        if self.done.is_by(attempt, miner) {
-            return turn.reply(Reply::Completed(JobStatus::Completed));
-        }
-        let started = self.jobs.get(&attempt.job_id).map_or(0, |live| {
-            live.lease.as_ref().map_or(0, |lease| {
-                if lease.started_ms > 0 {
-                    lease.started_ms
-                } else {
-                    lease.attempt.assigned_ms
-                }
-            })
-        });
-        let owner = self.jobs.get(&attempt.job_id).map(|live| live.owner);
-        let event = Event::Complete {
-            attempt: attempt.attempt,
-            miner,
-        };
-        match (self.advance(turn, attempt.job_id, event, None), owner) {
-            (Ok(status), Some(owner)) => {
-                let observed_ms = if started == 0 {
-                    completion.receipt.work_ms
-                } else {
-                    self.now.saturating_sub(started)
-                };
-                turn.edit(
-                    attempt.job_id,
-                    owner,
-                    Edit::Deliver(Box::new(delivery(completion, observed_ms))),
-                );
-                self.done.insert(attempt, miner);
-                if let Some(miner) = self.miners.get_mut(&miner) {
-                    miner.record.completed_jobs += 1;
-                    self.unsaved_miners.insert(miner.id);
-                }
-                turn.reply(Reply::Completed(status));
-            }
-            (Err(_), _) => turn.refuse(
-                ErrorReason::StaleAttempt,
-                "this attempt is not live: it ended, or another miner has the job",
-            ),
-            (Ok(_), None) => turn.refuse(ErrorReason::StaleAttempt, JobError::Final.to_string()),
-        }
     }
 
     pub(super) fn fail(
@@ -410,21 +352,6 @@ impl EngineCore {
             .get(&attempt.job_id)
             .filter(|live| live.job.attempt == attempt.attempt);
         live.is_some_and(|live| matches!(live.job.phase, Phase::Leased { .. }))
-    }
-}
-
-fn delivery(completion: Completion, observed_ms: u64) -> DeliveryRow {
-    DeliveryRow {
-        receipt: completion.receipt.encode().into(),
-        signature: Bytes::copy_from_slice(&completion.signature),
-        served_model: completion.served_model,
-        engine: completion.engine,
-        finish_reason: completion.finish_reason.into(),
-        result: completion.result,
-        result_len: completion.result_len,
-        observed_ms,
-        first_token_ms: completion.first_token_ms,
-        output_in_result: completion.output_in_result,
     }
 }
 

@@ -11,6 +11,9 @@ use crate::store::rows::{AttemptRow, JobRow};
 /// Number of a miner's session, unique while the process runs.
 pub type SessionId = u64;
 
+/// Canonical name and digest of a model: there may be several of one name.
+pub type ModelKey = (String, Bytes);
+
 /// An attempt of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {
@@ -83,6 +86,8 @@ pub struct Completion {
     pub output_in_result: bool,
     /// Unix time in ms of the first output; 0 = none.
     pub first_token_ms: u64,
+    /// The engine's epoch under which its bytes arrived.
+    pub epoch: u64,
 }
 
 /// An attempt that a miner says it has.
@@ -92,6 +97,8 @@ pub struct HeldAttempt {
     pub attempt: AttemptId,
     /// Bytes of output so far.
     pub output_bytes: u64,
+    /// Tokens so far, also those that are no output; 0 = not known.
+    pub output_tokens: u64,
 }
 
 /// A registration or a change of one; `None` leaves a field as it is.
@@ -152,8 +159,13 @@ pub enum Command {
         /// What to explain.
         subject: ExplainSubject,
     },
-    /// All models → [`Reply::Models`], by name.
-    ListModels,
+    /// All models → [`Reply::Models`], by name and digest, as of a moment ago, starting behind `after`, at most `limit`.
+    ListModels {
+        /// The last one of the page before.
+        after: Option<ModelKey>,
+        /// Rows wanted.
+        limit: usize,
+    },
     /// All miners → [`Reply::Miners`], by id, starting after `after`, at most `limit`.
     ListMiners {
         /// The last id of the page before.
@@ -273,6 +285,8 @@ pub enum Command {
         miner_key: PublicKey,
         /// Length of the lease.
         lease_ms: u64,
+        /// Idempotency key; empty = none.
+        request_id: String,
     },
     /// Prolongs the lease of a polled job → [`Reply::LeaseExtended`].
     ExtendLease {
@@ -361,6 +375,8 @@ pub struct AttemptInfo {
     pub deadline_ms: u64,
     /// The job's owner.
     pub owner: PublicKey,
+    /// The engine's epoch: what arrives for the attempt counts until the next one.
+    pub epoch: u64,
 }
 
 /// A miner may keep an attempt that it named, or not.
@@ -387,8 +403,8 @@ pub enum Reply {
     Job(Box<JobView>),
     /// To Explain.
     Explained(Box<v1::ExplainJobResponse>),
-    /// To ListModels.
-    Models(Vec<v1::ModelSummary>),
+    /// To ListModels: the page, and whether more follow.
+    Models(Vec<v1::ModelSummary>, bool),
     /// To ListMiners: the page, and whether more follow.
     Miners(Vec<v1::Miner>, bool),
     /// To GetMiner.

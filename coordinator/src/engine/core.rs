@@ -11,6 +11,8 @@ use aitbc_proto::v1;
 use bytes::Bytes;
 
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
+use super::models::Models;
+use super::requirements::OwnerRequirements;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::lifecycle::{BrokenRules, Job, Millis};
@@ -35,7 +37,7 @@ pub struct EngineConfig {
     pub lease_ms: u64,
     /// The lease of a polled job where the miner does not say: 10 minutes.
     pub poll_lease_ms: u64,
-    /// A running attempt is lost when its output does not grow for this long: 11 minutes (10 to load a model, 1 to stall).
+    /// A running attempt is lost when neither output nor tokens grow for this long: 11 minutes (10 to load a model, 1 to stall).
     pub progress_ms: u64,
     /// A job goes back to a miner that failed it when no other live one matches for this long: 10 s.
     pub exclusion_ms: u64,
@@ -126,7 +128,8 @@ pub(super) struct Lease {
     /// When the miner accepted it; 0 = not yet, or not known after a restart.
     pub started_ms: Millis,
     pub output_bytes: u64,
-    /// When its output last grew.
+    pub output_tokens: u64,
+    /// When its output or its tokens last grew.
     pub progress_ms: Millis,
 }
 
@@ -168,6 +171,7 @@ pub struct EngineCore {
     pub(super) queue: Queue,
     pub(super) jobs: BTreeMap<JobId, LiveJob>,
     pub(super) owners: BTreeMap<PublicKey, BTreeSet<JobId>>,
+    pub(super) requirements: OwnerRequirements,
     pub(super) miners: BTreeMap<MinerId, Miner>,
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
@@ -180,6 +184,9 @@ pub struct EngineCore {
     pub(super) save_miners_at: Millis,
     /// Whether new jobs are taken.
     pub(super) has_room: bool,
+    pub(super) models: Models,
+    /// Of the store's fence: rises with every recovery.
+    pub(super) epoch: u64,
 }
 
 /// Outcomes of the newest attempts that completed a job.
@@ -243,6 +250,12 @@ impl EngineCore {
         self.has_room = has_room;
     }
 
+    /// The epoch of the fence under which it commits. A delivery that was checked under an earlier one is refused: the
+    /// store may have lost chunks that it names.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
     /// Live jobs, for gauges and tests.
     #[must_use]
     pub fn live_jobs(&self) -> usize {
@@ -262,7 +275,10 @@ impl EngineCore {
             Command::Delete { owner, job } => self.delete(turn, owner, job, reads)?,
             Command::GetJob { owner, job } => self.get_job(turn, owner, job, reads)?,
             Command::Explain { owner, subject } => self.explain(turn, owner, subject, reads)?,
-            Command::ListModels => turn.reply(Reply::Models(self.models())),
+            Command::ListModels { after, limit } => {
+                let reply = self.list_models(after.as_ref(), limit);
+                turn.reply(reply);
+            }
             Command::ListMiners {
                 after,
                 limit,
@@ -315,7 +331,7 @@ impl EngineCore {
                 free_slots,
             } => self.heartbeat(turn, session, running, free_slots),
             Command::Drain { session } => self.drain(turn, session),
-            Command::Complete(completion) => self.complete(turn, *completion),
+            Command::Complete(completion) => self.complete(turn, *completion, reads)?,
             Command::Fail {
                 miner_key,
                 attempt,
@@ -324,14 +340,15 @@ impl EngineCore {
             Command::Poll {
                 miner_key,
                 lease_ms,
-            } => self.poll(turn, miner_key, lease_ms),
+                request_id,
+            } => self.poll(turn, miner_key, lease_ms, &request_id),
             Command::ExtendLease {
                 miner_key,
                 attempt,
                 lease_ms,
             } => self.extend_lease(turn, miner_key, attempt, lease_ms),
             Command::GetAttempt { miner_key, attempt } => {
-                self.get_attempt(turn, miner_key, attempt)
+                self.get_attempt(turn, miner_key, attempt, reads)?;
             }
             Command::Tick => turn.reply(Reply::Done),
         }

@@ -106,6 +106,7 @@ impl EngineCore {
             input: row.input.clone(),
             deadline_ms: row.deadline_ms,
             owner,
+            epoch: self.epoch,
         })
     }
 

@@ -42,7 +42,8 @@ pub fn start(
     has_room: HasRoom,
 ) -> Result<Engine, StoreError> {
     let fence = store.claim(0..=SHARDS - 1)?;
-    let core = EngineCore::recover(config.clone(), wall_ms(), &store)?;
+    let mut core = EngineCore::recover(config.clone(), wall_ms(), &store)?;
+    core.set_epoch(fence.epoch());
     let clock = Arc::new(EngineClock::new(core.now()));
     let (requests, receiver) = mpsc::channel(CHANNEL);
     let fence = Arc::new(RwLock::new(fence));
@@ -226,6 +227,7 @@ impl Driver {
         self.store.reopen()?;
         let fence = self.store.claim(0..=SHARDS - 1)?;
         self.core = EngineCore::recover(self.config.clone(), self.clock.now_ms(), &self.store)?;
+        self.core.set_epoch(fence.epoch());
         *self.fence.write().expect("no holder of this lock panics") = fence;
         self.core.set_has_room((self.has_room)());
         Ok(())

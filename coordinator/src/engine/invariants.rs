@@ -16,6 +16,13 @@ impl EngineCore {
         if let Some((job, miner)) = self.queue.idle_match() {
             return Err(format!("{job} waits although {miner} is free and matches"));
         }
+        if self.requirements.jobs() != self.jobs.len() {
+            return Err(format!(
+                "{} jobs are counted by their requirements and {} live",
+                self.requirements.jobs(),
+                self.jobs.len()
+            ));
+        }
         let mut held: BTreeMap<MinerId, BTreeSet<AttemptId>> = BTreeMap::new();
         let leases: BTreeSet<AttemptId> = self
             .timers

@@ -1,19 +1,20 @@
 //! Registrations, and what others see of miners.
 
-use std::collections::BTreeMap;
-
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::MinerId;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason, MinerStatus};
 use bytes::Bytes;
+use prost::Message;
 use prost_types::Timestamp;
 
 use super::command::{MinerChange, Reply};
 use super::core::{EngineCore, Miner};
-use super::dispatch::WARM_MS;
 use super::turn::Turn;
 use crate::jobs::lifecycle::Millis;
+
+/// Bytes of miners after which a page ends, so that its message is never too large.
+const PAGE_BYTES: usize = 2 << 20;
 
 impl EngineCore {
     pub(super) fn register(
@@ -138,7 +139,14 @@ impl EngineCore {
             .range((from, std::ops::Bound::Unbounded))
             .map(|(_, miner)| miner)
             .filter(offers);
-        let page: Vec<_> = miners.by_ref().take(limit).map(Miner::public).collect();
+        let mut page = Vec::new();
+        let mut bytes = 0;
+        while page.len() < limit && bytes < PAGE_BYTES {
+            let Some(miner) = miners.next() else { break };
+            let miner = miner.public();
+            bytes += miner.encoded_len();
+            page.push(miner);
+        }
         let more = miners.next().is_some();
         Reply::Miners(page, more)
     }
@@ -156,54 +164,6 @@ impl EngineCore {
                 format!("no miner {id}"),
             )),
         }
-    }
-
-    /// What can be asked for now: models of live miners, by name and digest.
-    pub(super) fn models(&self) -> Vec<v1::ModelSummary> {
-        let mut summaries: BTreeMap<(String, Bytes), (v1::ModelSummary, Vec<u32>)> =
-            BTreeMap::new();
-        for miner in self.miners.values().filter(|miner| miner.session.is_some()) {
-            let price = miner.record.price_per_hour_micro_ait;
-            for model in miner.models() {
-                let key = (model.name.clone(), model.digest.clone());
-                let (summary, speeds) = summaries.entry(key).or_insert_with(|| {
-                    let (name, digest) = (model.name.clone(), model.digest.clone());
-                    (
-                        v1::ModelSummary {
-                            name,
-                            digest,
-                            min_price_per_hour_micro_ait: u64::MAX,
-                            ..Default::default()
-                        },
-                        Vec::new(),
-                    )
-                });
-                summary.context_tokens = summary.context_tokens.max(model.context_tokens);
-                summary.miners += 1;
-                let warm = miner
-                    .warm
-                    .as_ref()
-                    .is_some_and(|(name, at)| *name == model.name && at + WARM_MS >= self.now);
-                summary.warm_miners += u32::from(warm);
-                summary.min_price_per_hour_micro_ait =
-                    summary.min_price_per_hour_micro_ait.min(price);
-                summary.max_price_per_hour_micro_ait =
-                    summary.max_price_per_hour_micro_ait.max(price);
-                speeds.extend((model.output_speed > 0).then_some(model.output_speed));
-            }
-        }
-        let mut waiting: BTreeMap<&str, usize> = BTreeMap::new();
-        for (requirement, jobs) in self.queue.classes() {
-            *waiting.entry(requirement.model.as_str()).or_default() += jobs;
-        }
-        let finished = summaries.into_values().map(|(mut summary, mut speeds)| {
-            speeds.sort_unstable();
-            summary.output_speed = speeds.get(speeds.len() / 2).copied().unwrap_or(0);
-            let jobs = waiting.get(summary.name.as_str()).copied().unwrap_or(0);
-            summary.queued_jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
-            summary
-        });
-        finished.collect()
     }
 }
 

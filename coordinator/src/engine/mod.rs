@@ -5,6 +5,7 @@
 
 mod attempts;
 pub mod command;
+mod completions;
 pub mod core;
 mod dispatch;
 pub mod driver;
@@ -12,9 +13,11 @@ mod edits;
 pub mod handle;
 mod invariants;
 mod miners;
+mod models;
 mod polling;
 mod queries;
 mod recover;
+mod requirements;
 mod sessions;
 pub mod stats;
 mod submit;

@@ -159,7 +159,13 @@ impl EngineCore {
         Reply::Explained(Box::new(response))
     }
 
-    pub(super) fn get_attempt(&mut self, turn: &mut Turn, key: PublicKey, attempt: AttemptId) {
+    pub(super) fn get_attempt(
+        &mut self,
+        turn: &mut Turn,
+        key: PublicKey,
+        attempt: AttemptId,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
         let miner = self.miner_keys.get(&key).copied();
         let live = self.jobs.get(&attempt.job_id).filter(|live| {
             live.job.attempt == attempt.attempt
@@ -168,15 +174,7 @@ impl EngineCore {
         });
         let Some(live) = live else {
             // A repeated delivery is recognised by its miner; everyone else learns nothing about the job.
-            let done = miner.is_some_and(|miner| self.done.is_by(attempt, miner));
-            return if done {
-                turn.reply(Reply::Completed(JobStatus::Completed));
-            } else {
-                turn.refuse(
-                    ErrorReason::StaleAttempt,
-                    "this attempt is not live: it ended, or another miner has the job",
-                );
-            };
+            return self.not_live(turn, key, attempt, reads);
         };
         turn.reply_later([(attempt.job_id, live.owner)], move |core, rows| match core
             .attempt_info(attempt, rows)
@@ -187,6 +185,7 @@ impl EngineCore {
                 "this attempt is not live",
             )),
         });
+        Ok(())
     }
 }
 

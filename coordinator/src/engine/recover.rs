@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use super::command::AttemptId;
 use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered};
+use super::models::Models;
+use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
 use super::timers::Timer;
 use crate::jobs::lifecycle::{Millis, Phase};
@@ -38,6 +40,7 @@ impl EngineCore {
             queue: Queue::default(),
             jobs: BTreeMap::new(),
             owners: BTreeMap::new(),
+            requirements: OwnerRequirements::default(),
             miners: BTreeMap::new(),
             miner_keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -48,6 +51,8 @@ impl EngineCore {
             unsaved_miners: BTreeSet::new(),
             save_miners_at: 0,
             has_room: true,
+            epoch: 0,
+            models: Models::default(),
         };
         for shard in 0..SHARDS {
             each_row(reads, &keys::miners_in(shard), |_, value| {
@@ -121,6 +126,7 @@ impl EngineCore {
             request_id,
             started_ms,
             output_bytes: 0,
+            output_tokens: 0,
             progress_ms: now,
         }));
         self.timers.insert((lease_until, Timer::Lease(id)));

@@ -165,8 +165,9 @@ impl EngineCore {
             .filter(its_own)
             .and_then(|live| live.lease.as_mut())
         {
-            if held.output_bytes > lease.output_bytes {
-                lease.output_bytes = held.output_bytes;
+            if held.output_bytes > lease.output_bytes || held.output_tokens > lease.output_tokens {
+                lease.output_bytes = lease.output_bytes.max(held.output_bytes);
+                lease.output_tokens = lease.output_tokens.max(held.output_tokens);
                 lease.progress_ms = now;
             }
             if !accepts
@@ -247,6 +248,7 @@ impl EngineCore {
             let held = HeldAttempt {
                 attempt,
                 output_bytes: 0,
+                output_tokens: 0,
             };
             if !self.hold(turn, &held, miner) {
                 self.stop_stale(turn, session, attempt);

@@ -34,6 +34,12 @@ impl EngineStats {
         add(&self.messages_in, 1);
     }
 
+    /// Messages that arrived so.
+    #[must_use]
+    pub fn messages_in(&self) -> u64 {
+        self.messages_in.load(Ordering::Relaxed)
+    }
+
     /// A gRPC message was sent on one of these paths.
     pub fn message_out(&self) {
         add(&self.messages_out, 1);

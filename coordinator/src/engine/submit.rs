@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::command::{Reply, Submission, Submitted};
 use super::core::{EngineCore, LiveJob};
+use super::requirements::PER_OWNER;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::explain::nearest_model;
@@ -26,7 +27,8 @@ const FULL_DISK_RETRY: Duration = Duration::from_secs(30);
 
 impl EngineCore {
     pub(super) fn submit(&mut self, turn: &mut Turn, submission: Submission) {
-        if let Some(used) = turn.used_request(submission.owner, &submission.request_id) {
+        let request_key = submission.request_key();
+        if let Some(used) = turn.used_request(&request_key) {
             let (same, job) = (
                 used.body_hash == submission.body_hash[..],
                 uuid(&used.job_id).unwrap_or_default(),
@@ -34,7 +36,7 @@ impl EngineCore {
             return if same {
                 self.answer_again(turn, &submission, JobId(job))
             } else {
-                refuse_reuse(turn, &submission)
+                refuse_reuse(turn, &submission.request_id)
             };
         }
         let requirement = self.queue.shared(requirement_of(&submission));
@@ -46,6 +48,14 @@ impl EngineCore {
         if live >= self.config.jobs_per_identity {
             let message = format!(
                 "{live} jobs of this identity are unfinished, the bound; wait for some to finish"
+            );
+            let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
+            return turn.reply(Reply::Refused(error));
+        }
+        if !self.requirements.has_room(&submission.owner, &requirement) {
+            let message = format!(
+                "{PER_OWNER} different requirements of unfinished jobs of this identity, the bound; use the same model, \
+                 --max-price and other requirements for more of them, or wait for some to finish"
             );
             let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
             return turn.reply(Reply::Refused(error));
@@ -66,8 +76,9 @@ impl EngineCore {
             body_hash: Bytes::copy_from_slice(&submission.body_hash),
             job_id: row.job_id.clone(),
             created_ms: turn.now,
+            attempt: 0,
         };
-        turn.use_request(submission.owner, &submission.request_id, request);
+        turn.use_request(request_key, request);
         self.insert_job(&row, submission.owner, requirement);
         let (job_id, owner) = (submission.job_id, submission.owner);
         turn.add(owner, row);
@@ -106,6 +117,7 @@ impl EngineCore {
             lease: None,
             late_until: self.now + self.config.progress_ms,
         };
+        self.requirements.add(owner, &live.requirement);
         self.jobs.insert(job.id, live);
         self.owners.entry(owner).or_default().insert(job.id);
         self.timers.insert((job.deadline, Timer::Deadline(job.id)));
@@ -213,11 +225,9 @@ impl EngineCore {
     }
 }
 
-fn refuse_reuse(turn: &mut Turn, submission: &Submission) {
-    let message = format!(
-        "request id {:?} was used for another request in the last 24 hours",
-        submission.request_id
-    );
+pub(super) fn refuse_reuse(turn: &mut Turn, request_id: &str) {
+    let message =
+        format!("request id {request_id:?} was used for another request in the last 24 hours");
     turn.refuse(ErrorReason::RequestIdReused, message);
 }
 

@@ -49,6 +49,7 @@ fn held(attempt: AttemptId, output_bytes: u64) -> HeldAttempt {
     HeldAttempt {
         attempt,
         output_bytes,
+        output_tokens: 0,
     }
 }
 
@@ -127,6 +128,7 @@ fn completion(attempt: AttemptId, by: u8) -> Command {
         result_len: 2,
         output_in_result: true,
         first_token_ms: 0,
+        epoch: 0,
     }))
 }
 

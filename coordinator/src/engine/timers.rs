@@ -119,10 +119,12 @@ impl EngineCore {
         }
         self.queue.remove(class, live.owner, live.priority, job);
         live.class = None;
+        self.requirements.remove(&live.owner, &live.requirement);
         live.requirement = self.queue.shared(Requirement {
             excluded: Vec::new(),
             ..(*live.requirement).clone()
         });
+        self.requirements.add(live.owner, &live.requirement);
         turn.edit(job, live.owner, Edit::Readmit);
         self.enqueue(job);
     }

@@ -8,10 +8,11 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ErrorReason;
 use prost::Message;
 
-use super::command::{Command, Effect, Reply};
+use super::command::{Command, Effect, Reply, Submission};
 use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
 use crate::jobs::lifecycle::Millis;
+use crate::store::keys::Method;
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, RequestRow};
 use crate::store::{Batch, Family, StoreError, keys};
 
@@ -35,6 +36,9 @@ impl Rows {
     }
 }
 
+/// An idempotency key: whose, of which method, which id.
+pub(super) type RequestKey = (PublicKey, Method, String);
+
 type LaterReply = Box<dyn FnOnce(&EngineCore, &Rows) -> Reply + Send>;
 type LaterEffect = Box<dyn FnOnce(&EngineCore, &Rows) -> Option<Effect> + Send>;
 
@@ -57,7 +61,7 @@ pub(super) struct Turn {
     /// Rows of jobs that are new in this batch.
     fresh: Rows,
     /// Idempotency keys: as stored, and as used in this batch.
-    requests: BTreeMap<(PublicKey, String), RequestRow>,
+    requests: BTreeMap<RequestKey, RequestRow>,
     new_requests: Vec<(Vec<u8>, RequestRow)>,
     pub saved_miners: BTreeSet<MinerId>,
     pub removed_miners: Vec<PublicKey>,
@@ -137,25 +141,37 @@ impl Turn {
         own.next().map(|(job, _)| *job)
     }
 
-    /// Reads what is known of the idempotency keys that the commands name: today's and yesterday's.
+    /// Reads what is known of the idempotency keys that the commands name.
     pub fn load_request_ids(
         &mut self,
         commands: &[Command],
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
+        let named = commands.iter().filter_map(|command| match command {
+            Command::Submit(submission) => Some(submission.request_key()),
+            Command::Poll {
+                miner_key,
+                request_id,
+                ..
+            } => poll_key(*miner_key, request_id),
+            _ => None,
+        });
+        self.load_requests(named, reads)
+    }
+
+    /// Reads what is known of these idempotency keys: today's and yesterday's.
+    pub fn load_requests(
+        &mut self,
+        named: impl IntoIterator<Item = RequestKey>,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
         let mut names = Vec::new();
         let mut wanted = Vec::new();
-        for command in commands {
-            let Command::Submit(submission) = command else {
-                continue;
-            };
+        for key in named {
+            let (caller, method, id) = &key;
             for time in [self.now, self.now.saturating_sub(keys::DAY_MS)] {
-                names.push((submission.owner, submission.request_id.clone()));
-                wanted.push(keys::request_id(
-                    &submission.owner,
-                    &submission.request_id,
-                    time,
-                ));
+                wanted.push(keys::request_id(caller, *method, id, time));
+                names.push(key.clone());
             }
         }
         if wanted.is_empty() {
@@ -176,14 +192,15 @@ impl Turn {
     }
 
     /// What this idempotency key was used for in the last 24 hours.
-    pub fn used_request(&self, owner: PublicKey, request_id: &str) -> Option<&RequestRow> {
-        self.requests.get(&(owner, request_id.to_owned()))
+    pub fn used_request(&self, key: &RequestKey) -> Option<&RequestRow> {
+        self.requests.get(key)
     }
 
-    pub fn use_request(&mut self, owner: PublicKey, request_id: &str, row: RequestRow) {
-        self.new_requests
-            .push((keys::request_id(&owner, request_id, self.now), row.clone()));
-        self.requests.insert((owner, request_id.to_owned()), row);
+    pub fn use_request(&mut self, key: RequestKey, row: RequestRow) {
+        let (caller, method, id) = &key;
+        let stored = keys::request_id(caller, *method, id, self.now);
+        self.new_requests.push((stored, row.clone()));
+        self.requests.insert(key, row);
     }
 
     /// Reads the needed rows, edits them, and makes batch, replies and effects.
@@ -295,6 +312,21 @@ impl Turn {
             batch.put(Family::Active, keys::miner(&miner.key), row.encode_to_vec());
         }
     }
+}
+
+impl Submission {
+    pub(super) fn request_key(&self) -> RequestKey {
+        let method = match self.retry_of {
+            Some(_) => Method::RetryJob,
+            None => Method::SubmitJob,
+        };
+        (self.owner, method, self.request_id.clone())
+    }
+}
+
+/// A poll may go without one.
+pub(super) fn poll_key(miner: PublicKey, request_id: &str) -> Option<RequestKey> {
+    (!request_id.is_empty()).then(|| (miner, Method::PollJob, request_id.to_owned()))
 }
 
 /// Live jobs go to one table, final ones to the other.

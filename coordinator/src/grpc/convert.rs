@@ -184,6 +184,12 @@ pub fn listed_job(row: &JobRow, status: JobStatus, streams: &Streams) -> v1::Job
     job
 }
 
+/// The page token of what follows a model.
+#[must_use]
+pub fn model_token(model: &v1::ModelSummary) -> String {
+    format!("{}:{}", hex::encode(&model.digest), model.name)
+}
+
 /// A submission's answer.
 #[must_use]
 pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {

@@ -22,6 +22,8 @@ use crate::sessions::verify::{Delivery, Task};
 const PART_WITHIN: Duration = Duration::from_secs(30);
 /// The whole delivery must come within this, so that slow ones do not keep the others waiting.
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
+/// When a delivery may be tried again that was one too many.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Takes a delivery, verifies it and gives it to the engine. It stays in memory until it has checked, so that a refused
 /// one leaves nothing behind.
@@ -59,6 +61,10 @@ pub(super) async fn complete(
             format!("a stored assignment: {error}"),
         )
     })?;
+    let _share = services
+        .deliveries_by_identity
+        .take(miner)
+        .ok_or_else(too_many)?;
     let _place = services
         .deliveries
         .acquire()
@@ -158,6 +164,15 @@ async fn next_part(
             "no part came for 30 s; deliver again",
         )),
     }
+}
+
+fn too_many() -> ApiError {
+    let bound = super::DELIVERIES_PER_IDENTITY;
+    ApiError::new(
+        ErrorReason::RateLimited,
+        format!("{bound} deliveries of this identity are under way, the bound; end one first"),
+    )
+    .retry_after(RETRY_AFTER)
 }
 
 fn too_slow() -> ApiError {

@@ -40,7 +40,7 @@ pub(super) async fn start(
         output_bytes,
         result_bytes,
     };
-    let output = Archived::output(&context.engine.store(), row).await?;
+    let output = Archived::output(&context.engine.store(), &context.loads, row).await?;
     let result = Archived::result(row);
     let (responses, stream) = Responses::new(PATIENCE);
     let context = context.clone();

@@ -190,22 +190,18 @@ impl Jobs {
         self.0.authenticator.public(&request)?;
         let request = request.into_inner();
         let size = validate::page_size(request.page_size, 100)?;
-        let Reply::Models(models) = self.0.call(Command::ListModels).await? else {
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(validate::model_token(token)?),
+        };
+        let command = Command::ListModels { after, limit: size };
+        let Reply::Models(models, more) = self.0.call(command).await? else {
             return Err(unexpected());
         };
-        let mut rest = models
-            .into_iter()
-            .filter(|model| model.name > request.page_token)
-            .peekable();
-        let models: Vec<_> = rest.by_ref().take(size).collect();
-        let more = rest.peek().is_some();
-        let next = models
-            .last()
-            .filter(|_| more)
-            .map(|model| model.name.clone());
+        let last = models.last().filter(|_| more);
         Ok(v1::ListModelsResponse {
+            next_page_token: last.map(convert::model_token).unwrap_or_default(),
             models,
-            next_page_token: next.unwrap_or_default(),
         })
     }
 

@@ -29,13 +29,16 @@ use crate::engine::command::{Command, JobSelector, JobView, Reply};
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::sessions::driver::SessionContext;
+use crate::shares::Shares;
 
 pub use job_service::Jobs;
 pub use miner_service::Miners;
 pub use network_service::NetworkInfo;
 
-/// Deliveries by CompleteJob that are taken at once; each may hold 36 MiB. Others wait.
+/// Deliveries by CompleteJob that are taken at once; each may hold 36 MiB. Others wait, first come, first served.
 const DELIVERIES: usize = 8;
+/// Of these and of those that wait, deliveries of one identity: slow ones leave places for others.
+const DELIVERIES_PER_IDENTITY: usize = 2;
 
 /// What the services share.
 pub struct Services {
@@ -48,6 +51,7 @@ pub struct Services {
     /// How often callers may call.
     pub limits: Arc<Limits>,
     deliveries: Semaphore,
+    deliveries_by_identity: Shares<PublicKey>,
 }
 
 impl Services {
@@ -65,6 +69,7 @@ impl Services {
             authenticator,
             limits,
             deliveries: Semaphore::new(DELIVERIES),
+            deliveries_by_identity: Shares::new(DELIVERIES_PER_IDENTITY),
         })
     }
 

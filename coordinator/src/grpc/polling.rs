@@ -30,6 +30,9 @@ pub(super) async fn poll(
 ) -> Result<v1::PollJobResponse, ApiError> {
     let lease_ms =
         validate::duration_ms("lease", request.lease, DEFAULT_LEASE_MS, LEASE_BOUNDS_MS)?;
+    if !request.request_id.is_empty() {
+        validate::request_id(&request.request_id)?;
+    }
     let wait_ms = validate::duration_ms("wait", request.wait, 0, (0, MAX_WAIT_MS))?;
     let until = Instant::now() + Duration::from_millis(wait_ms);
     let mut activity = services.context.hub.activity();
@@ -39,6 +42,7 @@ pub(super) async fn poll(
             .call(Command::Poll {
                 miner_key: miner,
                 lease_ms,
+                request_id: request.request_id.clone(),
             })
             .await?
         else {

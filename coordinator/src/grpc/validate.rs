@@ -15,7 +15,7 @@ use aitbc_proto::v1::{self, ErrorReason};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::engine::command::{JobSelector, Submission};
+use crate::engine::command::{JobSelector, ModelKey, Submission};
 
 /// Highest price in micro-AIT per hour and slot: a million AIT.
 pub const MAX_PRICE: u64 = 1_000_000_000_000;
@@ -77,6 +77,13 @@ pub fn bad_page_token() -> ApiError {
         ErrorReason::InvalidPageToken,
         "page_token: not one that this call gave out; begin again without one",
     )
+}
+
+/// A page token of ListModels, as [`super::convert::model_token`] makes it.
+pub fn model_token(token: &str) -> Result<ModelKey, ApiError> {
+    let (digest, name) = token.split_once(':').ok_or_else(bad_page_token)?;
+    let digest = hex::decode(digest).map_err(|_| bad_page_token())?;
+    Ok((name.to_owned(), digest.into()))
 }
 
 /// A request id.

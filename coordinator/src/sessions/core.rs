@@ -8,6 +8,7 @@
 //!
 //! Any message may arrive twice, and a miner may name attempts that it lost meanwhile: both are harmless.
 
+mod checkpoints;
 mod deliveries;
 
 use std::collections::BTreeMap;
@@ -57,6 +58,10 @@ struct Held {
     resent: [Option<u64>; 2],
     /// Bytes of the result at the last Complete that did not fit.
     short_result: Option<u64>,
+    /// When its next checkpoint may be verified, in ms of the driver's clock.
+    checkpoint_at_ms: u64,
+    /// The newest one that waits for that, and the offset it is for.
+    checkpoint: Option<(u64, v1::Checkpoint)>,
 }
 
 /// One session.
@@ -68,6 +73,8 @@ pub struct SessionCore {
     state: State,
     /// When it ends unless something is heard, in ms of the driver's clock.
     deadline_ms: u64,
+    /// When the first of the checkpoints that wait may be verified.
+    checkpoints_due_ms: Option<u64>,
     hello: Option<Box<v1::Hello>>,
     /// As the last heartbeat said.
     free_slots: u32,
@@ -88,6 +95,7 @@ impl SessionCore {
             peer,
             state: State::Challenged,
             deadline_ms: now_ms + HELLO_WITHIN_MS,
+            checkpoints_due_ms: None,
             hello: None,
             free_slots: 0,
             quiet: 0,
@@ -100,7 +108,8 @@ impl SessionCore {
     /// When [`Self::tick`] has to be called at the latest, in ms of the driver's clock.
     #[must_use]
     pub fn deadline_ms(&self) -> u64 {
-        self.deadline_ms
+        self.checkpoints_due_ms
+            .map_or(self.deadline_ms, |due| due.min(self.deadline_ms))
     }
 
     /// Whether it has ended.
@@ -116,7 +125,11 @@ impl SessionCore {
 
     /// Time passed.
     pub fn tick(&mut self, now_ms: u64) {
-        if now_ms < self.deadline_ms || self.is_closed() {
+        if self.is_closed() {
+            return;
+        }
+        self.release_checkpoints(now_ms);
+        if now_ms < self.deadline_ms {
             return;
         }
         let problem = match self.state {
@@ -136,12 +149,12 @@ impl SessionCore {
             (State::Opening, _) => self.protocol("wait for Welcome before the next message"),
             (State::Open | State::Draining, message) => {
                 self.deadline_ms = now_ms + LEASE_MS;
-                self.open_message(message, streams);
+                self.open_message(message, streams, now_ms);
             }
         }
     }
 
-    fn open_message(&mut self, message: Up, streams: &mut dyn AttemptStreams) {
+    fn open_message(&mut self, message: Up, streams: &mut dyn AttemptStreams, now_ms: u64) {
         let session = self.session;
         if !matches!(message, Up::Heartbeat(_)) {
             self.quiet = 0;
@@ -177,13 +190,7 @@ impl SessionCore {
                 }
             }
             Up::Output(output) => self.output(&output, streams),
-            Up::Checkpoint(checkpoint) => {
-                if let Some(attempt) = self.attempt(&checkpoint.job_id, checkpoint.attempt)
-                    && self.held.contains_key(&attempt)
-                {
-                    self.actions.push(Action::Checkpoint(attempt, checkpoint));
-                }
-            }
+            Up::Checkpoint(checkpoint) => self.checkpoint(checkpoint, now_ms),
             Up::Complete(complete) => self.complete(complete, streams),
             Up::Fail(fail) => self.fail(fail),
             Up::Heartbeat(heartbeat) => {
@@ -311,11 +318,13 @@ impl SessionCore {
         self.held.insert(attempt, Held::default());
     }
 
-    /// The assignment is signed. It is not sent if the attempt was cancelled meanwhile.
-    pub fn signed(&mut self, attempt: AttemptId, assign: v1::Assign) {
-        if self.held.contains_key(&attempt) && !self.is_closed() {
+    /// The assignment is signed. False = the attempt was cancelled meanwhile: it is not sent, and its streams may go.
+    pub fn signed(&mut self, attempt: AttemptId, assign: v1::Assign) -> bool {
+        let held = self.held.contains_key(&attempt);
+        if held && !self.is_closed() {
             self.actions.push(Action::Send(Down::Assign(assign)));
         }
+        held
     }
 
     /// The engine stops an attempt.

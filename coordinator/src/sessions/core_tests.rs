@@ -23,7 +23,7 @@ use crate::engine::command::{AttemptId, AttemptInfo, Command, Reply, Resume};
 const MINER: &str = "miner_01m83xj880es8r65rzyjka792g";
 
 #[derive(Default)]
-struct Buffers(BTreeMap<AttemptId, [OutputBuffer; 2]>);
+pub(super) struct Buffers(BTreeMap<AttemptId, [OutputBuffer; 2]>);
 
 impl Buffers {
     fn open(&mut self, attempt: AttemptId) {
@@ -54,7 +54,7 @@ impl AttemptStreams for Buffers {
     }
 }
 
-fn attempt() -> AttemptId {
+pub(super) fn attempt() -> AttemptId {
     AttemptId {
         job_id: JobId::new(1_000, 3, [7; 10]),
         attempt: 2,
@@ -111,7 +111,7 @@ fn complete(output: &[u8], result: &[u8]) -> Up {
 }
 
 /// An open session that holds the attempt, and its empty streams.
-fn open() -> (SessionCore, Buffers) {
+pub(super) fn open() -> (SessionCore, Buffers) {
     let mut core = SessionCore::new(9, PublicKey([4; 32]), "127.0.0.1:1".into(), 0);
     let mut buffers = Buffers::default();
     core.message(hello(Vec::new()), &mut buffers, 1);
@@ -159,6 +159,7 @@ fn a_session_opens_and_says_what_to_do_with_old_attempts() {
         job_id: held.job_id.to_string(),
         attempt: held.attempt.into(),
         output_bytes: 5,
+        output_tokens: 0,
     });
     core.message(hello(running.to_vec()), &mut buffers, 1);
     assert!(matches!(
@@ -179,6 +180,7 @@ fn a_session_opens_and_says_what_to_do_with_old_attempts() {
         input: Bytes::new(),
         deadline_ms: 0,
         owner: PublicKey::default(),
+        epoch: 1,
     };
     let resumes = vec![Resume::Continue(Box::new(info)), Resume::Abandon(gone)];
     core.opened(Ok(Reply::SessionOpened(resumes)), &buffers, 2);

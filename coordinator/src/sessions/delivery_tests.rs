@@ -104,6 +104,7 @@ fn case(digest: [u8; 32]) -> Case {
         input: bytes::Bytes::new(),
         deadline_ms: 0,
         owner: owner.public(),
+        epoch: 1,
     };
     let facts = AttemptFacts::sign(&info, &service).unwrap();
     let complete = v1::Complete {
@@ -118,6 +119,11 @@ fn case(digest: [u8; 32]) -> Case {
         complete,
         result: RESULT.to_vec(),
     }
+}
+
+/// What was promised for some attempt.
+pub(super) fn facts() -> AttemptFacts {
+    case([0; 32]).facts
 }
 
 fn outcome(mut case: Case) -> Result<Checked, String> {

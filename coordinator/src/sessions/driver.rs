@@ -18,14 +18,14 @@ use aitbc_proto::v1::{
     self, CoordinatorMessage, ErrorReason, OpenSessionRequest, OpenSessionResponse,
 };
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::core::{Action, SessionCore, StreamKind};
 use super::hub::{Hub, SessionEvent};
-use super::inbox::{self, Batch};
+use super::inbox::{self, Batch, Share};
 use super::messages;
 use super::output_buffer::{OutputBuffer, SPILL_BYTES};
 use super::streams::{Streams, StreamsNow};
@@ -39,8 +39,10 @@ const EVENTS: usize = 1_024;
 const RESPONSES: usize = 4;
 /// Messages that may wait for a slow miner; one more closes the session.
 const PENDING: usize = 4_096;
-/// Batches of commands that may wait for the engine; one more closes the session.
-const COMMANDS: usize = 4_096;
+/// Commands at the engine after which no more messages are taken until it has answered some.
+const COMMANDS: usize = 1_024;
+/// Messages of one batch; a miner's own bounds leave it far below.
+const MESSAGES: usize = 16_384;
 /// Items taken at once before anything is sent.
 const AT_ONCE: usize = 64;
 /// Time for the last messages of a session that ends.
@@ -59,6 +61,8 @@ pub struct SessionContext {
     pub pool: Arc<VerifyPool>,
     /// Key that signs assignments.
     pub service: Identity,
+    /// KiB of large results that readers may have in memory, all together.
+    pub loads: Arc<Semaphore>,
     /// The chain.
     pub chain_id: Hash,
     /// Cancelled when the coordinator drains.
@@ -98,6 +102,7 @@ pub fn open(
         pending: VecDeque::new(),
         waiting: Vec::new(),
         telling: 0,
+        shares: Vec::new(),
         signing: Vec::new(),
         closed_with: None,
     };
@@ -118,8 +123,10 @@ struct Driver {
     down: mpsc::Sender<Result<OpenSessionResponse, Status>>,
     pending: VecDeque<CoordinatorMessage>,
     waiting: Vec<Told>,
-    /// Batches of commands that the engine has not answered.
+    /// Commands that the engine has not answered.
     telling: usize,
+    /// Room in the inbox that is taken until the engine has answered what waits.
+    shares: Vec<Share>,
     signing: Vec<Task>,
     closed_with: Option<ApiError>,
 }
@@ -146,7 +153,7 @@ impl Driver {
                 Some(event) = self.events.recv() => self.events_arrived(event),
                 () = self.down.closed() => break,
                 () = room(&self.down), if !self.pending.is_empty() => continue,
-                batch = self.inbox.recv() => match batch {
+                batch = self.inbox.recv(), if self.telling < COMMANDS => match batch {
                     Some(batch) => self.batches_arrived(batch),
                     None => break,
                 },
@@ -203,8 +210,15 @@ impl Driver {
         }
     }
 
-    fn batch(&mut self, (batch, _share): Batch) {
+    fn batch(&mut self, (batch, share): Batch) {
         self.context.engine.stats().message_in();
+        self.shares.push(share);
+        if batch.messages.len() > MESSAGES {
+            let message = format!("a batch has more than {MESSAGES} messages");
+            return self
+                .core
+                .close(ApiError::new(ErrorReason::SessionProtocol, message));
+        }
         let now_ms = self.context.engine.now_ms();
         let mut streams = StreamsNow {
             streams: &self.context.streams,
@@ -236,10 +250,14 @@ impl Driver {
             SessionEvent::Effects(effects) => {
                 effects.into_iter().for_each(|effect| self.effect(effect))
             }
-            SessionEvent::Signed(attempt, assign) => self.core.signed(attempt, *assign),
+            SessionEvent::Signed(attempt, assign) => {
+                if !self.core.signed(attempt, *assign) {
+                    self.context.streams.remove(attempt);
+                }
+            }
             SessionEvent::Recorded(attempt, outcome) => self.core.recorded(attempt, outcome),
-            SessionEvent::Told(failures) => {
-                self.telling = self.telling.saturating_sub(1);
+            SessionEvent::Told(commands, failures) => {
+                self.telling = self.telling.saturating_sub(commands);
                 for (attempt, answer, refusal) in failures {
                     let outcome = match (answer, refusal) {
                         (Ok(_), Some(refusal)) => Err(refusal),
@@ -294,7 +312,7 @@ impl Driver {
                     // Boxed: an idle session need not hold the room that this takes.
                     Box::pin(self.act_slowly(slow)).await;
                 }
-                if self.pending.len() > PENDING || self.telling > COMMANDS {
+                if self.pending.len() > PENDING {
                     self.core.close(behind());
                 }
             }
@@ -364,10 +382,13 @@ impl Driver {
     /// Gives the engine what waits. Its place in the engine's channel is taken before this returns, so that what comes
     /// later, also from another thread, stays behind it.
     fn tell(&mut self) {
+        // What gave no commands gives its room back here.
+        let shares = std::mem::take(&mut self.shares);
         if self.waiting.is_empty() {
             return;
         }
-        self.telling += 1;
+        let count = self.waiting.len();
+        self.telling += count;
         let (commands, tags): (Vec<_>, Vec<_>) = self.waiting.drain(..).unzip();
         let (engine, events) = (self.context.engine.clone(), self.events_in.clone());
         // Without the runtime's budget: a poll that only yields would not take the place.
@@ -383,8 +404,10 @@ impl Driver {
             let failures = failures.filter_map(|(answer, tag)| {
                 tag.map(|(attempt, refusal)| (attempt, answer, refusal))
             });
+            drop(shares);
+            let told = SessionEvent::Told(count, failures.collect());
             // A session that ended meanwhile needs no answer.
-            let _ = events.send(SessionEvent::Told(failures.collect())).await;
+            let _ = events.send(told).await;
         });
     }
 }

@@ -39,8 +39,11 @@ pub enum SessionEvent {
     Signed(AttemptId, Box<v1::Assign>),
     /// A delivery or failure was dealt with.
     Recorded(AttemptId, Result<(), ApiError>),
-    /// The commands that were told to the engine are done.
-    Told(Vec<(AttemptId, Result<Reply, ApiError>, Option<ApiError>)>),
+    /// So many commands that were told to the engine are done, and what became of the failures among them.
+    Told(
+        usize,
+        Vec<(AttemptId, Result<Reply, ApiError>, Option<ApiError>)>,
+    ),
 }
 
 /// Stored chunks that nobody needs any more.

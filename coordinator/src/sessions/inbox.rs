@@ -8,19 +8,22 @@ use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Streaming;
 
-/// Batches that may wait for the session; one more closes it.
-const BATCHES: usize = 2_048;
-/// KiB of batches that may wait; beyond it the miner is slowed down by flow control.
+/// KiB of batches that may wait for the session or the engine behind it, at least one for each; beyond it the miner is
+/// slowed down by flow control.
 const BUDGET_KIB: u32 = 8 << 10;
+/// Bytes that a message takes in memory besides those that it has on the wire, about.
+const MESSAGE_BYTES: usize = 256;
 /// A session that does not take what waits for this long is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A batch of messages with its share of the budget, which returns when it is dropped.
-pub(super) type Batch = (OpenSessionRequest, OwnedSemaphorePermit);
+pub(super) type Batch = (OpenSessionRequest, Share);
+/// A share of the budget.
+pub(super) type Share = OwnedSemaphorePermit;
 
 /// Starts the reader. The channel ends with the stream, or when the session falls behind.
 pub(super) fn start(stream: Streaming<OpenSessionRequest>) -> mpsc::Receiver<Batch> {
-    let (send, receive) = mpsc::channel(BATCHES);
+    let (send, receive) = mpsc::channel(BUDGET_KIB as usize);
     tokio::spawn(read(stream, send));
     receive
 }
@@ -33,7 +36,8 @@ async fn read(mut stream: Streaming<OpenSessionRequest>, inbox: mpsc::Sender<Bat
             () = inbox.closed() => return,
         };
         let Ok(Some(batch)) = batch else { return };
-        let kib = u32::try_from(batch.encoded_len() >> 10)
+        let bytes = batch.encoded_len() + MESSAGE_BYTES * batch.messages.len();
+        let kib = u32::try_from(bytes >> 10)
             .unwrap_or(u32::MAX)
             .saturating_add(1)
             .min(BUDGET_KIB);

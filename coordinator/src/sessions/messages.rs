@@ -34,6 +34,7 @@ pub fn held_attempts(running: &[v1::RunningAttempt]) -> Vec<HeldAttempt> {
         Some(HeldAttempt {
             attempt: attempt(&held.job_id, held.attempt)?,
             output_bytes: held.output_bytes,
+            output_tokens: held.output_tokens,
         })
     };
     running.iter().take(1_024).filter_map(read).collect()

@@ -7,6 +7,7 @@ use aitbc_common::result_document::ResultDocument;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ErrorReason;
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::core::StreamKind;
 use super::streams::{AttemptFacts, AttemptStream, Streams};
@@ -15,8 +16,12 @@ use crate::engine::handle::EngineHandle;
 use crate::store::rows::JobRow;
 use crate::store::{Batch, Durability, Family, Store, StoreError, keys};
 
-/// Rows read at once.
-const PAGE_ROWS: usize = 16;
+/// Chunks read at once: what a reader that is slow to take them holds in memory.
+const PAGE_ROWS: usize = 2;
+/// Rows among which the chunk is looked for that holds an offset in its middle.
+const ROWS_BEFORE: usize = 16;
+/// KiB of results that may be in memory because their output can be read in no other way; see [`Archived::output`].
+pub const LOADED_KIB: usize = 128 << 10;
 
 /// Stores what is too much for memory (or `all` of it), so that it leaves memory.
 pub fn spill(
@@ -70,7 +75,7 @@ pub fn restore(store: &Arc<dyn Store>, stream: &AttemptStream) -> Result<(), Sto
     Ok(())
 }
 
-/// Some bytes of a stream from `offset` on, in chunks of at most 256 KiB; none where the store has no more.
+/// Some bytes of a stream from `offset` on, in at most two chunks of at most 256 KiB; none where the store has no more.
 pub fn read(
     store: &Arc<dyn Store>,
     attempt: AttemptId,
@@ -78,15 +83,18 @@ pub fn read(
     offset: u64,
 ) -> Result<Vec<Bytes>, StoreError> {
     let AttemptId { job_id, attempt } = attempt;
-    // The chunk that holds `offset` began at most one chunk's length before it.
-    let first = keys::output(
-        job_id,
-        attempt,
-        kind as u8,
-        offset.saturating_sub(CHUNK_BYTES as u64),
-    );
+    let key = |offset| keys::output(job_id, attempt, kind as u8, offset);
     let end = keys::prefix_end(&keys::outputs_of(job_id, attempt, kind as u8));
-    let page = store.scan(Family::Output, first.as_slice()..end.as_slice(), PAGE_ROWS)?;
+    let scan = |first: &[u8], rows| store.scan(Family::Output, first..end.as_slice(), rows);
+    // Who reads on is where a chunk begins.
+    let here = key(offset);
+    let mut page = scan(&here, PAGE_ROWS)?;
+    let begins_here = page.rows.first().is_some_and(|(key, _)| *key == here);
+    if !begins_here && offset > 0 {
+        // The chunk that holds `offset` began at most one chunk's length before it.
+        let before = key(offset.saturating_sub(CHUNK_BYTES as u64));
+        page = scan(&before, ROWS_BEFORE)?;
+    }
     let mut chunks = Vec::new();
     let mut next = offset;
     for (key, value) in page.rows {
@@ -95,7 +103,7 @@ pub fn read(
         if end <= next {
             continue;
         }
-        if begin > next {
+        if begin > next || chunks.len() == PAGE_ROWS {
             break;
         }
         chunks.push(value.slice(usize::try_from(next - begin).unwrap_or(usize::MAX)..));
@@ -188,7 +196,9 @@ pub async fn resume(
     streams: &Streams,
     facts: AttemptFacts,
 ) -> Result<Arc<AttemptStream>, ApiError> {
-    if let Some(stream) = streams.get(facts.attempt) {
+    if let Some(stream) = streams.get(facts.attempt)
+        && stream.facts.epoch >= facts.epoch
+    {
         return Ok(stream);
     }
     let (store, stream) = (Arc::clone(store), AttemptStream::new(facts));
@@ -201,8 +211,10 @@ pub async fn resume(
 /// The output or the result document of a completed job.
 #[derive(Debug, Clone)]
 pub enum Archived {
-    /// All of it.
+    /// All of it, from the job's row.
     Whole(Bytes),
+    /// All of it, loaded, with its share of the memory that all such readers have together.
+    Loaded(Bytes, Arc<OwnedSemaphorePermit>),
     /// In the store, in chunks.
     Chunks(AttemptId, StreamKind),
 }
@@ -221,8 +233,13 @@ impl Archived {
         }
     }
 
-    /// A completed job's output.
-    pub async fn output(store: &Arc<dyn Store>, row: &JobRow) -> Result<Self, ApiError> {
+    /// A completed job's output. Where it can only be read out of a result that is kept in chunks, as rows of earlier
+    /// versions have it, that takes a share of `loads` (in KiB), and is refused while others have taken it all.
+    pub async fn output(
+        store: &Arc<dyn Store>,
+        loads: &Arc<Semaphore>,
+        row: &JobRow,
+    ) -> Result<Self, ApiError> {
         let Some(delivery) = row
             .delivery
             .as_ref()
@@ -230,26 +247,31 @@ impl Archived {
         else {
             return Ok(Self::Chunks(delivered_attempt(row), StreamKind::Output));
         };
-        let (result, len, store) = (Self::result(row), delivery.result_len, Arc::clone(store));
-        let content = move || {
-            let result = match result {
-                Self::Whole(result) => result,
-                Self::Chunks(attempt, kind) => read_all(&store, attempt, kind, len)?.into(),
-            };
-            let document = ResultDocument::from_bytes(&result);
-            let document = document
-                .map_err(|error| StoreError::Corrupt(format!("a result document: {error}")))?;
-            Ok(Self::Whole(
-                document.content.unwrap_or_default().into_bytes().into(),
-            ))
-        };
-        blocking(content).await
+        if let Some(result) = &delivery.result {
+            return Ok(Self::Whole(content(result).map_err(|e| store_error(&e))?));
+        }
+        let (attempt, len, store) = (
+            delivered_attempt(row),
+            delivery.result_len,
+            Arc::clone(store),
+        );
+        // The document and what is read out of it.
+        let mut share = Arc::clone(loads)
+            .try_acquire_many_owned(kib(2 * len))
+            .map_err(|_| too_many_loads())?;
+        let load = move || content(&read_all(&store, attempt, StreamKind::Result, len)?);
+        let output = blocking(load).await?;
+        let unused = share
+            .num_permits()
+            .saturating_sub(kib(output.len() as u64) as usize);
+        drop(share.split(unused));
+        Ok(Self::Loaded(output, Arc::new(share)))
     }
 
     /// Some bytes from `offset` on, in chunks of at most 256 KiB; none at the end.
     pub async fn read(&self, store: &Arc<dyn Store>, offset: u64) -> Result<Vec<Bytes>, ApiError> {
         match self {
-            Self::Whole(bytes) => {
+            Self::Whole(bytes) | Self::Loaded(bytes, _) => {
                 let start = usize::try_from(offset)
                     .unwrap_or(usize::MAX)
                     .min(bytes.len());
@@ -268,6 +290,23 @@ impl Archived {
     }
 }
 
+/// The output out of a result document.
+fn content(result: &[u8]) -> Result<Bytes, StoreError> {
+    let document = ResultDocument::from_bytes(result);
+    let document =
+        document.map_err(|error| StoreError::Corrupt(format!("a result document: {error}")))?;
+    Ok(document.content.unwrap_or_default().into_bytes().into())
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
+}
+
+fn too_many_loads() -> ApiError {
+    let message = "too many large results are being read at once; try again in a moment";
+    ApiError::new(ErrorReason::RateLimited, message).retry_after(std::time::Duration::from_secs(1))
+}
+
 /// The attempt that completed a job: always its newest.
 #[must_use]
 pub fn delivered_attempt(row: &JobRow) -> AttemptId {
@@ -276,3 +315,7 @@ pub fn delivered_attempt(row: &JobRow) -> AttemptId {
         attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
     }
 }
+
+#[cfg(test)]
+#[path = "stored_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! The streams of live attempts: written by sessions, read by watchers, kept across a miner's reconnect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aitbc_common::hash::Hash;
@@ -34,6 +34,8 @@ pub struct AttemptFacts {
     pub signature: [u8; 64],
     /// Canonical model name.
     pub model: String,
+    /// The engine's epoch since which the streams grow.
+    pub epoch: u64,
 }
 
 impl AttemptFacts {
@@ -49,6 +51,7 @@ impl AttemptFacts {
             signature: assignment.sign(service),
             assignment,
             model: info.model.clone(),
+            epoch: info.epoch,
         })
     }
 }
@@ -219,38 +222,77 @@ impl AttemptStream {
     }
 }
 
+/// Jobs whose ended attempts are remembered: those of the last seconds under load.
+const REMEMBERED: usize = 16_384;
+
 /// All streams of live attempts.
 #[derive(Debug, Default)]
 pub struct Streams {
-    live: Mutex<BTreeMap<AttemptId, Arc<AttemptStream>>>,
+    live: Mutex<Live>,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    streams: BTreeMap<AttemptId, Arc<AttemptStream>>,
+    /// The newest attempt that is over, of jobs that changed lately. Streams are made off the engine's thread: those
+    /// that come after the end of their attempt would stay for ever.
+    ended: BTreeMap<JobId, u16>,
+    order: VecDeque<JobId>,
+}
+
+impl Live {
+    fn end(&mut self, job_id: JobId, attempt: u16) {
+        if self.ended.insert(job_id, attempt).is_none() {
+            self.order.push_back(job_id);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
 }
 
 impl Streams {
-    fn live(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Arc<AttemptStream>>> {
+    fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds streams, unless the attempt has some: those are returned instead.
+    /// Adds streams, unless the attempt has some of this epoch: those are returned instead. Those of an attempt that is
+    /// over are only the caller's.
     pub fn insert(&self, stream: AttemptStream) -> Arc<AttemptStream> {
-        Arc::clone(
-            self.live()
-                .entry(stream.facts.attempt)
-                .or_insert_with(|| Arc::new(stream)),
-        )
+        let mut live = self.live();
+        let AttemptId { job_id, attempt } = stream.facts.attempt;
+        if live
+            .ended
+            .get(&job_id)
+            .is_some_and(|ended| attempt <= *ended)
+        {
+            return Arc::new(stream);
+        }
+        let epoch = stream.facts.epoch;
+        let stream = Arc::new(stream);
+        let known = live.streams.entry(stream.facts.attempt);
+        let known = known.or_insert_with(|| Arc::clone(&stream));
+        if known.facts.epoch < epoch {
+            *known = stream;
+        }
+        Arc::clone(known)
     }
 
     /// An attempt's streams.
     #[must_use]
     pub fn get(&self, attempt: AttemptId) -> Option<Arc<AttemptStream>> {
-        self.live().get(&attempt).cloned()
+        self.live().streams.get(&attempt).cloned()
     }
 
     /// Forgets an attempt's streams; their readers keep them.
     pub fn remove(&self, attempt: AttemptId) -> Option<Arc<AttemptStream>> {
-        self.live().remove(&attempt)
+        self.live().streams.remove(&attempt)
     }
 
-    /// Forgets the streams of a job's attempts before `attempt` (all of them: `u16::MAX` and the job is final).
+    /// Forgets the streams of a job's attempts before `attempt`, for good, and where the job is final (`also_last`)
+    /// those of `attempt` too.
     pub fn remove_before(
         &self,
         job_id: JobId,
@@ -258,23 +300,26 @@ impl Streams {
         also_last: bool,
     ) -> Vec<Arc<AttemptStream>> {
         let mut live = self.live();
-        let first = AttemptId { job_id, attempt: 0 };
-        let last = AttemptId { job_id, attempt };
-        let mut gone: Vec<AttemptId> = live
-            .range(first..last)
-            .map(|(attempt, _)| *attempt)
-            .collect();
-        if also_last && live.contains_key(&last) {
-            gone.push(last);
+        let ended = if also_last {
+            attempt
+        } else {
+            attempt.saturating_sub(1)
+        };
+        if ended == 0 {
+            return Vec::new();
         }
+        live.end(job_id, ended);
+        let id = |attempt| AttemptId { job_id, attempt };
+        let gone = live.streams.range(id(0)..=id(ended));
+        let gone: Vec<AttemptId> = gone.map(|(attempt, _)| *attempt).collect();
         gone.iter()
-            .filter_map(|attempt| live.remove(attempt))
+            .filter_map(|attempt| live.streams.remove(attempt))
             .collect()
     }
 
     /// Forgets everything: after a failed commit, what the store lost must come again.
     pub fn clear(&self) {
-        self.live().clear();
+        self.live().streams.clear();
     }
 }
 
@@ -304,5 +349,50 @@ impl AttemptStreams for StreamsNow<'_> {
 
     fn progress(&self, attempt: AttemptId) -> Option<Progress> {
         Some(self.streams.get(attempt)?.progress())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::delivery_tests::facts;
+    use super::*;
+
+    #[test]
+    fn streams_that_come_after_the_end_of_their_attempt_do_not_stay() {
+        let (streams, facts) = (Streams::default(), facts());
+        let AttemptId { job_id, attempt } = facts.attempt;
+        let of_attempt = |attempt| {
+            let mut facts = facts.clone();
+            facts.attempt.attempt = attempt;
+            AttemptStream::new(facts)
+        };
+        // Cancelled before its assignment was signed.
+        assert!(streams.remove_before(job_id, attempt, true).is_empty());
+        streams.insert(of_attempt(attempt));
+        assert!(streams.get(facts.attempt).is_none());
+        // One that was lost before it was signed; the next one lives.
+        let other = Streams::default();
+        other.remove_before(job_id, 2, false);
+        other.insert(of_attempt(1));
+        let live = other.insert(of_attempt(2)).facts.attempt;
+        assert!(other.get(facts.attempt).is_none() && other.get(live).is_some());
+        assert_eq!(other.remove_before(job_id, 2, true).len(), 1);
+        // What arrived before a recovery gives way to what comes after it.
+        let (streams, mut later) = (Streams::default(), facts.clone());
+        later.epoch += 1;
+        for (facts, epoch) in [(&facts, 1), (&later, 2), (&facts, 2)] {
+            assert_eq!(
+                streams
+                    .insert(AttemptStream::new(facts.clone()))
+                    .facts
+                    .epoch,
+                epoch
+            );
+        }
+        // What is remembered is bounded.
+        for number in 0..2 * REMEMBERED as u64 {
+            other.remove_before(JobId::new(number, 0, [0; 10]), 1, true);
+        }
+        assert_eq!(other.live().ended.len(), REMEMBERED);
     }
 }

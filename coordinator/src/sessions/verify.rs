@@ -229,11 +229,13 @@ impl Worker {
             Err(problem) => return Ok(Err(problem)),
         };
         let inline = progress.result_len <= INLINE_RESULT_BYTES;
+        // Out of a result in chunks no reader could take the output a piece at a time.
+        let output_in_result = inline && checked.output_in_result;
         if !self.is_archived(stream)? {
             if !inline {
                 stored::spill(&self.engine, stream, StreamKind::Result, true)?;
             }
-            if !checked.output_in_result {
+            if !output_in_result {
                 stored::spill(&self.engine, stream, StreamKind::Output, true)?;
             }
         }
@@ -247,8 +249,9 @@ impl Worker {
             finish_reason: checked.finish_reason,
             result: inline.then_some(result),
             result_len: progress.result_len,
-            output_in_result: checked.output_in_result,
+            output_in_result,
             first_token_ms: stream.first_ms(),
+            epoch: stream.facts.epoch,
         }))
     }
 
@@ -309,6 +312,12 @@ fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
         return;
     };
     let assignment = &facts.assignment;
+    let newer = stream
+        .checkpoint()
+        .is_none_or(|known| known.offset < layout.offset);
+    if !newer {
+        return;
+    }
     let ours = layout.chain_id == assignment.chain_id
         && layout.job_id == assignment.job_id
         && layout.attempt == assignment.attempt

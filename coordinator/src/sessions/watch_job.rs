@@ -210,6 +210,8 @@ impl Watcher {
             input: Bytes::new(),
             deadline_ms: row.deadline_ms,
             owner: self.owner,
+            // Before anything is read out of the store.
+            epoch: self.context.engine.fence().epoch(),
         };
         AttemptFacts::sign(&info, &self.context.service).map_err(|error| {
             ApiError::new(
@@ -313,7 +315,7 @@ impl Watcher {
             self.drain().await?;
             let length = convert::output_len(delivery);
             if self.now.offset < length {
-                let output = Archived::output(&store, row).await?;
+                let output = Archived::output(&store, &self.context.loads, row).await?;
                 while self.now.offset < length {
                     let chunks = output.read(&store, self.now.offset).await?;
                     if chunks.is_empty() {

@@ -111,12 +111,39 @@ pub fn engine() -> Vec<u8> {
     vec![0, ENGINE]
 }
 
+/// The methods that take idempotency keys: each has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    /// SubmitJob, and each job of SubmitJobs.
+    SubmitJob,
+    /// RetryJob.
+    RetryJob,
+    /// PollJob.
+    PollJob,
+    /// CompleteJob, whose id is the attempt.
+    CompleteJob,
+}
+
+impl Method {
+    /// Follows the id in what is hashed; ids have no control characters. SubmitJob has none, so that keys which were
+    /// stored before there were methods stay good.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::SubmitJob => "",
+            Self::RetryJob => "\0RetryJob",
+            Self::PollJob => "\0PollJob",
+            Self::CompleteJob => "\0CompleteJob",
+        }
+    }
+}
+
 /// An idempotency key as used on the day of `time_ms`.
 #[must_use]
-pub fn request_id(owner: &PublicKey, request_id: &str, time_ms: u64) -> Vec<u8> {
-    let mut key = request_ids_on(shard_of(owner), time_ms / DAY_MS);
-    let mut name = owner.0.to_vec();
+pub fn request_id(caller: &PublicKey, method: Method, request_id: &str, time_ms: u64) -> Vec<u8> {
+    let mut key = request_ids_on(shard_of(caller), time_ms / DAY_MS);
+    let mut name = caller.0.to_vec();
     name.extend(request_id.as_bytes());
+    name.extend(method.suffix().as_bytes());
     let name: Hash = sha256(&name);
     key.extend(&name[..16]);
     key
@@ -172,6 +199,23 @@ mod tests {
         let new = active_job(&owner, JobId::new(2, 0, [0; 10]));
         assert!(new < old);
         assert_eq!(parse_job(&new), Some((owner, JobId::new(2, 0, [0; 10]))));
+    }
+
+    #[test]
+    fn each_method_has_its_own_request_ids_and_old_ones_stay_good() {
+        let caller = PublicKey([7; 32]);
+        let key = |method| request_id(&caller, method, "r", DAY_MS);
+        let mut keys = [
+            key(Method::SubmitJob),
+            key(Method::RetryJob),
+            key(Method::PollJob),
+            key(Method::CompleteJob),
+        ];
+        let mut stored_before = request_ids_on(shard_of(&caller), 1);
+        stored_before.extend(&sha256(&[&caller.0[..], b"r"].concat())[..16]);
+        assert_eq!(keys[0], stored_before);
+        keys.sort();
+        assert!(keys.windows(2).all(|pair| pair[0] != pair[1]));
     }
 
     #[test]

@@ -185,12 +185,15 @@ pub struct RequestRow {
     /// SHA-256 of the request's body.
     #[prost(bytes = "bytes", tag = "1")]
     pub body_hash: Bytes,
-    /// The job it created (UUID bytes).
+    /// The job it created or was about (UUID bytes).
     #[prost(bytes = "bytes", tag = "2")]
     pub job_id: Bytes,
     /// Unix time in ms.
     #[prost(uint64, tag = "3")]
     pub created_ms: u64,
+    /// The attempt that it leased or delivered; 0 for one that made a job.
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
 }
 
 /// Decodes a row; bytes that do not parse are damaged data.

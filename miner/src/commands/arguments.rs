@@ -1,14 +1,12 @@
 //! The command line.
 
-use std::error::Error as _;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use aitbc_common::runtime::command_line::{self, GlobalOptions};
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::telemetry;
-use aitbc_common::runtime::terminal::{note_line, print_bytes};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 #[cfg(feature = "engine")]
 use super::{engine, mine};
@@ -24,25 +22,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Options that every command takes, before or after the verb.
-#[derive(Debug, Clone, Args)]
-pub struct GlobalOptions {
-    /// Print JSON: one document, or one per line for streams
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
-    /// The coordinator: HOST:PORT or http(s)://HOST:PORT [env: AITBC_COORDINATOR] [default: 127.0.0.1:50051]
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        help_heading = "Global options"
-    )]
-    pub coordinator: Option<String>,
-    /// Log more to stderr; repeat for still more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
-    pub verbose: u8,
 }
 
 /// The commands.
@@ -64,29 +43,16 @@ pub enum Command {
 
 /// Runs a command line, from its arguments to its exit code.
 pub fn main() -> ExitCode {
-    let raw: Vec<OsString> = std::env::args_os().collect();
-    let json = wants_json(&raw);
-    match run(&raw) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error.print(json);
-            error.exit.into()
-        }
-    }
+    command_line::main(run)
 }
 
 fn run(raw: &[OsString]) -> Result<(), CommandError> {
-    let Some(cli) = parse(raw)? else {
+    let Some(cli) = command_line::parse::<Cli>(raw)? else {
         return Ok(());
     };
     telemetry::init(cli.global.verbose, cli.global.json);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError::file("start the runtime", &error))?;
     let global = &cli.global;
-    let outcome = runtime.block_on(async {
+    command_line::block_on(async {
         match cli.command {
             Command::Register(arguments) => register::run(global, arguments).await,
             Command::MineOllama(arguments) => mine_ollama::run(global, arguments).await,
@@ -96,90 +62,13 @@ fn run(raw: &[OsString]) -> Result<(), CommandError> {
             Command::Engine(arguments) => engine::run(arguments).await,
             Command::Test(arguments) => test::run(global, arguments).await,
         }
-    });
-    runtime.shutdown_background();
-    outcome
-}
-
-/// Whether errors are to be JSON, known before the command line parses.
-fn wants_json(raw: &[OsString]) -> bool {
-    raw.iter()
-        .skip(1)
-        .take_while(|argument| *argument != "--")
-        .any(|argument| argument == "--json")
-}
-
-/// Reads the command line. `None`: help or the version was asked for, and printed.
-pub fn parse(raw: &[OsString]) -> Result<Option<Cli>, CommandError> {
-    let error = match Cli::try_parse_from(raw) {
-        Ok(cli) => return Ok(Some(cli)),
-        Err(error) => error,
-    };
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print_bytes(error.render().to_string().as_bytes())?;
-            Ok(None)
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            if !wants_json(raw) {
-                note_line(error.render().to_string().trim_end());
-            }
-            Err(CommandError::usage("a command is missing").with_hint("see: aitbc-miner --help"))
-        }
-        _ => Err(explain(&error, raw)),
-    }
-}
-
-fn explain(error: &clap::Error, raw: &[OsString]) -> CommandError {
-    let rendered = error.render().to_string();
-    let message = rendered
-        .split("\n\n")
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ");
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let own = error
-        .source()
-        .and_then(|source| source.downcast_ref::<CommandError>());
-    let help = format!("see: {} --help", command_path(raw));
-    let hint = match (own.and_then(|error| error.hint.clone()), suggestion(error)) {
-        (Some(hint), _) => hint,
-        (None, Some(near)) => format!("did you mean {near}? {help}"),
-        (None, None) => help,
-    };
-    CommandError::usage(message).with_hint(hint)
-}
-
-fn suggestion(error: &clap::Error) -> Option<String> {
-    let kinds = [
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedValue,
-    ];
-    match kinds.into_iter().find_map(|kind| error.get(kind))? {
-        ContextValue::String(near) => Some(near.clone()),
-        // The most similar one comes last.
-        ContextValue::Strings(near) => near.last().cloned(),
-        _ => None,
-    }
-}
-
-/// The program and the command as far as it was recognised.
-fn command_path(raw: &[OsString]) -> String {
-    let root = Cli::command();
-    let verb = raw
-        .iter()
-        .skip(1)
-        .filter_map(|argument| argument.to_str())
-        .find_map(|a| root.find_subcommand(a));
-    verb.map_or_else(
-        || "aitbc-miner".to_owned(),
-        |verb| format!("aitbc-miner {}", verb.get_name()),
-    )
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn failure(words: &[&str]) -> CommandError {
@@ -187,7 +76,7 @@ mod tests {
             .chain(words.iter().copied())
             .map(OsString::from)
             .collect();
-        parse(&raw).unwrap_err()
+        command_line::parse::<Cli>(&raw).unwrap_err()
     }
 
     #[test]

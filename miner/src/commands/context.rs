@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use aitbc_common::identity::Identity;
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
+use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::config::{ClientOptions, ClientSettings};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
 use aitbc_common::runtime::terminal::note_line;
 use aitbc_common::token::Scope;
 use serde_json::json;
-
-use super::arguments::GlobalOptions;
 
 /// Options, settings and the miner's identity.
 #[derive(Debug, Clone)]

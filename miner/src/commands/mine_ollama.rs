@@ -1,9 +1,9 @@
 //! `aitbc-miner mine-ollama`.
 
+use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::errors::CommandError;
 use clap::Args;
 
-use super::arguments::GlobalOptions;
 use super::context::Context;
 use super::mining::{MiningOptions, mine};
 use super::server::{ServerOptions, parse_model};

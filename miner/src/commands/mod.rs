@@ -16,4 +16,4 @@ mod server;
 mod signals;
 mod test;
 
-pub use arguments::{main, parse};
+pub use arguments::main;

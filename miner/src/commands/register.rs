@@ -4,6 +4,7 @@ use aitbc_common::address::Address;
 use aitbc_common::gpus::{Gpu as DeclaredGpu, parse_gpus};
 use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
+use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::reason_name;
 use aitbc_common::runtime::terminal::{escape, is_terminal_stdout, print_line};
@@ -11,7 +12,6 @@ use aitbc_proto::v1::{Gpu, GpuSource, Miner, MinerModel, RegisterMinerResponse};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::arguments::GlobalOptions;
 use super::context::Context;
 use super::registration::{Declaration, register};
 use super::server::ServerOptions;

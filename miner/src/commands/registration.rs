@@ -214,8 +214,17 @@ mod tests {
             gpus: other,
             ..machine()
         };
-        let error = gpus(&rtx(), &machine).unwrap_err();
-        assert_eq!(error.exit, ExitCode::Usage);
+        let identity = Identity::from_seed(&[1; 32]);
+        let declared = Declaration {
+            gpus: rtx(),
+            ..Declaration::default()
+        };
+        let error = request("rig-1", &identity, declared, None, &machine, None).unwrap_err();
+        assert_eq!(
+            (error.exit, error.reason.as_str()),
+            (ExitCode::Usage, "GPU_CONTRADICTED")
+        );
+        assert!(error.message.contains("RTX 3090"), "{error:?}");
         assert!(error.hint.is_some());
     }
 }

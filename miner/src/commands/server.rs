@@ -1,5 +1,7 @@
 //! Options of the local model server, and getting it ready.
 
+use std::time::Duration;
+
 use aitbc_common::names::canonical_model;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use clap::Args;
@@ -11,6 +13,9 @@ use super::context::Context;
 use crate::model_server::{Offer, ServerKind, ServerState, ServerStatus, look};
 use crate::runner::{OllamaClient, RunError, server_url};
 use crate::text::plain_detail;
+
+/// How often the progress of a download is drawn again.
+const REDRAW: Duration = Duration::from_millis(200);
 
 /// Where the model server is.
 #[derive(Debug, Clone, Args)]
@@ -132,6 +137,8 @@ async fn download(
         ProgressBar::new(0)
     };
     bar.set_style(style());
+    // Steps that come close together are not all drawn; the last one is, by this.
+    bar.enable_steady_tick(REDRAW);
     let progress = |step: crate::runner::PullProgress| {
         bar.set_message(step.status);
         bar.set_length(step.total);

@@ -1,13 +1,13 @@
 //! `aitbc-miner test`.
 
 use aitbc_common::hash::hash_text;
+use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::terminal::print_line;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::GlobalOptions;
 use super::context::Context;
 use super::server::{ServerOptions, parse_model, ready, server_error};
 use super::signals::Signals;

@@ -173,6 +173,7 @@ impl Attempt {
             job_id: key.job.to_string(),
             attempt: u32::from(key.attempt),
             output_bytes: self.output.len() as u64,
+            output_tokens: self.run().map_or(0, |run| run.output_tokens.into()),
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Script {
     Cut,
     /// Says that the model is not there.
     ModelMissing,
+    /// Has no model, and downloads two fifths of one when it is asked to; the rest when it plays something else.
+    Download,
 }
 
 /// The server; it ends with the test's process.
@@ -28,6 +30,7 @@ pub enum Script {
 pub struct FakeOllama {
     address: String,
     script: Arc<Mutex<Script>>,
+    pulled: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeOllama {
@@ -38,19 +41,32 @@ impl FakeOllama {
         let address = listener.local_addr().expect("it is bound").to_string();
         let script = Arc::new(Mutex::new(script));
         let shared = script.clone();
+        let pulled: Arc<Mutex<Vec<String>>> = Arc::default();
+        let pulls = Arc::clone(&pulled);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let script = shared.clone();
-                std::thread::spawn(move || serve(stream, &script));
+                let (script, pulls) = (shared.clone(), pulls.clone());
+                std::thread::spawn(move || serve(stream, &script, &pulls));
             }
         });
-        Self { address, script }
+        Self {
+            address,
+            script,
+            pulled,
+        }
     }
 
     /// `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The bodies of the requests to download.
+    #[must_use]
+    pub fn pulled(&self) -> Vec<String> {
+        let pulled = self.pulled.lock();
+        pulled.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Does something else from now on.
@@ -60,7 +76,7 @@ impl FakeOllama {
 }
 
 /// Answers one request; the connection then closes.
-fn serve(stream: TcpStream, script: &Mutex<Script>) -> Option<()> {
+fn serve(stream: TcpStream, script: &Mutex<Script>, pulls: &Mutex<Vec<String>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut request = String::new();
     reader.read_line(&mut request).ok()?;
@@ -79,11 +95,19 @@ fn serve(stream: TcpStream, script: &Mutex<Script>) -> Option<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let path = request.split(' ').nth(1)?.to_owned();
-    let script = *script.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = || *script.lock().unwrap_or_else(PoisonError::into_inner);
     let mut stream = stream;
+    if path == "/api/pull" {
+        let mut pulls = pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.push(String::from_utf8_lossy(&body).into_owned());
+        drop(pulls);
+        return pull(stream, now);
+    }
+    let script = now();
     let reply = match path.as_str() {
         "/api/generate" | "/api/chat" => return generate(stream, script, path == "/api/chat"),
         "/api/version" => r#"{"version":"0.17.4"}"#.to_owned(),
+        "/api/tags" if script == Script::Download => r#"{"models":[]}"#.to_owned(),
         "/api/tags" => tags(),
         "/api/ps" => r#"{"models":[]}"#.to_owned(),
         "/api/show" => {
@@ -140,7 +164,7 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
         }
         _ => {}
     }
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n").ok()?;
+    begin_lines(&mut stream)?;
     if script == Script::Garbage {
         chunk(&mut stream, "<html>this is no answer</html>")?;
         return stream.write_all(b"0\r\n\r\n").ok();
@@ -154,6 +178,24 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
     chunk(&mut stream, &token(" there", chat))?;
     let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":30000000"#);
     chunk(&mut stream, &last)?;
+    stream.write_all(b"0\r\n\r\n").ok()
+}
+
+fn begin_lines(stream: &mut TcpStream) -> Option<()> {
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n").ok()
+}
+
+fn pull(mut stream: TcpStream, now: impl Fn() -> Script) -> Option<()> {
+    begin_lines(&mut stream)?;
+    chunk(&mut stream, r#"{"status":"pulling manifest"}"#)?;
+    chunk(
+        &mut stream,
+        r#"{"status":"pulling 6b4f07566cce","digest":"sha256:6b4f","total":1000,"completed":400}"#,
+    )?;
+    super::wait_for("the end of the download", || {
+        (now() != Script::Download).then_some(())
+    });
+    chunk(&mut stream, r#"{"status":"success"}"#)?;
     stream.write_all(b"0\r\n\r\n").ok()
 }
 

@@ -38,6 +38,16 @@ impl Network {
         network
     }
 
+    /// As [`Network::start`], with a settings file.
+    #[must_use]
+    pub fn start_with_settings(settings: &str) -> Self {
+        let mut network = Self::without_coordinator();
+        let file = network.write("coordinator.toml", settings);
+        network.arguments = vec!["--config".into(), file.to_string_lossy().into_owned()];
+        network.start_coordinator("127.0.0.1:0");
+        network
+    }
+
     /// Users without a coordinator: their commands go to a port where nobody listens.
     #[must_use]
     pub fn without_coordinator() -> Self {

@@ -112,7 +112,8 @@ impl Coordinator {
             0
         };
         let core = EngineCore::recover(self.config.clone(), ctx.now - set_back, &self.store);
-        let core = core.expect("rows that the engine wrote can be read");
+        let mut core = core.expect("rows that the engine wrote can be read");
+        core.set_epoch(fence.epoch());
         let streams = Arc::new(Streams::default());
         let (hub, cleanups) = Hub::new(Arc::clone(&streams));
         let clock = (core.now(), ctx.now);

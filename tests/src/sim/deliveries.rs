@@ -121,8 +121,12 @@ impl Coordinator {
             Err(problem) => return Ok(Err(problem)),
         };
         let inline = progress.result_len <= INLINE_RESULT_BYTES;
+        let output_in_result = inline && checked.output_in_result;
         if !inline {
             self.spill(stream, StreamKind::Result, true)?;
+        }
+        if !output_in_result {
+            self.spill(stream, StreamKind::Output, true)?;
         }
         Ok(Ok(Completion {
             attempt,
@@ -134,8 +138,9 @@ impl Coordinator {
             finish_reason: checked.finish_reason,
             result: inline.then_some(result),
             result_len: progress.result_len,
-            output_in_result: checked.output_in_result,
+            output_in_result,
             first_token_ms: stream.first_ms(),
+            epoch: stream.facts.epoch,
         }))
     }
 }

@@ -118,6 +118,7 @@ impl Poller {
             (PollerCall::Poll, _) => Command::Poll {
                 miner_key,
                 lease_ms: self.lease_ms,
+                request_id: format!("poll {round}"),
             },
             (_, None) => return,
             (PollerCall::Extend, Some(attempt)) => Command::ExtendLease {

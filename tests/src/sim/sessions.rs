@@ -226,7 +226,7 @@ impl Coordinator {
         assign: v1::Assign,
     ) {
         self.with_session(ctx, id, |session, _, _| {
-            session.core.signed(attempt, assign)
+            session.core.signed(attempt, assign);
         });
     }
 

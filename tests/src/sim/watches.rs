@@ -224,6 +224,10 @@ impl Coordinator {
             input: Bytes::new(),
             deadline_ms: row.deadline_ms,
             owner,
+            epoch: self
+                .running
+                .as_ref()
+                .map_or(0, |running| running.fence.epoch()),
         };
         AttemptFacts::sign(&info, &self.service).expect("stored layouts parse")
     }

@@ -40,7 +40,7 @@ impl Miner {
                 seconds: 20,
                 nanos: 0,
             }),
-            lease: None,
+            ..PollJobRequest::default()
         };
         let answer = self
             .connection
@@ -313,7 +313,7 @@ async fn requests_of_any_bytes() {
             seconds: i64::MAX,
             nanos: -1,
         }),
-        lease: None,
+        ..PollJobRequest::default()
     };
     refused(
         miners.poll_job(long).await,

@@ -1,5 +1,6 @@
 //! What must be survived: kill -9 of each side in mid-stream, model servers that misbehave, a full or wrong environment.
 
+mod disk;
 mod kills;
 mod model_servers;
 mod processes;

@@ -184,3 +184,25 @@ fn a_prompt_longer_than_the_context() {
         "another miner would not help"
     );
 }
+
+#[test]
+fn a_model_that_the_server_lacks_is_downloaded_where_that_is_asked_for() {
+    let network = Network::start();
+    let server = FakeOllama::start(Script::Download);
+    let user = network
+        .user("me")
+        .with("OLLAMA_HOST", server.address())
+        .with("TERM", "xterm");
+    let line = "aitbc miner mine-ollama --model llama3 --continuous";
+    user.types(line).refuses(1, "--pull");
+    assert!(server.pulled().is_empty());
+    // On a terminal, where progress is drawn.
+    let miner = user.starts(&format!("script -qefc '{line} --pull' /dev/null"));
+    miner.prints("downloading llama3");
+    miner.prints("400 B/");
+    let asked: Value = serde_json::from_str(&server.pulled().concat()).expect("one request");
+    assert_eq!(asked["model"], "llama3:latest");
+    server.plays(Script::Answer);
+    miner.prints("polling");
+    let _ran = user.types("aitbc run llama3 Hi").succeeds();
+}

@@ -2,7 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use aitbc_tests::harness::{FakeOllama, Network, Process, Script, Stream, wait_for};
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::complete_job_request::Part;
+use aitbc_proto::v1::{
+    Complete, CompleteJobRequest, CompleteJobResponse, GetMinerRequest, PollJobRequest,
+};
+use aitbc_tests::harness::{FakeOllama, Network, Process, Script, Stream, User, wait_for};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status};
 
 #[test]
 fn two_coordinators_on_one_data_folder() {
@@ -40,6 +49,51 @@ fn a_coordinator_drains() {
     assert_eq!(stopped.code, 0, "{stopped:?}");
     network.restart_coordinator();
     let _models = network.user("me").types("aitbc models").succeeds();
+}
+
+#[test]
+fn a_call_that_does_not_end_is_cut_off_when_the_coordinator_stops() {
+    let mut network = Network::start_with_settings("drain_seconds = 1");
+    let user = network.user("me");
+    let _registered = user.types("aitbc miner register").succeeds();
+    let _submitted = user
+        .types("aitbc client submit --model llama3 --prompt Hi")
+        .succeeds();
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let (_open, call) = runtime.block_on(slow_delivery(&user));
+    let stopped = network.stop_coordinator();
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(stopped.stderr.contains("cut off"), "{stopped:?}");
+    let ended = runtime.block_on(call).expect("the call ends");
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+type Delivery = JoinHandle<Result<Response<CompleteJobResponse>, Status>>;
+
+/// A delivery that has begun at the coordinator and brings nothing more while the sender is kept.
+async fn slow_delivery(user: &User) -> (mpsc::Sender<CompleteJobRequest>, Delivery) {
+    let connection = user.connect_as(user.miner_identity(), Scope::Miner).await;
+    let mut miners = connection.miners();
+    let polled = miners.poll_job(PollJobRequest::default()).await;
+    let job = polled.expect("a job waits").into_inner().job;
+    let assign = job.and_then(|job| job.assign).expect("a job waits");
+    let complete = Complete {
+        job_id: assign.job_id,
+        attempt: assign.attempt,
+        ..Complete::default()
+    };
+    let (open, parts) = mpsc::channel(1);
+    let first = CompleteJobRequest {
+        part: Some(Part::Complete(complete)),
+    };
+    open.send(first).await.expect("the receiver is here");
+    let call = tokio::spawn(async move { miners.complete_job(ReceiverStream::new(parts)).await });
+    // What the connection took before this is at the coordinator once this is answered.
+    drop(open.reserve().await.expect("the call goes on"));
+    let mut miners = connection.miners();
+    let answered = miners.get_miner(GetMinerRequest::default()).await;
+    let _registered = answered.expect("it is registered");
+    (open, call)
 }
 
 #[test]

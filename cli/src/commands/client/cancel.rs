@@ -3,39 +3,28 @@
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::CancelJobRequest;
-use clap::Args;
 use serde_json::json;
 
+use super::OneJob;
 use super::job_text::status_name;
 use super::status::{check_asked, empty_answer};
-use super::submission::{about, with_retries};
+use super::submission::about;
 use crate::context::Context;
-use crate::values::JobSelector;
+use crate::retries::with_retries;
 
-const EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
   aitbc client cancel last
   aitbc client cancel job_01m83xj880emq8k9w39qsaekf4 --json";
 
-/// Which job.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct Arguments {
-    /// Its id, or last for your newest
-    #[arg(value_name = "JOB_ID")]
-    job: JobSelector,
-}
-
 /// Cancels and says what the job is now; no error if it had ended.
-pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+pub async fn run(context: &Context, arguments: OneJob) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Client).await?;
     let request = CancelJobRequest {
         job_id: arguments.job.to_string(),
     };
-    let jobs = connection.jobs();
-    let answer = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.cancel_job(request).await }
+    let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.cancel_job(request).await
     })
     .await
     .map_err(about(&arguments.job))?;

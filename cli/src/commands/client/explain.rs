@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::job_text::about;
 use super::new_job::NewJob;
-use super::submission::with_retries;
 use crate::context::Context;
 use crate::output::json::{ait, duration_ms, seconds, warning_name, warnings};
 use crate::output::miner::speed;
 use crate::output::table;
+use crate::retries::with_retries;
 
 /// Asks and prints; nothing is submitted.
 pub async fn run(
@@ -27,10 +27,8 @@ pub async fn run(
         // Nothing is proven about it, so its salt may be known.
         subject: Some(Subject::Spec(job.spec([0; 32]))),
     };
-    let jobs = connection.jobs();
-    let answer = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.explain_job(request).await }
+    let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.explain_job(request).await
     })
     .await?;
     if !context.json {

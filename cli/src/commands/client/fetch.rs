@@ -1,7 +1,5 @@
 //! Fetching a result: proof, output, result document.
 
-use std::time::Duration;
-
 use aitbc_common::hash::Sha256Stream;
 use aitbc_common::limits::{OUTPUT_BYTES, RESULT_BYTES};
 use aitbc_common::runtime::channel::Connection;
@@ -14,10 +12,7 @@ use tonic::Status;
 use super::delivery::{
     Delivery, check_model_name, missing_proof, other_job, proof_failed, proof_parts,
 };
-use super::submission::{is_away, pause};
-
-const TRIES: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+use crate::retries::{TRIES, is_away, pauses};
 
 /// Everything that one GetResult brought.
 #[derive(Debug, Default)]
@@ -78,18 +73,17 @@ async fn fetch(
     job_id: &str,
     output_offset: u64,
 ) -> Result<Parts, CommandError> {
-    let mut failures = 0;
+    let mut pauses = pauses();
+    let mut tries = 0;
     loop {
+        tries += 1;
         let request = GetResultRequest {
             job_id: job_id.to_owned(),
             output_offset,
         };
         match read(connection, request).await {
             Ok(parts) => return Ok(parts),
-            Err(Failure::Call(status)) if is_away(&status) && failures + 1 < TRIES => {
-                tokio::time::sleep(pause(failures, FIRST_PAUSE, FIRST_PAUSE * 8)).await;
-                failures += 1;
-            }
+            Err(Failure::Call(status)) if is_away(&status) && tries < TRIES => pauses.wait().await,
             Err(Failure::Call(status)) => return Err(status.into()),
             Err(Failure::TooLarge(what)) => {
                 let message = format!("the coordinator sent more {what} than a job can have");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use aitbc_common::runtime::backoff::FullJitter;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
@@ -16,7 +17,7 @@ use super::delivery::{
     Delivery, check_model_name, missing_proof, other_job, proof_failed, proof_parts,
 };
 use super::fetch;
-use super::submission::{is_away, pause};
+use crate::retries::is_away;
 
 /// How long a job is waited for while the coordinator is away.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -151,7 +152,7 @@ struct Following<'a> {
 
 impl Following<'_> {
     async fn until_final(&mut self) -> Result<Followed, CommandError> {
-        let mut failures = 0;
+        let mut backoff = FullJitter::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut trouble_since: Option<Instant> = None;
         loop {
             let (position, begun) = (self.verifier.position(), Instant::now());
@@ -161,7 +162,8 @@ impl Following<'_> {
                 Err(Broken::Lost(error)) => {
                     // A stream that brought nothing and broke at once is no sign of health.
                     if self.verifier.position() != position || begun.elapsed() > HEALTHY {
-                        (failures, trouble_since) = (0, None);
+                        backoff.reset();
+                        trouble_since = None;
                     }
                     if !self.away {
                         self.away = true;
@@ -172,8 +174,7 @@ impl Following<'_> {
                             format!("come back with: aitbc client result {} --wait", self.job_id);
                         return Err(error.with_hint(hint).as_retryable());
                     }
-                    tokio::time::sleep(pause(failures, FIRST_PAUSE, LONGEST_PAUSE)).await;
-                    failures += 1;
+                    backoff.wait().await;
                 }
             }
         }

@@ -9,11 +9,11 @@ use aitbc_proto::v1::{Job, JobStatus, ListJobsRequest};
 use clap::Args;
 
 use super::job_text::status_name;
-use super::submission::with_retries;
 use crate::context::Context;
 use crate::output::job::job_json;
 use crate::output::json::{page, timestamp_ms};
 use crate::output::table;
+use crate::retries::with_retries;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,10 +77,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
             .map(|status| *status as i32)
             .collect(),
     };
-    let jobs = connection.jobs();
-    let answer = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.list_jobs(request).await }
+    let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.list_jobs(request).await
     })
     .await?;
     let document = page(

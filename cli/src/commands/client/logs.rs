@@ -7,9 +7,10 @@ use aitbc_proto::v1::{JobLogEntry, ListJobEventsRequest};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::submission::{about, with_retries};
+use super::submission::about;
 use crate::context::Context;
 use crate::output::json::{page, text_or_null, time, timestamp_ms};
+use crate::retries::with_retries;
 use crate::values::JobSelector;
 
 const EXAMPLES: &str = "\
@@ -45,10 +46,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         page_size: arguments.page_size,
         page_token: arguments.page_token,
     };
-    let jobs = connection.jobs();
-    let answer = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.list_job_events(request).await }
+    let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.list_job_events(request).await
     })
     .await
     .map_err(about(arguments.job))?;

@@ -23,9 +23,10 @@ mod verify;
 pub mod watchers;
 
 use aitbc_common::runtime::errors::CommandError;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::context::Context;
+use crate::values::JobSelector;
 
 /// Its verbs.
 #[derive(Debug, Subcommand)]
@@ -41,13 +42,23 @@ pub enum Command {
     /// List your jobs, newest first
     List(list::Arguments),
     /// Cancel a job
-    Cancel(cancel::Arguments),
+    #[command(after_help = cancel::EXAMPLES)]
+    Cancel(OneJob),
     /// Submit a finished job once more, as a new job
     Retry(retry::Arguments),
     /// Delete a finished job's input, output and result
-    Delete(delete::Arguments),
+    #[command(after_help = delete::EXAMPLES)]
+    Delete(OneJob),
     /// Show what happened to a job
     Logs(logs::Arguments),
+}
+
+/// Which job.
+#[derive(Debug, Args)]
+pub struct OneJob {
+    /// Its id, or last for your newest
+    #[arg(value_name = "JOB_ID")]
+    job: JobSelector,
 }
 
 /// Carries out a verb.

@@ -12,10 +12,11 @@ use clap::Args;
 use super::new_job::random_request_id;
 use super::show::{self, Telling};
 use super::status::{empty_answer, get, id_of};
-use super::submission::{Submitted, about, accept, with_retries};
+use super::submission::{Submitted, about, accept};
 use super::watchers::event;
 use super::{job_text, records, submit};
 use crate::context::Context;
+use crate::retries::with_retries;
 use crate::values::JobSelector;
 
 const EXAMPLES: &str = "\
@@ -52,10 +53,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         job_id: old.to_string(),
         salt: salt.to_vec().into(),
     };
-    let jobs = connection.jobs();
-    let answer = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.retry_job(request).await }
+    let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.retry_job(request).await
     })
     .await
     .map_err(about(old))?;

@@ -10,11 +10,12 @@ use clap::Args;
 
 use super::delivery::other_job;
 use super::follow::{Followed, Target, Watcher, follow};
-use super::submission::{about, with_retries};
+use super::submission::about;
 use super::watchers::{JsonLines, StatusLines};
 use super::{job_text, records};
 use crate::context::Context;
 use crate::output::job::job_json;
+use crate::retries::with_retries;
 use crate::values::JobSelector;
 
 const EXAMPLES: &str = "\
@@ -85,10 +86,8 @@ pub async fn get(connection: &Connection, job: &JobSelector) -> Result<Job, Comm
     let request = GetJobRequest {
         job_id: job.to_string(),
     };
-    let jobs = connection.jobs();
-    let answer = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.get_job(request).await }
+    let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.get_job(request).await
     })
     .await
     .map_err(about(job))?;

@@ -1,25 +1,17 @@
 //! Submitting: once, however often the network fails, and never without keeping what was asked for.
 
-use std::future::Future;
-use std::time::Duration;
-
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::JobSpec;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::runtime::status::ApiError;
 use aitbc_common::runtime::{random_bytes, unix_ms};
 use aitbc_common::verify::{JobRecord, Trust};
-use aitbc_proto::v1::{ErrorReason, SubmitJobResponse};
-use tonic::{Code, Response, Status};
+use aitbc_proto::v1::SubmitJobResponse;
 
 use super::new_job::{NewJob, random_request_id};
 use super::records;
 use crate::context::Context;
-
-/// Tries of one call while the coordinator is away.
-const TRIES: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+use crate::retries::with_retries;
 
 /// A job that the coordinator accepted, and that is the one that was sent.
 #[derive(Debug, Clone)]
@@ -28,48 +20,6 @@ pub struct Submitted {
     pub response: SubmitJobResponse,
     /// What the user knows of the job.
     pub trust: Trust,
-}
-
-/// A pause drawn evenly from zero to a bound that doubles with each failure before, up to `longest`.
-pub fn pause(failures: u32, first: Duration, longest: Duration) -> Duration {
-    let bound = first
-        .saturating_mul(2_u32.saturating_pow(failures))
-        .min(longest);
-    let fraction = f64::from(u32::from_be_bytes(random_bytes())) / f64::from(u32::MAX);
-    bound.mul_f64(fraction)
-}
-
-/// Whether the coordinator is away or stopping, so that the same call may succeed in a moment: it said so, or the
-/// connection to it failed.
-pub fn is_away(status: &Status) -> bool {
-    match ApiError::from_status(status) {
-        Some(error) => error.reason == ErrorReason::Unavailable,
-        None => {
-            let by_transport = std::error::Error::source(status).is_some();
-            status.code() == Code::Unavailable || by_transport
-        }
-    }
-}
-
-/// Repeats a call that is idempotent while the coordinator is away: three times in all.
-pub async fn with_retries<T, F>(mut call: impl FnMut() -> F) -> Result<T, CommandError>
-where
-    F: Future<Output = Result<Response<T>, Status>>,
-{
-    let mut failures = 0;
-    loop {
-        match call().await {
-            Ok(response) => return Ok(response.into_inner()),
-            Err(status) if is_away(&status) => {
-                failures += 1;
-                if failures == TRIES {
-                    return Err(CommandError::from(status).as_retryable());
-                }
-                tokio::time::sleep(pause(failures - 1, FIRST_PAUSE, FIRST_PAUSE * 8)).await;
-            }
-            Err(status) => return Err(status.into()),
-        }
-    }
 }
 
 /// Puts the job's id into hints that speak of `JOB_ID`.
@@ -99,10 +49,8 @@ pub async fn submit(
     records::keep_request(&context.home, &record)?;
 
     let request = job.request(spec.salt, &request_id);
-    let jobs = connection.jobs();
-    let sent = with_retries(|| {
-        let (mut jobs, request) = (jobs.clone(), request.clone());
-        async move { jobs.submit_job(request).await }
+    let sent = with_retries(connection.jobs(), request, |mut jobs, request| async move {
+        jobs.submit_job(request).await
     })
     .await;
     let response = match sent {
@@ -167,38 +115,6 @@ pub fn accept(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_are_repeated_only_while_the_coordinator_is_away() {
-        let mut calls = 0;
-        let answer = with_retries(|| {
-            calls += 1;
-            let now = calls;
-            async move {
-                if now < 3 {
-                    Err(Status::unavailable("away"))
-                } else {
-                    Ok(Response::new(now))
-                }
-            }
-        });
-        assert_eq!(answer.await, Ok(3));
-        let mut calls = 0;
-        let refused = with_retries::<(), _>(|| {
-            calls += 1;
-            async { Err(Status::invalid_argument("no")) }
-        });
-        assert!(refused.await.is_err());
-        assert_eq!(calls, 1);
-    }
-
-    #[test]
-    fn pauses_are_bounded() {
-        for failures in [0, 1, 5, u32::MAX] {
-            assert!(pause(failures, FIRST_PAUSE, Duration::from_secs(1)) <= Duration::from_secs(1));
-        }
-        assert!(pause(0, FIRST_PAUSE, Duration::from_secs(1)) <= FIRST_PAUSE);
-    }
 
     #[test]
     fn hints_name_the_job() {

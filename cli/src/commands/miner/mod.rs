@@ -26,13 +26,17 @@ use crate::context::Context;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Register this machine: hardware and local models are detected
-    Register(delegated::Register),
+    #[command(disable_help_flag = true, after_help = delegated::REGISTER)]
+    Register(delegated::Options),
     /// Mine with a GGUF file on the built-in engine
-    Mine(delegated::Mine),
+    #[command(disable_help_flag = true, after_help = delegated::MINE)]
+    Mine(delegated::Options),
     /// Mine with your own Ollama
-    MineOllama(delegated::MineOllama),
+    #[command(disable_help_flag = true, after_help = delegated::MINE_OLLAMA)]
+    MineOllama(delegated::Options),
     /// Run one local inference and measure its speeds
-    Test(delegated::Test),
+    #[command(disable_help_flag = true, after_help = delegated::TEST)]
+    Test(delegated::Options),
     /// List the registered miners
     List(list::Arguments),
     /// Show a miner: yours, or any by its id
@@ -40,9 +44,11 @@ pub enum Command {
     /// Change price, name, slots or payout address
     Update(update::Arguments),
     /// Take no new jobs; running ones go on
-    Pause(pause::Arguments),
+    #[command(after_help = pause::EXAMPLES)]
+    Pause(OwnMiner),
     /// Take jobs again
-    Resume(resume::Arguments),
+    #[command(after_help = resume::EXAMPLES)]
+    Resume(OwnMiner),
     /// Remove your miner from the network
     Deregister(deregister::Arguments),
     /// Take one job to work it by hand
@@ -58,15 +64,15 @@ pub enum Command {
 /// Carries out a verb.
 pub async fn run(context: &Context, command: Command) -> Result<(), CommandError> {
     match command {
-        Command::Register(arguments) => Err(delegated::run("register", arguments.arguments)),
-        Command::Mine(arguments) => Err(delegated::run("mine", arguments.arguments)),
-        Command::MineOllama(arguments) => Err(delegated::run("mine-ollama", arguments.arguments)),
-        Command::Test(arguments) => Err(delegated::run("test", arguments.arguments)),
+        Command::Register(options) => Err(delegated::run("register", options)),
+        Command::Mine(options) => Err(delegated::run("mine", options)),
+        Command::MineOllama(options) => Err(delegated::run("mine-ollama", options)),
+        Command::Test(options) => Err(delegated::run("test", options)),
         Command::List(arguments) => list::run(context, arguments).await,
         Command::Status(arguments) => status::run(context, arguments).await,
         Command::Update(arguments) => update::run(context, arguments).await,
-        Command::Pause(arguments) => pause::run(context, arguments).await,
-        Command::Resume(arguments) => resume::run(context, arguments).await,
+        Command::Pause(own) => pause::run(context, own).await,
+        Command::Resume(own) => resume::run(context, own).await,
         Command::Deregister(arguments) => deregister::run(context, arguments).await,
         Command::Poll(arguments) => poll::run(context, arguments).await,
         Command::Extend(arguments) => extend::run(context, arguments).await,
@@ -115,6 +121,17 @@ impl OwnMiner {
                 .ok_or_else(|| incomplete("a miner")),
             Err(status) => Err(self.explain(context, CommandError::from(status))),
         }
+    }
+
+    /// Pauses or resumes it.
+    async fn set_paused(&self, context: &Context, paused: bool) -> Result<Miner, CommandError> {
+        let connection = self.connect(context).await?;
+        let wanted = Miner {
+            paused,
+            ..Default::default()
+        };
+        let changed = change(&connection, wanted, &["paused"]).await;
+        changed.map_err(|error| self.explain(context, error))
     }
 
     /// A refusal because the miner is not registered, with its name in it.

@@ -10,11 +10,13 @@ use aitbc_proto::v1::{PollJobRequest, PolledJob as PolledAnswer};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::polled::{PolledJob, PolledJobs};
+use super::polled::{OpenPoll, PolledJob, PolledJobs};
 use super::{OwnMiner, incomplete};
+use crate::commands::client::new_job::random_request_id;
 use crate::context::Context;
 use crate::output::json::{duration_for_request, enum_value, text_of, time, timestamp_ms};
 use crate::output::short_id;
+use crate::retries::with_retries;
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -43,12 +45,24 @@ pub struct Arguments {
 /// Takes a job, keeps its assignment and prints it.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let connection = arguments.own.connect(context).await?;
-    let polling = poll(context, &connection, &arguments);
+    let jobs = PolledJobs::of(context, &arguments.own.name(context)?);
+    let mut request = jobs.take_poll().unwrap_or_else(|| arguments.new_poll());
+    let polling = poll(&connection, &arguments, &mut request);
     let interrupted = tokio::signal::ctrl_c();
     let answer = tokio::select! {
-        answer = polling => answer?,
+        answer = polling => answer,
         _ = interrupted => {
-            return Err(CommandError::new(ExitCode::Interrupted, "INTERRUPTED", "stopped waiting for a job"));
+            Err(CommandError::new(ExitCode::Interrupted, "INTERRUPTED", "stopped waiting for a job"))
+        }
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            // The coordinator may have given a job all the same: the next poll fetches it.
+            if matches!(error.exit, ExitCode::Unreachable | ExitCode::Interrupted) {
+                jobs.keep_poll(&request)?;
+            }
+            return Err(arguments.own.explain(context, error));
         }
     };
     let Some(answer) = answer else {
@@ -62,7 +76,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         .as_ref()
         .ok_or_else(|| incomplete("the assignment"))?;
     let job = PolledJob::from_assign(assign, answer.r#type(), &connection)?;
-    PolledJobs::of(context, &arguments.own.name(context)?).save(&job)?;
+    jobs.save(&job)?;
     // Only a line for people needs it; the job is taken either way.
     let miner_id = match arguments.own.get(context, &connection).await {
         Ok(miner) => miner.miner_id,
@@ -76,12 +90,25 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     Ok(())
 }
 
+impl Arguments {
+    fn new_poll(&self) -> OpenPoll {
+        OpenPoll {
+            request_id: random_request_id(),
+            lease_ms: self
+                .lease
+                .map(|lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+/// Polls until there is a job or the time is over; `open` may be an earlier command's poll.
 async fn poll(
-    context: &Context,
     connection: &Connection,
     arguments: &Arguments,
+    open: &mut OpenPoll,
 ) -> Result<Option<PolledAnswer>, CommandError> {
     let start = Instant::now();
+    let mut renewed = false;
     loop {
         let left = match arguments.wait {
             None => Duration::ZERO,
@@ -89,15 +116,26 @@ async fn poll(
             Some(Some(wait)) => whole_ms(wait.saturating_sub(start.elapsed())),
         };
         let request = PollJobRequest {
-            lease: arguments.lease.map(duration_for_request),
+            lease: open
+                .lease_ms
+                .map(|lease| duration_for_request(Duration::from_millis(lease))),
             wait: (!left.is_zero()).then(|| duration_for_request(left.min(LONGEST_WAIT))),
+            request_id: open.request_id.clone(),
         };
-        let answer = connection.miners().poll_job(request).await;
-        let answer =
-            answer.map_err(|status| arguments.own.explain(context, CommandError::from(status)))?;
-        let job = answer.into_inner().job;
-        if job.is_some() || left.is_zero() {
-            return Ok(job);
+        let answer = with_retries(
+            connection.miners(),
+            request,
+            |mut miners, request| async move { miners.poll_job(request).await },
+        );
+        match answer.await {
+            Ok(answer) if answer.job.is_some() || left.is_zero() => return Ok(answer.job),
+            Ok(_) => {}
+            // The job of an earlier command's poll is not this miner's any more.
+            Err(error) if error.reason == "STALE_ATTEMPT" && !renewed => {
+                *open = arguments.new_poll();
+                renewed = true;
+            }
+            Err(error) => return Err(error),
         }
     }
 }

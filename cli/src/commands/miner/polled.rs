@@ -111,6 +111,15 @@ impl PolledJob {
     }
 }
 
+/// A poll whose answer did not arrive: repeated just so, it brings the job that it took, if it took one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPoll {
+    /// Its idempotency key.
+    pub request_id: String,
+    /// The lease it asks for.
+    pub lease_ms: Option<u64>,
+}
+
 /// The polled jobs of one miner.
 #[derive(Debug)]
 pub struct PolledJobs {
@@ -140,6 +149,23 @@ impl PolledJobs {
     /// Forgets one; no error if it is gone already.
     pub fn remove(&self, job_id: &str) {
         let _already_gone = fs::remove_file(self.path(job_id));
+    }
+
+    fn poll_path(&self) -> PathBuf {
+        self.folder.join("unanswered.json")
+    }
+
+    /// Keeps a poll for the next command.
+    pub fn keep_poll(&self, poll: &OpenPoll) -> Result<(), CommandError> {
+        let bytes = serde_json::to_vec_pretty(poll).expect("a poll is plain values");
+        write_atomic(&self.poll_path(), &bytes, SECRET_MODE)
+    }
+
+    /// The poll that was kept. It is gone then, so that of two commands at once one gets it.
+    pub fn take_poll(&self) -> Option<OpenPoll> {
+        let bytes = fs::read(self.poll_path()).ok()?;
+        fs::remove_file(self.poll_path()).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// The one that was asked for; `last` is the one polled last.
@@ -256,6 +282,16 @@ mod tests {
         jobs.remove(&one.to_string());
         let error = jobs.load(JobSelector::Id(one)).unwrap_err();
         assert!(error.hint.unwrap().contains("poll"));
+        let poll = OpenPoll {
+            request_id: "r".into(),
+            lease_ms: Some(60_000),
+        };
+        jobs.keep_poll(&poll).unwrap();
+        assert_eq!(
+            jobs.load(JobSelector::Last).unwrap().job_id,
+            two.to_string()
+        );
+        assert_eq!((jobs.take_poll(), jobs.take_poll()), (Some(poll), None));
         fs::write(jobs.path(&two.to_string()), "{").unwrap();
         assert_eq!(
             jobs.load(JobSelector::Id(two)).unwrap_err().reason,

@@ -1,5 +1,7 @@
 //! The verbs against a coordinator that has one job and remembers what it was told.
 
+mod polls;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -37,6 +39,9 @@ struct Told {
     extended: Option<ExtendLeaseRequest>,
     updated: Option<UpdateMinerRequest>,
     no_job: bool,
+    polls: Vec<PollJobRequest>,
+    lost_answers: usize,
+    stale_polls: usize,
     lease_is_over: bool,
 }
 
@@ -231,7 +236,17 @@ impl MinerService for Coordinator {
         request: Request<PollJobRequest>,
     ) -> Result<Response<PollJobResponse>, Status> {
         self.check(&request)?;
-        if self.told.lock().unwrap().no_job {
+        let mut told = self.told.lock().unwrap();
+        told.polls.push(request.into_inner());
+        if told.lost_answers > 0 {
+            told.lost_answers -= 1;
+            return Err(Status::unavailable("the answer got lost"));
+        }
+        if told.stale_polls > 0 {
+            told.stale_polls -= 1;
+            return Err(ApiError::new(ErrorReason::StaleAttempt, "not held").into());
+        }
+        if told.no_job {
             return Ok(Response::new(PollJobResponse { job: None }));
         }
         let job = PolledJob {

@@ -203,10 +203,42 @@ fn poll(rig: &mut Rig, n: u8, lease_ms: u64) -> Option<AttemptId> {
     match rig.ask(Command::Poll {
         miner_key: miner_key(n),
         lease_ms,
+        request_id: String::new(),
     }) {
         Reply::Polled(polled) => polled.map(|polled| polled.0.attempt),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_repeated_poll_hands_out_the_same_attempt_while_it_is_held() {
+    let mut rig = Rig::new();
+    rig.register(1, 2);
+    let (job, other) = (rig.submit(1, 1), rig.submit(2, 1));
+    let poll = |request_id: &str, lease_ms| Command::Poll {
+        miner_key: miner_key(1),
+        lease_ms,
+        request_id: request_id.into(),
+    };
+    let got = |reply: Reply| match reply {
+        Reply::Polled(Some(polled)) => (polled.0.attempt, polled.1),
+        other => panic!("{other:?}"),
+    };
+    let twice = rig.batch(vec![poll("a", 600_000), poll("a", 600_000)]);
+    let first = (attempt(job, 1), START + 600_000);
+    assert_eq!(twice.into_iter().map(got).collect::<Vec<_>>(), [first; 2]);
+    // Over a restart too, where every lease starts anew, and with the job's input.
+    rig.restart();
+    assert_eq!(got(rig.ask(poll("a", 600_000))), first);
+    let reused = rig.ask(poll("a", 60_000));
+    assert_eq!(refusal(&reused), Some(ErrorReason::RequestIdReused));
+    assert_eq!(got(rig.ask(poll("b", 600_000))).0, attempt(other, 1));
+    // Paused or full: it is held all the same.
+    assert_eq!(got(rig.ask(poll("a", 600_000))), first);
+    rig.ask(completion(first.0, 1));
+    rig.submit(3, 1);
+    let late = rig.ask(poll("a", 600_000));
+    assert_eq!(refusal(&late), Some(ErrorReason::StaleAttempt));
 }
 
 #[test]
@@ -224,6 +256,7 @@ fn polling_assigns_and_accepts_at_once_and_extending_prolongs() {
     let again = rig.ask(Command::Poll {
         miner_key: miner_key(1),
         lease_ms: 1,
+        request_id: String::new(),
     });
     assert_eq!(refusal(&again), Some(ErrorReason::NoFreeSlot));
     rig.wait(599_000);

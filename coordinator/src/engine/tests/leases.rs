@@ -2,6 +2,37 @@
 
 use super::*;
 
+#[test]
+fn a_model_that_thinks_for_long_does_not_stall_until_its_tokens_stop() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    let job = rig.submit(1, 1);
+    let first = attempt(job, 1);
+    rig.accept(1, first);
+    let heartbeat = |rig: &mut Rig, output_tokens| {
+        let running = HeldAttempt {
+            output_tokens,
+            ..held(first, 0)
+        };
+        rig.ask(Command::Heartbeat {
+            session: 1,
+            running: vec![running],
+            free_slots: 0,
+        });
+    };
+    // 25 minutes without a byte of output, a token now and then.
+    for beat in 1..=150 {
+        rig.wait(10_000);
+        heartbeat(&mut rig, beat / 30);
+        assert_eq!(rig.status(job, 1), JobStatus::Processing, "beat {beat}");
+    }
+    for _ in 0..72 {
+        rig.wait(10_000);
+        heartbeat(&mut rig, 5);
+    }
+    assert_ne!(rig.status(job, 1), JobStatus::Processing, "it stalled");
+}
+
 /// One miner of two, and a job that it was given.
 fn leased() -> (Rig, AttemptId) {
     let mut rig = Rig::new();

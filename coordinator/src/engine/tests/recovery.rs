@@ -1,6 +1,47 @@
 //! After a restart memory is what it was: only the store speaks.
 
 use super::*;
+
+#[test]
+fn a_delivery_that_arrived_before_a_recovery_must_come_again() {
+    let mut rig = Rig::new();
+    rig.core.set_epoch(1);
+    rig.miner(1, 1);
+    let job = rig.submit(1, 1);
+    let first = attempt(job, 1);
+    rig.accept(1, first);
+    let arrived_in = |epoch| match completion(first, 1) {
+        Command::Complete(completion) => Command::Complete(Box::new(Completion {
+            epoch,
+            ..*completion
+        })),
+        other => other,
+    };
+    // It waits for the engine, with chunks named that were not synced, while the engine recovers.
+    rig.restart();
+    rig.core.set_epoch(2);
+    let Reply::Refused(error) = rig.ask(arrived_in(1)) else {
+        panic!("not refused")
+    };
+    assert_eq!(error.reason, ErrorReason::Unavailable);
+    assert!(error.retry_after.is_some());
+    assert_eq!(
+        rig.status(job, 1),
+        JobStatus::Processing,
+        "it may come again"
+    );
+    let asked = Command::GetAttempt {
+        miner_key: miner_key(1),
+        attempt: first,
+    };
+    let Reply::AttemptInfo(info) = rig.ask(asked) else {
+        panic!("no info")
+    };
+    let again = rig.ask(arrived_in(info.epoch));
+    assert!(matches!(again, Reply::Completed(JobStatus::Completed)));
+    let repeated = rig.ask(arrived_in(1));
+    assert!(matches!(repeated, Reply::Completed(JobStatus::Completed)));
+}
 use crate::store::rows::JobRow;
 
 /// Rows as both sides of a restart must see them.
@@ -26,6 +67,7 @@ fn recovery_equals_memory() {
     rig.ask(Command::Poll {
         miner_key: miner_key(2),
         lease_ms: 600_000,
+        request_id: String::new(),
     });
     rig.ask(Command::Cancel {
         owner: owner(1),
@@ -47,6 +89,38 @@ fn recovery_equals_memory() {
         other => panic!("{other:?}"),
     };
     assert_eq!(miners(&mut rig), [1, 1]);
+}
+
+#[test]
+fn a_recorded_delivery_gets_its_answer_again_after_a_restart() {
+    let mut rig = Rig::new();
+    rig.register(1, 1);
+    rig.register(2, 1);
+    let job = attempt(rig.submit(1, 1), 1);
+    rig.ask(Command::Poll {
+        miner_key: miner_key(1),
+        lease_ms: 600_000,
+        request_id: String::new(),
+    });
+    rig.ask(completion(job, 1));
+    rig.restart();
+    let asked = |n, attempt| Command::GetAttempt {
+        miner_key: miner_key(n),
+        attempt,
+    };
+    for again in [asked(1, job), completion(job, 1)] {
+        let reply = rig.ask(again);
+        let same = matches!(reply, Reply::Completed(JobStatus::Completed));
+        assert!(same, "{reply:?}");
+    }
+    for other in [
+        asked(2, job),
+        asked(1, attempt(job.job_id, 2)),
+        completion(job, 2),
+    ] {
+        let reply = rig.ask(other);
+        assert_eq!(refusal(&reply), Some(ErrorReason::StaleAttempt));
+    }
 }
 
 #[test]

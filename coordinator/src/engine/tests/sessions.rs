@@ -159,6 +159,7 @@ fn a_polled_attempt_needs_no_session_to_name_it() {
     rig.ask(Command::Poll {
         miner_key: miner_key(1),
         lease_ms: 600_000,
+        request_id: String::new(),
     });
     rig.open(1, 1, vec![], vec![]);
     rig.inventory(1, 2);

@@ -31,6 +31,24 @@ fn a_repeated_submission_answers_with_the_same_job() {
 }
 
 #[test]
+fn a_retry_and_a_submission_may_have_the_same_request_id() {
+    let mut rig = Rig::new();
+    let first = rig.submit(1, 1);
+    let retry = Submission {
+        job_id: job_id(9, 1),
+        body_hash: [9; 32],
+        retry_of: Some(first),
+        ..submission(1, 1)
+    };
+    for _twice in 0..2 {
+        let retried = submitted(rig.ask(Command::Submit(Box::new(retry.clone()))));
+        assert_eq!(retried.view.row.id(), job_id(9, 1));
+        assert_eq!(rig.submit(1, 1), first);
+        rig.restart();
+    }
+}
+
+#[test]
 fn a_request_id_is_free_again_after_a_day() {
     let mut rig = Rig::new();
     rig.submit(1, 1);
@@ -123,6 +141,49 @@ fn each_identity_has_its_own_bound() {
     rig.submit(3, 1);
 }
 
+/// Job `n` of owner 1 with a highest price of its own.
+fn priced(n: u16) -> Submission {
+    let mut priced = submission(1, 1);
+    let [high, low] = n.to_be_bytes();
+    priced.job_id = JobId::new(
+        START,
+        shard_of(&owner(1)),
+        [1, 1, 1, 1, 1, 1, 1, 1, high, low],
+    );
+    priced.request_id = format!("priced {n}");
+    priced.spec.max_rate = 1_000_000 + u64::from(n);
+    priced
+}
+
+#[test]
+fn an_identity_may_ask_for_only_so_many_different_things_at_once() {
+    let mut rig = Rig::new();
+    for n in 0..256 {
+        submitted(rig.ask(Command::Submit(Box::new(priced(n)))));
+    }
+    let one_more = |rig: &mut Rig| rig.ask(Command::Submit(Box::new(priced(256))));
+    let Reply::Refused(error) = one_more(&mut rig) else {
+        panic!("not refused")
+    };
+    assert_eq!(error.code, tonic::Code::ResourceExhausted);
+    assert!(error.retry_after.is_some() && error.message.contains("--max-price"));
+    let alike = Submission {
+        spec: priced(7).spec,
+        ..priced(300)
+    };
+    submitted(rig.ask(Command::Submit(Box::new(alike))));
+    rig.submit(1, 2);
+    rig.restart();
+    assert_eq!(rig.core.live_jobs(), 258, "all that was stored is there");
+    assert!(refusal(&one_more(&mut rig)).is_some());
+    let cancelled = Command::Cancel {
+        owner: owner(1),
+        job: JobSelector::Id(priced(9).job_id),
+    };
+    rig.ask(cancelled);
+    submitted(one_more(&mut rig));
+}
+
 #[test]
 fn without_room_only_submissions_are_refused() {
     let mut rig = Rig::new();
@@ -177,6 +238,7 @@ fn paused_and_draining_miners_get_nothing_new() {
     let poll = Command::Poll {
         miner_key: miner_key(1),
         lease_ms: 600_000,
+        request_id: String::new(),
     };
     assert_eq!(refusal(&rig.ask(poll)), Some(ErrorReason::MinerPaused));
     rig.ask(pause(false));

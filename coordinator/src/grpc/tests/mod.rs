@@ -1,5 +1,6 @@
 //! A whole coordinator in this process, called over the network.
 
+mod lists;
 mod streams;
 mod watches;
 
@@ -23,6 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
+use super::Services;
 use crate::config::{Config, Options};
 use crate::coordinator::Coordinator;
 
@@ -32,6 +34,7 @@ const ENGINE: &str = "test/1";
 struct Running {
     url: CoordinatorUrl,
     shutdown: CancellationToken,
+    services: Arc<Services>,
     _folder: tempfile::TempDir,
 }
 
@@ -50,10 +53,12 @@ async fn start() -> Running {
     let coordinator = Coordinator::open(&config, shutdown.clone()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let services = Arc::clone(&coordinator.services);
     tokio::spawn(coordinator.serving.run(coordinator.services, listener));
     Running {
         url: CoordinatorUrl::parse(&address).unwrap(),
         shutdown,
+        services,
         _folder: folder,
     }
 }
@@ -182,9 +187,18 @@ fn llama3() -> v1::MinerModel {
 
 impl Miner {
     async fn open(running: &Running, held: Vec<v1::RunningAttempt>) -> (Self, v1::Welcome) {
-        let identity = Identity::from_seed(&[2; 32]);
-        let connection = running.connect(2, Scope::Miner).await;
-        let miner_id = register(&connection, vec![llama3()]).await;
+        Self::open_as(running, 2, vec![llama3()], held).await
+    }
+
+    async fn open_as(
+        running: &Running,
+        seed: u8,
+        models: Vec<v1::MinerModel>,
+        held: Vec<v1::RunningAttempt>,
+    ) -> (Self, v1::Welcome) {
+        let identity = Identity::from_seed(&[seed; 32]);
+        let connection = running.connect(seed, Scope::Miner).await;
+        let miner_id = register(&connection, models.clone()).await;
         let (up, requests) = mpsc::channel(64);
         let requests = ReceiverStream::new(requests);
         let down = connection.miners().open_session(requests).await.unwrap();
@@ -215,7 +229,7 @@ impl Miner {
             panic!("no Welcome");
         };
         let inventory = v1::Inventory {
-            models: vec![llama3()],
+            models,
             slots: 1,
             engine: ENGINE.into(),
         };

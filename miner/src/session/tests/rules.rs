@@ -162,6 +162,17 @@ fn heartbeats_tell_what_runs_and_a_silent_coordinator_is_left() {
         ),
         (2, 1, 3)
     );
+    assert_eq!(heartbeat.running[0].output_tokens, 1);
+    // The model thinks: tokens without output.
+    rig.output(key(1, 1), "", 9);
+    rig.pass(Duration::from_secs(10));
+    echo(&mut rig, 3);
+    let thinking = rig.sent().into_iter().find_map(|up| match up {
+        Up::Heartbeat(heartbeat) => Some(heartbeat.running[0].clone()),
+        _ => None,
+    });
+    let thinking = thinking.unwrap();
+    assert_eq!((thinking.output_bytes, thinking.output_tokens), (3, 9));
     rig.pass(Duration::from_secs(29));
     assert!(rig.core.is_open());
     rig.pass(Duration::from_secs(2));

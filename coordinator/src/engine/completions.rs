@@ -1,0 +1,146 @@
+//! Completions: recorded once, and answered the same however often they come.
+
+use std::time::Duration;
+
+use aitbc_common::identity::PublicKey;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::{ErrorReason, JobStatus};
+use bytes::Bytes;
+
+use super::command::{AttemptId, Completion, Reply};
+use super::core::{EngineCore, Reads};
+use super::edits::Edit;
+use super::turn::{RequestKey, Turn};
+use crate::jobs::lifecycle::{Event, Millis};
+use crate::store::StoreError;
+use crate::store::keys::Method;
+use crate::store::rows::{DeliveryRow, RequestRow};
+
+/// When a delivery may be made again that arrived before the engine recovered.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl EngineCore {
+    pub(super) fn complete(
+        &mut self,
+        turn: &mut Turn,
+        completion: Completion,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let attempt = completion.attempt;
+        let miner_key = completion.miner_key;
+        let Some(miner) = self.miner_keys.get(&miner_key).copied() else {
+            turn.refuse(
+                ErrorReason::MinerNotRegistered,
+                "this identity has no registered miner",
+            );
+            return Ok(());
+        };
+        if self.done.is_by(attempt, miner) {
+            turn.reply(Reply::Completed(JobStatus::Completed));
+            return Ok(());
+        }
+        if completion.epoch != self.epoch {
+            let message = "the coordinator recovered since this arrived; deliver it again";
+            let error = ApiError::new(ErrorReason::Unavailable, message);
+            turn.reply(Reply::Refused(error.retry_after(AGAIN)));
+            return Ok(());
+        }
+        let live = self.jobs.get(&attempt.job_id);
+        let lease = live.and_then(|live| live.lease.as_ref());
+        let started = lease.map_or(0, |lease| match lease.started_ms {
+            0 => lease.attempt.assigned_ms,
+            started_ms => started_ms,
+        });
+        let in_session = lease.is_some_and(|lease| !lease.attempt.polled);
+        let owner = live.map(|live| live.owner);
+        let event = Event::Complete {
+            attempt: attempt.attempt,
+            miner,
+        };
+        match (self.advance(turn, attempt.job_id, event, None), owner) {
+            (Ok(status), Some(owner)) => {
+                let observed_ms = if started == 0 {
+                    completion.receipt.work_ms
+                } else {
+                    self.now.saturating_sub(started)
+                };
+                turn.edit(
+                    attempt.job_id,
+                    owner,
+                    Edit::Deliver(Box::new(delivery(completion, observed_ms))),
+                );
+                self.done.insert(attempt, miner);
+                // A session that comes back is told what to forget; a repeated call must find its answer.
+                if !in_session {
+                    turn.use_request(
+                        delivery_key(miner_key, attempt),
+                        delivered(attempt, self.now),
+                    );
+                }
+                if let Some(miner) = self.miners.get_mut(&miner) {
+                    miner.record.completed_jobs += 1;
+                    self.unsaved_miners.insert(miner.id);
+                }
+                turn.reply(Reply::Completed(status));
+            }
+            _ => self.not_live(turn, miner_key, attempt, reads)?,
+        }
+        Ok(())
+    }
+
+    /// Answers a delivery of an attempt that is not live: as before, where it was recorded.
+    pub(super) fn not_live(
+        &self,
+        turn: &mut Turn,
+        miner_key: PublicKey,
+        attempt: AttemptId,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let miner = self.miner_keys.get(&miner_key);
+        let remembered = miner.is_some_and(|miner| self.done.is_by(attempt, *miner));
+        let key = delivery_key(miner_key, attempt);
+        if miner.is_some() && !remembered {
+            turn.load_requests([key.clone()], reads)?;
+        }
+        if remembered || turn.used_request(&key).is_some() {
+            turn.reply(Reply::Completed(JobStatus::Completed));
+        } else {
+            turn.refuse(
+                ErrorReason::StaleAttempt,
+                "this attempt is not live: it ended, or another miner has the job",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The idempotency key of a delivery: its attempt.
+fn delivery_key(miner: PublicKey, attempt: AttemptId) -> RequestKey {
+    let id = format!("{}/{}", attempt.job_id, attempt.attempt);
+    (miner, Method::CompleteJob, id)
+}
+
+/// That it was recorded, as that key's row.
+fn delivered(attempt: AttemptId, now: Millis) -> RequestRow {
+    RequestRow {
+        body_hash: Bytes::new(),
+        job_id: Bytes::copy_from_slice(&attempt.job_id.0),
+        created_ms: now,
+        attempt: attempt.attempt.into(),
+    }
+}
+
+fn delivery(completion: Completion, observed_ms: u64) -> DeliveryRow {
+    DeliveryRow {
+        receipt: completion.receipt.encode().into(),
+        signature: Bytes::copy_from_slice(&completion.signature),
+        served_model: completion.served_model,
+        engine: completion.engine,
+        finish_reason: completion.finish_reason.into(),
+        result: completion.result,
+        result_len: completion.result_len,
+        observed_ms,
+        first_token_ms: completion.first_token_ms,
+        output_in_result: completion.output_in_result,
+    }
+}
