@@ -14,6 +14,7 @@ use crate::config::{Config, StoreKind};
 use crate::engine::core::EngineConfig;
 use crate::engine::driver::{self, Engine, HasRoom};
 use crate::grpc::Services;
+use crate::ledger::{self, core::LedgerConfig};
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::retention;
@@ -29,8 +30,8 @@ use crate::store::{MemoryStore, RocksStore, Store, StoreError, free_space};
 pub struct Coordinator {
     /// What its services share.
     pub services: Arc<Services>,
-    /// The engine's thread, which ends once all that uses the engine is dropped.
-    pub engine: JoinHandle<Result<(), StoreError>>,
+    /// The threads of the engine and of the ledger; each ends once all that uses it is dropped.
+    pub writers: [JoinHandle<Result<(), StoreError>>; 2],
     /// What it takes to serve.
     pub serving: Serving,
 }
@@ -52,7 +53,10 @@ impl Coordinator {
         let mut engine_config = EngineConfig::new(network.chain_id, network.genesis.fee_bps);
         engine_config.jobs_per_identity = config.jobs_per_identity as usize;
         let sink = Box::new(HubSink(Arc::clone(&hub)));
-        let Engine { handle, thread } = driver::start(store, engine_config, sink, has_room)
+        let Engine { handle, thread } =
+            driver::start(Arc::clone(&store), engine_config, sink, shared(&has_room))
+                .map_err(|error| store_error(&error, &folder))?;
+        let ledger = ledger::driver::start(store, ledger_config(&network)?, shared(&has_room))
             .map_err(|error| store_error(&error, &folder))?;
         let pool = VerifyPool::start(&handle, &network.service, &streams).map_err(|error| {
             CommandError::new(
@@ -74,10 +78,10 @@ impl Coordinator {
         };
         let limits = Arc::new(Limits::new(config.limits()));
         let authenticator = Authenticator::new(network.chain_id, Arc::clone(&limits));
-        let services = Services::new(context, network, authenticator, limits);
+        let services = Services::new(context, network, authenticator, limits, ledger.handle);
         Ok(Self {
             services,
-            engine: thread,
+            writers: [thread, ledger.thread],
             serving: Serving {
                 cleanups,
                 config: config.clone(),
@@ -105,9 +109,38 @@ impl Serving {
     }
 }
 
-fn open_store(config: &Config, folder: &Path) -> Result<(Arc<dyn Store>, HasRoom), CommandError> {
+fn ledger_config(network: &Network) -> Result<LedgerConfig, CommandError> {
+    let rules = network.genesis.rules(&network.genesis_bytes).ok_or_else(|| {
+        CommandError::new(
+            ExitCode::Failed,
+            "DATA_FOLDER_DAMAGED",
+            "the genesis file gives out 2^63 micro-AIT or more, or asks for a fee of more than everything",
+        )
+        .with_hint("write another genesis file, into a new data folder")
+    })?;
+    let (file, log_key) = (network.genesis_bytes.clone(), network.log.clone());
+    Ok(LedgerConfig::new(
+        rules,
+        file,
+        log_key,
+        network.genesis.faucet(),
+    ))
+}
+
+fn shared(has_room: &SharedHasRoom) -> HasRoom {
+    let has_room = Arc::clone(has_room);
+    Box::new(move || has_room())
+}
+
+/// Whether there is room on the disk; both writers ask.
+type SharedHasRoom = Arc<dyn Fn() -> bool + Send + Sync>;
+
+fn open_store(
+    config: &Config,
+    folder: &Path,
+) -> Result<(Arc<dyn Store>, SharedHasRoom), CommandError> {
     if config.store == StoreKind::Memory {
-        return Ok((Arc::new(MemoryStore::new()), Box::new(|| true)));
+        return Ok((Arc::new(MemoryStore::new()), Arc::new(|| true)));
     }
     let store = Arc::new(RocksStore::open(folder).map_err(|error| store_error(&error, folder))?);
     let (rocks, path, floor) = (
@@ -121,7 +154,7 @@ fn open_store(config: &Config, folder: &Path) -> Result<(Arc<dyn Store>, HasRoom
         }
         free_space(&path).map_or(true, |free| free >= floor)
     };
-    Ok((store, Box::new(has_room)))
+    Ok((store, Arc::new(has_room)))
 }
 
 /// A store's failure as the operator sees it.

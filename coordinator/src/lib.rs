@@ -7,6 +7,7 @@ pub mod coordinator;
 pub mod engine;
 pub mod grpc;
 pub mod jobs;
+pub mod ledger;
 pub mod limits;
 pub mod network;
 pub mod payments;

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// File descriptors that are asked for: one for each connection, and the store's.
 const DESCRIPTORS: u64 = 65_536;
+/// Threads that write: the engine's and the ledger's.
+const WRITERS: usize = 2;
 /// Time for threads to end after the last call.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 
@@ -49,13 +51,15 @@ fn start(options: &Options) -> Result<ExitCode, CommandError> {
             "see the system's limits",
         )
     })?;
-    let (outcome, engine) = runtime.block_on(serve(&config))?;
-    // With the runtime go the last users of the engine; it ends after what it was given.
+    let (outcome, writers) = runtime.block_on(serve(&config))?;
+    // With the runtime go the last users of the engine and the ledger; they end after what they were given.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    match engine.recv_timeout(LAST_THREADS) {
-        Ok(Err(error)) => Err(store_error(&error, &config.folder()?)),
-        _ => outcome,
+    for _ in 0..WRITERS {
+        if let Ok(Err(error)) = writers.recv_timeout(LAST_THREADS) {
+            return Err(store_error(&error, &config.folder()?));
+        }
     }
+    outcome
 }
 
 type Served = (
@@ -71,7 +75,7 @@ async fn serve(config: &Config) -> Result<Served, CommandError> {
     let shutdown = CancellationToken::new();
     let coordinator = Coordinator::open(config, shutdown.clone())?;
     let mut signals = Signals::new()?;
-    let (engine_ended, engine) = watch(coordinator.engine)?;
+    let (writer_ended, writers) = watch(coordinator.writers)?;
     let network = &coordinator.services.network;
     terminal::note_line(format_args!(
         "chain {}, {} profile",
@@ -81,42 +85,44 @@ async fn serve(config: &Config) -> Result<Served, CommandError> {
     terminal::print_line(format_args!("listening on {address}"))?;
     let mut serving = std::pin::pin!(coordinator.serving.run(coordinator.services, listener));
     tokio::select! {
-        served = &mut serving => return Ok((served.map(|()| ExitCode::SUCCESS), engine)),
+        served = &mut serving => return Ok((served.map(|()| ExitCode::SUCCESS), writers)),
         () = signals.next() => tracing::info!("stopping; once more stops at once"),
-        () = engine_ended.cancelled() => tracing::error!("the engine ended"),
+        () = writer_ended.cancelled() => tracing::error!("the engine or the ledger ended"),
     }
     shutdown.cancel();
     let outcome = tokio::select! {
         served = &mut serving => served.map(|()| ExitCode::SUCCESS),
         () = signals.next() => Ok(ExitCode::from(errors::ExitCode::Interrupted.number())),
     };
-    Ok((outcome, engine))
+    Ok((outcome, writers))
 }
 
-/// Tells when the engine's thread ends, and how.
+/// Tells when the first of the writers' threads ends, and how each does.
 fn watch(
-    thread: JoinHandle<Result<(), StoreError>>,
+    threads: [JoinHandle<Result<(), StoreError>>; WRITERS],
 ) -> Result<(CancellationToken, mpsc::Receiver<Result<(), StoreError>>), CommandError> {
     let ended = CancellationToken::new();
-    let (send, receive) = mpsc::sync_channel(1);
-    let token = ended.clone();
-    let watching = std::thread::Builder::new()
-        .name("engine-end".into())
-        .spawn(move || {
-            let outcome = thread
-                .join()
-                .unwrap_or_else(|_| Err(StoreError::Unavailable("the engine panicked".into())));
-            // Nobody listens when the process is ending anyway.
-            let _ = send.send(outcome);
-            token.cancel();
-        });
-    watching.map_err(|error| {
-        failed(
-            "NO_THREADS",
-            format!("no thread for the engine: {error}"),
-            "raise the limit of processes (ulimit -u)",
-        )
-    })?;
+    let (send, receive) = mpsc::sync_channel(WRITERS);
+    for thread in threads {
+        let (send, token) = (send.clone(), ended.clone());
+        let watching = std::thread::Builder::new()
+            .name("writer-end".into())
+            .spawn(move || {
+                let outcome = thread
+                    .join()
+                    .unwrap_or_else(|_| Err(StoreError::Unavailable("a writer panicked".into())));
+                // Nobody listens when the process is ending anyway.
+                let _ = send.send(outcome);
+                token.cancel();
+            });
+        watching.map_err(|error| {
+            failed(
+                "NO_THREADS",
+                format!("no thread for the writers: {error}"),
+                "raise the limit of processes (ulimit -u)",
+            )
+        })?;
+    }
     Ok((ended, receive))
 }
 

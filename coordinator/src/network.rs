@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use aitbc_common::genesis::{self, Genesis};
+use aitbc_common::genesis::{self, DEV, Genesis};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
@@ -14,8 +14,6 @@ use bytes::Bytes;
 
 /// The market's fee of a new development network, in hundredths of a percent.
 const DEV_FEE_BPS: u16 = 250;
-/// The profile of a development network.
-const DEV: &str = "dev";
 
 /// A network and its keys.
 #[derive(Debug, Clone)]
@@ -28,6 +26,8 @@ pub struct Network {
     pub chain_id: Hash,
     /// Key that signs assignments.
     pub service: Identity,
+    /// Key that signs the log.
+    pub log: Identity,
 }
 
 impl Network {
@@ -69,7 +69,7 @@ impl Network {
                 "it is not the log key that genesis.json names",
             ));
         }
-        Ok(Self::new(genesis, bytes, service))
+        Ok(Self::new(genesis, bytes, service, log))
     }
 
     fn make_dev(folder: &Path, file: &Path) -> Result<Self, CommandError> {
@@ -89,15 +89,16 @@ impl Network {
         let bytes = genesis.to_bytes();
         // Last, as it is what makes the folder a network.
         write_atomic(file, &bytes, 0o644).map_err(unwritable)?;
-        Ok(Self::new(genesis, bytes, service))
+        Ok(Self::new(genesis, bytes, service, log))
     }
 
-    fn new(genesis: Genesis, bytes: Vec<u8>, service: Identity) -> Self {
+    fn new(genesis: Genesis, bytes: Vec<u8>, service: Identity, log: Identity) -> Self {
         Self {
             chain_id: genesis::chain_id(&bytes),
             genesis,
             genesis_bytes: bytes.into(),
             service,
+            log,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aitbc_common::limits::MESSAGE_BYTES;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_proto::v1::job_service_server::JobServiceServer;
+use aitbc_proto::v1::ledger_service_server::LedgerServiceServer;
 use aitbc_proto::v1::miner_service_server::MinerServiceServer;
 use aitbc_proto::v1::network_service_server::NetworkServiceServer;
 use tokio::net::TcpListener;
@@ -15,7 +16,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::connections;
-use crate::grpc::{Jobs, Miners, NetworkInfo, Services};
+use crate::grpc::{Jobs, Ledger, Miners, NetworkInfo, Services};
 use crate::retention::Retention;
 use crate::timeouts::UnaryTimeoutLayer;
 
@@ -63,6 +64,7 @@ pub async fn run(
         jobs_per_identity: settings.jobs_per_identity,
     };
     let jobs = JobServiceServer::new(Jobs(Arc::clone(&services)));
+    let ledger = LedgerServiceServer::new(Ledger(Arc::clone(&services)));
     let miners = MinerServiceServer::new(Miners(services));
     let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -80,6 +82,7 @@ pub async fn run(
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
         )
+        .add_service(ledger.max_encoding_message_size(MESSAGE_BYTES))
         .add_service(NetworkServiceServer::new(network))
         .add_service(health_service)
         .add_optional_service(reflection(settings.reflection)?);
@@ -114,6 +117,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in [
         "",
         "aitbc.v1.JobService",
+        "aitbc.v1.LedgerService",
         "aitbc.v1.MinerService",
         "aitbc.v1.NetworkService",
     ] {

@@ -42,6 +42,13 @@ impl NetworkService for Network {
             ..Default::default()
         }))
     }
+
+    async fn faucet(
+        &self,
+        _: Request<aitbc_proto::v1::FaucetRequest>,
+    ) -> Result<Response<aitbc_proto::v1::FaucetResponse>, Status> {
+        Err(Status::unimplemented("this coordinator has no faucet"))
+    }
 }
 
 async fn serve(network: Network) -> SocketAddr {

@@ -1,6 +1,7 @@
 //! The ledger that anyone can check: what each record does to balances, locks, stakes, bindings and allowances; the log of
 //! records, the root of the state, signed checkpoints; and the audit that recomputes all of it.
 
+pub mod audit;
 pub mod checkpoint;
 pub mod entry;
 pub mod log;

@@ -81,7 +81,7 @@ pub fn leaf_hash(key: &Hash, value: &[u8]) -> Hash {
 }
 
 /// The hash of an inner node.
-fn node_hash(left: &Hash, right: &Hash) -> Hash {
+pub(super) fn node_hash(left: &Hash, right: &Hash) -> Hash {
     Sha256::new()
         .chain_update([1])
         .chain_update(left)

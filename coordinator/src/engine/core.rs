@@ -19,7 +19,10 @@ use crate::jobs::lifecycle::{BrokenRules, Job, Millis};
 use crate::jobs::matching::Requirement;
 use crate::jobs::queue::{ClassId, Queue};
 use crate::store::rows::AttemptRow;
-use crate::store::{Batch, Family, Page, StoreError};
+use crate::store::{Batch, Family, Page, StoreError, keys};
+
+/// Rows that a recovery reads at once.
+const ROWS_AT_ONCE: usize = 1_000;
 
 /// Finished attempts that are remembered, so that a repeated delivery gets its answer.
 const REMEMBERED_ATTEMPTS: usize = 10_000;
@@ -90,6 +93,26 @@ impl Reads for Arc<dyn crate::store::Store> {
         limit: usize,
     ) -> Result<Page, StoreError> {
         (**self).scan(family, range, limit)
+    }
+}
+
+/// Every active row with this prefix, in order.
+pub fn each_active_row(
+    reads: &dyn Reads,
+    prefix: &[u8],
+    mut each: impl FnMut(Bytes, Bytes) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let end = keys::prefix_end(prefix);
+    let mut from = Bytes::copy_from_slice(prefix);
+    loop {
+        let page = reads.scan(Family::Active, &from..&end, ROWS_AT_ONCE)?;
+        for (key, value) in page.rows {
+            each(key, value)?;
+        }
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct EngineClock {
 }
 
 impl EngineClock {
-    pub(super) fn new(base_ms: u64) -> Self {
+    pub(crate) fn new(base_ms: u64) -> Self {
         Self {
             base_ms: AtomicU64::new(base_ms),
             started: Instant::now(),
@@ -140,7 +140,7 @@ impl EngineHandle {
 }
 
 /// The engine recovers or stops.
-pub(super) fn unavailable() -> ApiError {
+pub(crate) fn unavailable() -> ApiError {
     ApiError::new(
         ErrorReason::Unavailable,
         "the coordinator is recovering or stopping; try again",

@@ -6,7 +6,7 @@ use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
 use super::command::AttemptId;
-use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered};
+use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered, each_active_row};
 use super::models::Models;
 use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
@@ -16,8 +16,6 @@ use crate::jobs::queue::Queue;
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow};
 use crate::store::{Family, SHARDS, StoreError, keys};
 
-/// Rows read at once.
-const PAGE: usize = 1_000;
 /// Change numbers that may have been shown to watchers without being stored.
 const CHANGE_GAP: u64 = 1 << 20;
 
@@ -55,12 +53,12 @@ impl EngineCore {
             models: Models::default(),
         };
         for shard in 0..SHARDS {
-            each_row(reads, &keys::miners_in(shard), |_, value| {
+            each_active_row(reads, &keys::miners_in(shard), |_, value| {
                 core.restore_miner(value)
             })?;
         }
         for shard in 0..SHARDS {
-            each_row(reads, &keys::active_jobs_in(shard), |key, value| {
+            each_active_row(reads, &keys::active_jobs_in(shard), |key, value| {
                 core.restore_job(key, value)
             })?;
         }
@@ -132,25 +130,6 @@ impl EngineCore {
         self.timers.insert((lease_until, Timer::Lease(id)));
         if let Some(miner) = self.miners.get_mut(&miner_id) {
             miner.held.insert(id);
-        }
-    }
-}
-
-fn each_row(
-    reads: &dyn Reads,
-    prefix: &[u8],
-    mut each: impl FnMut(Bytes, Bytes) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let end = keys::prefix_end(prefix);
-    let mut from = Bytes::copy_from_slice(prefix);
-    loop {
-        let page = reads.scan(Family::Active, &from..&end, PAGE)?;
-        for (key, value) in page.rows {
-            each(key, value)?;
-        }
-        match page.next {
-            Some(next) => from = next,
-            None => return Ok(()),
         }
     }
 }

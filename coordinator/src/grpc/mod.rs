@@ -6,6 +6,8 @@ mod job_history;
 mod job_lists;
 mod job_results;
 mod job_service;
+mod ledger_reads;
+mod ledger_service;
 mod miner_service;
 mod network_service;
 mod polling;
@@ -26,12 +28,14 @@ use tonic::Request;
 
 use crate::auth::Authenticator;
 use crate::engine::command::{Command, JobSelector, JobView, Reply};
+use crate::ledger::driver::LedgerHandle;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::sessions::driver::SessionContext;
 use crate::shares::Shares;
 
 pub use job_service::Jobs;
+pub use ledger_service::Ledger;
 pub use miner_service::Miners;
 pub use network_service::NetworkInfo;
 
@@ -52,6 +56,8 @@ pub struct Services {
     pub limits: Arc<Limits>,
     deliveries: Semaphore,
     deliveries_by_identity: Shares<PublicKey>,
+    /// The ledger.
+    pub ledger: LedgerHandle,
 }
 
 impl Services {
@@ -62,6 +68,7 @@ impl Services {
         network: Network,
         authenticator: Authenticator,
         limits: Arc<Limits>,
+        ledger: LedgerHandle,
     ) -> Arc<Self> {
         Arc::new(Self {
             context,
@@ -70,6 +77,7 @@ impl Services {
             limits,
             deliveries: Semaphore::new(DELIVERIES),
             deliveries_by_identity: Shares::new(DELIVERIES_PER_IDENTITY),
+            ledger,
         })
     }
 

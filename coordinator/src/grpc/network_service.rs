@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use aitbc_common::limits;
+use aitbc_common::money::{MICRO_PER_AIT, MicroAit};
+use aitbc_common::runtime::status::ApiError;
 use aitbc_common::runtime::unix_ms;
 use aitbc_common::token::MAX_LIFETIME_S;
 use aitbc_proto::v1::network_service_server::NetworkService;
-use aitbc_proto::v1::{self, NetworkProfile};
+use aitbc_proto::v1::{self, ErrorReason, NetworkProfile};
 use tonic::{Request, Response, Status};
 
-use super::{Services, convert};
+use super::{Services, convert, ledger_service, unexpected};
+use crate::ledger::command::{Command, Reply};
 use crate::retention::Retention;
 use crate::sessions::messages::duration;
+
+/// What the faucet gives where nothing else is asked for: 100 AIT.
+const FAUCET_GIVES: u64 = 100 * MICRO_PER_AIT;
 
 /// Answers NetworkService.
 #[derive(Clone)]
@@ -59,5 +65,35 @@ impl NetworkService for NetworkInfo {
             time: convert::timestamp(unix_ms()),
             genesis: network.genesis_bytes.clone(),
         }))
+    }
+
+    async fn faucet(
+        &self,
+        request: Request<v1::FaucetRequest>,
+    ) -> Result<Response<v1::FaucetResponse>, Status> {
+        self.services.authenticator.public(&request)?;
+        let request = request.into_inner();
+        let account = ledger_service::address("address", &request.address)?;
+        let amount = match request.amount_micro_ait {
+            0 => FAUCET_GIVES,
+            amount => amount,
+        };
+        let command = Command::Faucet { account, amount };
+        let message = match self.services.ledger.call(command).await? {
+            Reply::Given(index) => {
+                return Ok(Response::new(v1::FaucetResponse {
+                    amount_micro_ait: amount,
+                    index,
+                }));
+            }
+            Reply::Empty(None) => "this network has no faucet".to_owned(),
+            Reply::Empty(Some(left)) => {
+                let left = MicroAit(left);
+                format!("the faucet gives {account} at most {left} AIT more")
+            }
+            Reply::Full => return Err(ledger_service::full().into()),
+            _ => return Err(unexpected().into()),
+        };
+        Err(ApiError::new(ErrorReason::FaucetEmpty, message).into())
     }
 }

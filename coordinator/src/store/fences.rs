@@ -2,14 +2,16 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Fence, SHARDS, StoreError};
+use super::{Fence, LEDGER_PARTITION, StoreError};
+
+const PARTITIONS: usize = LEDGER_PARTITION as usize + 1;
 
 /// The claims of one open store. Claims end when it is closed; only the last epoch is kept, so that
 /// an old fence never looks like a new one.
 #[derive(Debug)]
 pub(super) struct Fences {
     last_epoch: u64,
-    owners: [u64; SHARDS as usize],
+    owners: [u64; PARTITIONS],
 }
 
 impl Fences {
@@ -17,7 +19,7 @@ impl Fences {
     pub(super) fn new(last_epoch: u64) -> Self {
         Self {
             last_epoch,
-            owners: [0; SHARDS as usize],
+            owners: [0; PARTITIONS],
         }
     }
 
@@ -31,12 +33,11 @@ impl Fences {
         shards: RangeInclusive<u8>,
         persist: impl FnOnce(u64) -> Result<(), StoreError>,
     ) -> Result<Fence, StoreError> {
-        if shards.is_empty() || *shards.end() >= SHARDS {
+        if shards.is_empty() || *shards.end() > LEDGER_PARTITION {
             return Err(StoreError::Unavailable(format!(
-                "shards {}..={} cannot be claimed: there are shards 0 to {}",
+                "shards {}..={} cannot be claimed: there are 0 to {LEDGER_PARTITION}",
                 shards.start(),
                 shards.end(),
-                SHARDS - 1
             )));
         }
         let epoch = self.last_epoch + 1;

@@ -13,6 +13,7 @@
 mod disk;
 mod fences;
 pub mod keys;
+pub mod ledger_keys;
 mod memory;
 mod rocks;
 mod rocks_errors;
@@ -34,8 +35,11 @@ pub use memory::{Fault, MemoryStore};
 pub use rocks::RocksStore;
 pub use rocks_options::RocksOptions;
 
-/// Number of data partitions; valid shards are `0..SHARDS`.
+/// Number of the jobs' data partitions; valid shards are `0..SHARDS`.
 pub const SHARDS: u8 = 64;
+
+/// The partition after the shards: the ledger's.
+pub const LEDGER_PARTITION: u8 = SHARDS;
 
 /// The most bytes of keys and values that one [`Store::scan`] collects before it ends its page
 /// (4 MiB; a single larger row is still returned, alone).
@@ -231,7 +235,7 @@ impl StoreError {
 /// A database of ordered rows under atomic, fenced commits.
 pub trait Store: Send + Sync + 'static {
     /// Takes over `shards`: raises the epoch, durably, so that older fences of any of them are
-    /// refused from here on. A range that is empty or reaches past [`SHARDS`] is `Unavailable`.
+    /// refused from here on. A range that is empty or reaches past [`LEDGER_PARTITION`] is `Unavailable`.
     fn claim(&self, shards: RangeInclusive<u8>) -> Result<Fence, StoreError>;
 
     /// The values of `keys`, in their order, all as of one moment; `None` for what is missing.

@@ -7,8 +7,8 @@ mod cast;
 mod history;
 mod layouts;
 mod ledger;
-mod records;
 mod merkle;
+mod records;
 mod texts;
 mod transactions;
 

@@ -169,6 +169,13 @@ impl NetworkService for Coordinator {
             ..Default::default()
         }))
     }
+
+    async fn faucet(
+        &self,
+        _: Request<aitbc_proto::v1::FaucetRequest>,
+    ) -> Result<Response<aitbc_proto::v1::FaucetResponse>, Status> {
+        Err(Status::unimplemented("this coordinator has no faucet"))
+    }
 }
 
 #[tonic::async_trait]

@@ -2,7 +2,6 @@
 
 use k256::Scalar;
 use k256::ecdsa::Signature;
-use k256::ecdsa::signature::hazmat::PrehashSigner;
 
 use super::*;
 use crate::layouts::{
@@ -23,11 +22,8 @@ fn refusal(ledger: &mut Ledger, signed: SignedTransaction) -> Violation {
 
 /// Signs again what was changed in a transaction.
 fn resigned(transaction: Transaction, payload: &[u8]) -> SignedTransaction {
-    let signature: Signature = wallet("alice")
-        .sign_prehash(&transaction.signing_hash())
-        .unwrap();
     SignedTransaction {
-        signature: signature.normalize_s().to_bytes().into(),
+        signature: wallet("alice").sign(&transaction.signing_hash()),
         transaction,
         payload: payload.to_vec(),
     }

@@ -30,7 +30,7 @@ pub(super) fn fences<F: Fixture>() {
     fixture.commit(&one, puts(&[(Active, "one", "1")]), Synced);
 
     let empty = RangeInclusive::new(5, 4);
-    for wrong in [0..=64, 64..=64, 255..=255, empty] {
+    for wrong in [0..=65, 65..=65, 255..=255, empty] {
         let refusal = fixture.store().claim(wrong);
         assert!(matches!(refusal, Err(StoreError::Unavailable(_))));
     }

@@ -42,6 +42,13 @@ impl NetworkService for Coordinator {
             ..Default::default()
         }))
     }
+
+    async fn faucet(
+        &self,
+        _: Request<aitbc_proto::v1::FaucetRequest>,
+    ) -> Result<Response<aitbc_proto::v1::FaucetResponse>, Status> {
+        Err(Status::unimplemented("this coordinator has no faucet"))
+    }
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

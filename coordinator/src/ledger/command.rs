@@ -1,0 +1,102 @@
+//! What the ledger is asked and what it answers.
+
+use aitbc_common::address::Address;
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::JobId;
+use aitbc_common::layouts::SignedTransaction;
+use aitbc_common::ledger::violation::Violation;
+
+use crate::payments::Order;
+
+/// Something to do. Every command gets exactly one [`Reply`], after the commit that made it durable.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Records a transaction whose signature was verified → [`Reply::Recorded`], also for one that is recorded already.
+    Submit(Box<Submission>),
+    /// Makes money of a development network → [`Reply::Given`].
+    Faucet {
+        /// For whom.
+        account: Address,
+        /// Micro-AIT.
+        amount: u64,
+    },
+    /// What the jobs decided → [`Reply::Applied`]. Numbers that were applied before are passed over.
+    Orders {
+        /// Number of the first.
+        first_sequence: u64,
+        /// In order, without gaps.
+        orders: Vec<Order>,
+    },
+    /// The jobs have applied notices up to and with this number → [`Reply::Done`].
+    TrimNotices {
+        /// The number.
+        through: u64,
+    },
+    /// All orders that were decided before this time have been applied: what expired may return → [`Reply::Done`].
+    ExpireUntil {
+        /// Ledger time, Unix ms.
+        until_ms: u64,
+    },
+}
+
+/// A transaction and a hint about the job it pays for.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The transaction; its signature was verified.
+    pub signed: SignedTransaction,
+    /// The job that a lock is for.
+    pub job: Option<JobId>,
+    /// Its owner.
+    pub owner: Option<PublicKey>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// To Submit.
+    Recorded {
+        /// tx_id.
+        id: Hash,
+        /// Index of its record.
+        index: u64,
+        /// Ledger time of its record.
+        time_ms: u64,
+    },
+    /// To Faucet: index of its record.
+    Given(u64),
+    /// To Orders: the number of the last one applied.
+    Applied(u64),
+    /// To Submit: a rule refuses it.
+    Refused(Violation),
+    /// To Faucet: how much more the address may have, in micro-AIT; `None` = there is no faucet.
+    Empty(Option<u64>),
+    /// The disk is nearly full.
+    Full,
+}
+
+/// What is to be done after the commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// There are notices for the jobs.
+    NoticesPending,
+    /// A checkpoint may be shown.
+    Released {
+        /// Its text.
+        checkpoint: String,
+        /// Records that it covers.
+        size: u64,
+    },
+    /// Locks or stakes have come to their end: ask for [`Command::ExpireUntil`] once all orders before now are applied.
+    ExpiryDue {
+        /// Ledger time, Unix ms.
+        until_ms: u64,
+    },
+    /// Records so far.
+    Appended {
+        /// Index of the next one.
+        next: u64,
+    },
+}

@@ -1,0 +1,286 @@
+//! One function for each command.
+
+use aitbc_common::address::Address;
+use aitbc_common::hash::Hash;
+use aitbc_common::layouts::{
+    ExpireReason, LockTerms, MintReason, RecordBody, SignedTransaction, TransactionKind, VoidReason,
+};
+use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
+use aitbc_common::ledger::settlement::{Work, posts};
+
+use super::command::{Reply, Submission};
+use super::core::{Expiry, LedgerCore};
+use super::turn::Turn;
+use crate::engine::core::Reads;
+use crate::payments::{LockOpened, Notice, Order};
+use crate::store::StoreError;
+
+/// Most expiries of one batch; the next ones follow in the next.
+const EXPIRIES: usize = 1_000;
+
+impl LedgerCore {
+    pub(super) fn submit(
+        &mut self,
+        turn: &mut Turn,
+        submission: Submission,
+        reads: &dyn Reads,
+    ) -> Result<Reply, StoreError> {
+        let id = submission.signed.transaction.id();
+        if let Some(row) = turn.transaction(&id, reads)? {
+            return Ok(Reply::Recorded {
+                id,
+                index: row.index,
+                time_ms: row.time_ms,
+            });
+        }
+        if !self.has_room {
+            return Ok(Reply::Full);
+        }
+        let body = RecordBody::Transaction(submission.signed.clone());
+        let index = match turn.record(self, body, reads)? {
+            Ok(index) => index,
+            Err(violation) => return Ok(Reply::Refused(violation)),
+        };
+        if submission.signed.transaction.kind == TransactionKind::Lock {
+            let opened = lock_opened(&submission, id, index);
+            turn.notify(self, &Notice::Locked(opened));
+        }
+        Ok(Reply::Recorded {
+            id,
+            index,
+            time_ms: turn.now,
+        })
+    }
+
+    pub(super) fn faucet(
+        &mut self,
+        turn: &mut Turn,
+        account: Address,
+        amount: u64,
+        reads: &dyn Reads,
+    ) -> Result<Reply, StoreError> {
+        let Some(faucet) = self.config.faucet.clone() else {
+            return Ok(Reply::Empty(None));
+        };
+        if !self.has_room {
+            return Ok(Reply::Full);
+        }
+        let given = turn.given(account, reads)?;
+        let left = faucet.per_address.saturating_sub(given);
+        if amount > left {
+            return Ok(Reply::Empty(Some(left)));
+        }
+        let body = RecordBody::Mint {
+            account,
+            amount,
+            reason: MintReason::Faucet,
+        };
+        Ok(match turn.record(self, body, reads)? {
+            Ok(index) => {
+                turn.give(account, given + amount);
+                Reply::Given(index)
+            }
+            Err(_) => Reply::Empty(Some(0)),
+        })
+    }
+
+    pub(super) fn orders(
+        &mut self,
+        turn: &mut Turn,
+        first_sequence: u64,
+        orders: Vec<Order>,
+        reads: &dyn Reads,
+    ) -> Result<Reply, StoreError> {
+        for (sequence, order) in (first_sequence..).zip(orders) {
+            let next = self.applied_orders + 1;
+            if sequence > next {
+                // A gap: nothing may be passed over. The relay reads again from where this ledger stands.
+                break;
+            }
+            if sequence < next && !self.config.broken.repeat_orders {
+                continue;
+            }
+            match order {
+                Order::Void { lock, reason } => self.void(turn, lock, reason, reads)?,
+                Order::Settle {
+                    job,
+                    owner,
+                    work,
+                    locks,
+                } => {
+                    let paid = self.settle(turn, &work, &locks, reads)?;
+                    turn.notify(
+                        self,
+                        &Notice::Settled {
+                            job,
+                            owner,
+                            posted: paid.posted,
+                            fee: paid.fee,
+                            returned: paid.returned,
+                        },
+                    );
+                }
+                Order::LogReceipt(entry) => {
+                    turn.record(self, RecordBody::Receipt(entry), reads)?
+                        .expect("a receipt's record has no rule of its own");
+                }
+            }
+            self.applied_orders = self.applied_orders.max(sequence);
+        }
+        Ok(Reply::Applied(self.applied_orders))
+    }
+
+    /// Returns what has come to its end; orders that were decided before have been applied.
+    pub(super) fn expire(
+        &mut self,
+        turn: &mut Turn,
+        until_ms: u64,
+        reads: &dyn Reads,
+    ) -> Result<Reply, StoreError> {
+        let end = (until_ms.saturating_add(1), Expiry::Lock(Hash::default()));
+        let due: Vec<_> = self.expiries.range(..end).take(EXPIRIES).copied().collect();
+        for (at, expiry) in &due {
+            let (lock, reason) = match expiry {
+                Expiry::Lock(lock) => (*lock, ExpireReason::Lock),
+                Expiry::Unstaking(id) => (*id, ExpireReason::Unstaked),
+            };
+            let open = self.open_lock(turn, lock, reads)?;
+            if turn
+                .record(self, RecordBody::Expire { lock, reason }, reads)?
+                .is_err()
+            {
+                self.expiries.remove(&(*at, *expiry));
+            } else if let Some(open) = open {
+                self.notify_returned(turn, lock, &open);
+            }
+        }
+        if due.len() == EXPIRIES {
+            self.announced_expiry = 0;
+        }
+        Ok(Reply::Done)
+    }
+
+    /// A lock returns whole. One that is not open any more has come to its own end before.
+    fn void(
+        &mut self,
+        turn: &mut Turn,
+        lock: Hash,
+        reason: VoidReason,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let Some(open) = self.open_lock(turn, lock, reads)? else {
+            return Ok(());
+        };
+        turn.record(self, RecordBody::Void { lock, reason }, reads)?
+            .expect("an open lock may always return");
+        self.notify_returned(turn, lock, &open);
+        Ok(())
+    }
+
+    /// One chain: all locks that are still open pay, in the order of the log. Where a rule refuses that, all return.
+    fn settle(
+        &mut self,
+        turn: &mut Turn,
+        work: &Work,
+        locks: &[Hash],
+        reads: &dyn Reads,
+    ) -> Result<Paid, StoreError> {
+        let mut open = Vec::with_capacity(locks.len());
+        for lock in locks {
+            if let Some(entry) = self.open_lock(turn, *lock, reads)? {
+                open.push((*lock, entry));
+            }
+        }
+        open.sort_by_key(|(_, lock)| lock.log_index);
+        let total: u64 = open.iter().map(|(_, lock)| lock.amount).sum();
+        let allowed = open
+            .iter()
+            .all(|(_, lock)| allows(lock, work, self.config.rules.fee_bps));
+        let billed = work.billed_ms <= work.observed_ms.min(work.work_ms);
+        let mut paid = Paid::default();
+        if !(allowed && billed) {
+            for (lock, _) in open {
+                let reason = VoidReason::Terms;
+                turn.record(self, RecordBody::Void { lock, reason }, reads)?
+                    .expect("an open lock may always return");
+            }
+            return Ok(Paid {
+                returned: total,
+                ..paid
+            });
+        }
+        let amounts: Vec<_> = open
+            .iter()
+            .map(|(lock, entry)| (*lock, entry.amount))
+            .collect();
+        for post in posts(work, &amounts, self.config.rules.fee_bps) {
+            paid.posted += post.posted;
+            paid.fee += post.fee;
+            turn.record(self, RecordBody::Post(post), reads)?
+                .expect("the chain follows from the work and the locks, whose terms were checked");
+        }
+        paid.returned = total - paid.posted;
+        Ok(paid)
+    }
+
+    fn open_lock(
+        &mut self,
+        turn: &mut Turn,
+        lock: Hash,
+        reads: &dyn Reads,
+    ) -> Result<Option<OpenLock>, StoreError> {
+        let reason = VoidReason::Finished;
+        turn.load_for(self, &RecordBody::Void { lock, reason }, reads)?;
+        Ok(match self.state.get(&StateKey::Lock(lock)) {
+            Some(Entry::Lock(open)) => Some(open.clone()),
+            _ => None,
+        })
+    }
+
+    fn notify_returned(&mut self, turn: &mut Turn, lock: Hash, open: &OpenLock) {
+        let notice = Notice::Returned {
+            lock,
+            target: open.target,
+            amount: open.amount,
+        };
+        turn.notify(self, &notice);
+    }
+}
+
+/// What a job's locks came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Paid {
+    posted: u64,
+    fee: u64,
+    returned: u64,
+}
+
+fn allows(lock: &OpenLock, work: &Work, fee_bps: u16) -> bool {
+    lock.target == work.job_ref
+        && work.rate <= lock.max_rate
+        && fee_bps <= lock.max_fee_bps
+        && (lock.miner_key.0 == [0; 32] || lock.miner_key == work.miner)
+}
+
+fn lock_opened(submission: &Submission, id: Hash, index: u64) -> LockOpened {
+    let SignedTransaction {
+        transaction,
+        payload,
+        ..
+    } = &submission.signed;
+    let terms = LockTerms::decode(payload).expect("the rules have read the terms");
+    LockOpened {
+        lock: id,
+        target: transaction.target,
+        purpose: terms.purpose,
+        payer: transaction.account,
+        amount: transaction.amount,
+        expires_at: terms.expires_at,
+        max_rate: terms.max_rate,
+        max_fee_bps: terms.max_fee_bps,
+        miner_key: terms.miner_key,
+        log_index: index,
+        job: submission.job,
+        owner: submission.owner,
+    }
+}

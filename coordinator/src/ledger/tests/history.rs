@@ -1,0 +1,276 @@
+//! What happens without faults.
+
+use aitbc_common::ids::JobId;
+use aitbc_common::layouts::{TransactionKind, VoidReason};
+use aitbc_common::ledger::log;
+use aitbc_common::ledger::violation::Violation;
+
+use super::super::proofs::LogRows;
+use super::*;
+use crate::payments::Order;
+
+#[test]
+fn the_genesis_file_gives_out_what_it_says_and_is_sealed() {
+    let mut world = World::new();
+    assert_eq!(
+        world.available(address(&wallet(1))),
+        u128::from(1_000 * AIT)
+    );
+    assert_eq!(world.checkpoint(), None);
+    world.pass(1_000);
+    let checkpoint = world.checkpoint().expect("a second later it is signed");
+    assert_eq!(checkpoint.size, 3, "genesis, mint, seal");
+    world.audit();
+    world.pass(10_000);
+    assert_eq!(
+        world.checkpoint().unwrap().size,
+        3,
+        "nothing to seal, no seal"
+    );
+}
+
+#[test]
+fn a_transfer_moves_money_and_repeating_it_changes_nothing() {
+    let mut world = World::new();
+    let signed = world.sign(
+        1,
+        TransactionKind::Transfer,
+        5 * AIT,
+        to(2),
+        b"thanks".to_vec(),
+    );
+    let first = world.one(submit(signed.clone()));
+    let Reply::Recorded { index, .. } = first else {
+        panic!("{first:?}")
+    };
+    assert_eq!(world.one(submit(signed.clone())), first);
+    world.pass(1_500);
+    assert_eq!(world.one(submit(signed.clone())), first, "after a seal");
+    world.restart();
+    assert_eq!(world.one(submit(signed)), first, "after a restart");
+    assert_eq!(world.available(address(&wallet(2))), u128::from(5 * AIT));
+    assert_eq!(index, 2);
+    world.audit();
+}
+
+#[test]
+fn two_in_one_batch_see_each_other() {
+    let mut world = World::new();
+    let one = world.sign(1, TransactionKind::Transfer, 600 * AIT, to(2), Vec::new());
+    *world.nonces.entry(1).or_default() += 1;
+    let two = world.sign(1, TransactionKind::Transfer, 600 * AIT, to(3), Vec::new());
+    let replies = world.apply(vec![submit(one.clone()), submit(two), submit(one)]);
+    assert!(matches!(replies[0], Reply::Recorded { .. }));
+    assert!(matches!(
+        replies[1],
+        Reply::Refused(Violation::Funds { .. })
+    ));
+    assert_eq!(replies[2], replies[0]);
+    world.audit();
+}
+
+#[test]
+fn the_faucet_keeps_its_bounds() {
+    let mut world = World::new();
+    let account = address(&wallet(4));
+    let faucet = |amount| Command::Faucet { account, amount };
+    assert!(matches!(world.one(faucet(150 * AIT)), Reply::Given(_)));
+    assert_eq!(world.one(faucet(100 * AIT)), Reply::Empty(Some(50 * AIT)));
+    world.restart();
+    assert_eq!(world.one(faucet(100 * AIT)), Reply::Empty(Some(50 * AIT)));
+    assert!(matches!(world.one(faucet(50 * AIT)), Reply::Given(_)));
+    for number in 10..14 {
+        let account = address(&wallet(number));
+        let amount = 200 * AIT;
+        assert!(matches!(
+            world.one(Command::Faucet { account, amount }),
+            Reply::Given(_)
+        ));
+    }
+    let last = Command::Faucet {
+        account: address(&wallet(20)),
+        amount: 1,
+    };
+    assert_eq!(world.one(last), Reply::Empty(Some(0)), "1,000 AIT in all");
+    world.audit();
+}
+
+#[test]
+fn locks_pay_for_work_in_their_order_and_the_rest_returns() {
+    let mut world = World::new();
+    world.send(1, TransactionKind::Transfer, 100 * AIT, to(2), Vec::new());
+    let job_ref = [3; 32];
+    let first = world.lock(2, 10 * AIT, job_ref);
+    let second = world.lock(1, 10 * AIT, job_ref);
+    let payee = address(&wallet(9));
+    let orders = vec![Order::Settle {
+        job: JobId::default(),
+        owner: PublicKey::default(),
+        // 12 AIT an hour for an hour: more than the first lock holds.
+        work: work(job_ref, payee, 12 * AIT, HOUR),
+        locks: vec![second, first],
+    }];
+    let settle = Command::Orders {
+        first_sequence: 1,
+        orders,
+    };
+    assert_eq!(world.one(settle.clone()), Reply::Applied(1));
+    let fee = 12 * AIT * 250 / 10_000;
+    let settled = Notice::Settled {
+        job: JobId::default(),
+        owner: PublicKey::default(),
+        posted: 12 * AIT,
+        fee,
+        returned: 8 * AIT,
+    };
+    assert_eq!(world.notices().last(), Some(&settled));
+    assert_eq!(world.available(payee), u128::from(12 * AIT - fee));
+    assert_eq!(world.available(address(&wallet(2))), u128::from(90 * AIT));
+    assert_eq!(world.available(address(&wallet(1))), u128::from(898 * AIT));
+    let before = world.core.next_index();
+    assert_eq!(
+        world.one(settle),
+        Reply::Applied(1),
+        "told twice, done once"
+    );
+    assert_eq!(world.core.next_index(), before);
+    world.pass(1_000);
+    world.audit();
+}
+
+#[test]
+fn a_void_returns_all_and_what_its_terms_forbid_is_not_paid() {
+    let mut world = World::new();
+    let lock = world.lock(1, 10 * AIT, [3; 32]);
+    let reason = VoidReason::Failed;
+    let orders = vec![Order::Void { lock, reason }];
+    world.one(Command::Orders {
+        first_sequence: 1,
+        orders,
+    });
+    let dear = world.lock(1, 10 * AIT, [4; 32]);
+    let orders = vec![Order::Settle {
+        job: JobId::default(),
+        owner: PublicKey::default(),
+        work: work([4; 32], address(&wallet(9)), 101 * AIT, HOUR),
+        locks: vec![dear],
+    }];
+    world.one(Command::Orders {
+        first_sequence: 2,
+        orders,
+    });
+    assert_eq!(
+        world.available(address(&wallet(1))),
+        u128::from(1_000 * AIT)
+    );
+    assert_eq!(world.available(address(&wallet(9))), 0);
+    let gap = Command::Orders {
+        first_sequence: 9,
+        orders: vec![Order::Void { lock, reason }],
+    };
+    assert_eq!(
+        world.one(gap),
+        Reply::Applied(2),
+        "a gap is not passed over"
+    );
+    world.pass(1_000);
+    world.audit();
+}
+
+#[test]
+fn what_ends_by_time_returns_once_all_orders_are_applied() {
+    let mut world = World::new();
+    let lock = world.lock(1, 10 * AIT, [3; 32]);
+    world.pass(2 * HOUR - 1);
+    assert!(
+        !world
+            .effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::ExpiryDue { .. }))
+    );
+    world.restart();
+    world.pass(1);
+    let due = world.effects.iter().find_map(|effect| match effect {
+        Effect::ExpiryDue { until_ms } => Some(*until_ms),
+        _ => None,
+    });
+    assert_eq!(
+        world.available(address(&wallet(1))),
+        u128::from(990 * AIT),
+        "not by itself"
+    );
+    world.one(Command::ExpireUntil {
+        until_ms: due.expect("the end was announced"),
+    });
+    assert_eq!(
+        world.available(address(&wallet(1))),
+        u128::from(1_000 * AIT)
+    );
+    let returned = Notice::Returned {
+        lock,
+        target: [3; 32],
+        amount: 10 * AIT,
+    };
+    assert_eq!(world.notices().last(), Some(&returned));
+    world.pass(1_000);
+    world.audit();
+}
+
+#[test]
+fn notices_stay_until_the_jobs_have_them() {
+    let mut world = World::new();
+    for job in 1..=3 {
+        world.lock(1, AIT, [job; 32]);
+    }
+    assert_eq!(world.notices().len(), 3);
+    world.one(Command::TrimNotices { through: 2 });
+    assert_eq!(world.notices().len(), 1);
+    world.restart();
+    world.one(Command::TrimNotices { through: 99 });
+    assert_eq!(world.notices().len(), 0);
+    world.lock(1, AIT, [4; 32]);
+    assert_eq!(world.notices().len(), 1);
+    world.audit();
+}
+
+#[test]
+fn every_record_is_proven_by_the_checkpoint_of_the_next_second() {
+    let mut world = World::new();
+    for amount in 1..=50 {
+        world.send(1, TransactionKind::Transfer, amount, to(2), Vec::new());
+        world.pass(300);
+    }
+    world.pass(1_000);
+    let checkpoint = world.checkpoint().unwrap();
+    assert_eq!(checkpoint.size, world.core.next_index());
+    let reads = World::reads(&world.store);
+    for index in 0..checkpoint.size {
+        let proof = log::prove_inclusion(&LogRows(&reads), index, checkpoint.size).unwrap();
+        let leaf = log::leaf_hash(&leaf(&reads, index).unwrap().unwrap());
+        log::verify_inclusion(&proof, index, &leaf, &world.core.head).unwrap();
+    }
+    world.audit();
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_new_and_goes_on_with_what_is_owed() {
+    let mut world = World::new();
+    let lock = world.lock(1, 10 * AIT, [3; 32]);
+    world.core.set_has_room(false);
+    assert_eq!(
+        world.send(1, TransactionKind::Transfer, 1, to(2), Vec::new()),
+        Reply::Full
+    );
+    let orders = vec![Order::Void {
+        lock,
+        reason: VoidReason::Failed,
+    }];
+    assert_eq!(
+        world.one(Command::Orders {
+            first_sequence: 1,
+            orders
+        }),
+        Reply::Applied(1)
+    );
+    world.audit();
+}
