@@ -110,6 +110,15 @@ impl NetworkService for Network {
             .get_network_info(request)
             .await
     }
+
+    async fn faucet(
+        &self,
+        request: Request<FaucetRequest>,
+    ) -> Result<Response<FaucetResponse>, Status> {
+        NetworkServiceClient::new(self.channel.clone())
+            .faucet(request)
+            .await
+    }
 }
 
 struct Jobs {

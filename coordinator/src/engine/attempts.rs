@@ -46,7 +46,7 @@ impl EngineCore {
                 },
             );
         }
-        Ok(next.phase.status())
+        Ok(next.status())
     }
 
     fn follow(
@@ -75,6 +75,7 @@ impl EngineCore {
                 }
                 self.changed(turn, job_id, owner, JobStatus::Processing);
             }
+            JobEffect::Dequeue => self.dequeue(turn, job_id, owner),
             JobEffect::AttemptEnds(outcome) => {
                 let lease = live.lease.take();
                 let started_ms = lease.as_ref().map_or(0, |lease| lease.started_ms);
@@ -108,8 +109,9 @@ impl EngineCore {
                         retries_spent,
                     },
                 );
+                let status = live.job.status();
                 self.enqueue(job_id);
-                self.changed(turn, job_id, owner, JobStatus::Queued);
+                self.changed(turn, job_id, owner, status);
             }
             JobEffect::Finish(status) => {
                 turn.edit(
@@ -122,6 +124,7 @@ impl EngineCore {
                         at_ms: now,
                     },
                 );
+                self.end_payment(turn, job_id, owner, status);
                 self.forget_job(job_id);
                 self.changed(turn, job_id, owner, status);
             }
@@ -135,6 +138,7 @@ impl EngineCore {
                 session: session.id,
                 attempt,
                 status,
+                receipt: self.is_stopped(attempt),
             });
         }
     }
@@ -177,6 +181,7 @@ impl EngineCore {
         self.change += 1;
         let change = self.change;
         turn.changes.insert(job_id, change);
+        let keeps_attempt = self.stopped.contains_key(&job_id);
         let started = self
             .jobs
             .get(&job_id)
@@ -214,6 +219,7 @@ impl EngineCore {
                     .filter(|row| row.finished_ms > 0 && row.status() == status)
                     .cloned()
                     .map(Box::new),
+                keeps_attempt,
                 oldest_live,
             })))
         });
@@ -247,6 +253,7 @@ impl EngineCore {
 
     /// Cancels or expires a job.
     pub(super) fn stop_job(&mut self, turn: &mut Turn, job_id: JobId, event: Event) -> bool {
+        self.await_receipt(job_id);
         self.advance(turn, job_id, event, None).is_ok()
     }
 
@@ -258,9 +265,12 @@ impl EngineCore {
                 "this identity has no registered miner",
             );
         };
-        if self.done.is_by(attempt, miner) {
-            return turn.reply(Reply::Completed(JobStatus::Completed));
+        if let Some(status) = self.done.by(attempt, miner) {
+            return turn.reply(Reply::Completed(status));
         }
+        let Some(completion) = self.complete_stopped(turn, completion, miner) else {
+            return;
+        };
         let started = self.jobs.get(&attempt.job_id).map_or(0, |live| {
             live.lease.as_ref().map_or(0, |lease| {
                 if lease.started_ms > 0 {
@@ -278,7 +288,7 @@ impl EngineCore {
         match (self.advance(turn, attempt.job_id, event, None), owner) {
             (Ok(status), Some(owner)) => {
                 let observed_ms = if started == 0 {
-                    completion.receipt.work_ms
+                    0
                 } else {
                     self.now.saturating_sub(started)
                 };
@@ -287,7 +297,7 @@ impl EngineCore {
                     owner,
                     Edit::Deliver(Box::new(delivery(completion, observed_ms))),
                 );
-                self.done.insert(attempt, miner);
+                self.done.insert(attempt, miner, status);
                 if let Some(miner) = self.miners.get_mut(&miner) {
                     miner.record.completed_jobs += 1;
                     self.unsaved_miners.insert(miner.id);

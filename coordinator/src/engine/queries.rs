@@ -80,7 +80,7 @@ impl EngineCore {
         else {
             return view;
         };
-        view.status = live.job.phase.status();
+        view.status = live.job.status();
         if let Some(lease) = &live.lease {
             view.started_ms = view.started_ms.max(lease.started_ms);
         }
@@ -91,7 +91,7 @@ impl EngineCore {
             view.estimated_start_ms =
                 position.and_then(|position| self.queue.estimate_ms(class, position));
             view.queue_position = position.and_then(|position| u32::try_from(position).ok());
-        } else if view.status == JobStatus::Queued && live.lease.is_some() {
+        } else if view.status != JobStatus::Processing && live.lease.is_some() {
             view.estimated_start_ms = Some(0);
         }
         view
@@ -168,14 +168,13 @@ impl EngineCore {
         });
         let Some(live) = live else {
             // A repeated delivery is recognised by its miner; everyone else learns nothing about the job.
-            let done = miner.is_some_and(|miner| self.done.is_by(attempt, miner));
-            return if done {
-                turn.reply(Reply::Completed(JobStatus::Completed));
-            } else {
-                turn.refuse(
+            let done = miner.and_then(|miner| self.done.by(attempt, miner));
+            return match done {
+                Some(status) => turn.reply(Reply::Completed(status)),
+                None => turn.refuse(
                     ErrorReason::StaleAttempt,
                     "this attempt is not live: it ended, or another miner has the job",
-                );
+                ),
             };
         };
         turn.reply_later([(attempt.job_id, live.owner)], move |core, rows| match core

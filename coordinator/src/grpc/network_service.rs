@@ -60,4 +60,11 @@ impl NetworkService for NetworkInfo {
             genesis: network.genesis_bytes.clone(),
         }))
     }
+
+    async fn faucet(
+        &self,
+        _: Request<v1::FaucetRequest>,
+    ) -> Result<Response<v1::FaucetResponse>, Status> {
+        Err(Status::unimplemented("this coordinator has no ledger"))
+    }
 }

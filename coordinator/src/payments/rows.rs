@@ -198,8 +198,17 @@ fn damaged() -> StoreError {
 #[must_use]
 pub fn order(order: &Order) -> OrderRow {
     match order {
-        Order::Void { lock, reason } => OrderRow { void_lock: copied(lock), reason: *reason as u32, ..OrderRow::default() },
-        Order::Settle { job, owner, work, locks } => OrderRow {
+        Order::Void { lock, reason } => OrderRow {
+            void_lock: copied(lock),
+            reason: *reason as u32,
+            ..OrderRow::default()
+        },
+        Order::Settle {
+            job,
+            owner,
+            work,
+            locks,
+        } => OrderRow {
             settle: Some(SettleRow {
                 job: copied(&job.0),
                 owner: copied(&owner.0),
@@ -237,7 +246,9 @@ pub fn order(order: &Order) -> OrderRow {
 pub fn read_order(row: &OrderRow) -> Result<Order, StoreError> {
     let attempt = |attempt: u32| u16::try_from(attempt).map_err(|_| damaged());
     if let Some(settle) = &row.settle {
-        let outcome = u8::try_from(settle.outcome).ok().and_then(Outcome::from_byte);
+        let outcome = u8::try_from(settle.outcome)
+            .ok()
+            .and_then(Outcome::from_byte);
         return Ok(Order::Settle {
             job: JobId(fixed(&settle.job)?),
             owner: PublicKey(fixed(&settle.owner)?),
@@ -265,8 +276,13 @@ pub fn read_order(row: &OrderRow) -> Result<Order, StoreError> {
             receipt_id: fixed(&receipt.receipt_id)?,
         }));
     }
-    let reason = u8::try_from(row.reason).ok().and_then(VoidReason::from_byte);
-    Ok(Order::Void { lock: fixed(&row.void_lock)?, reason: reason.ok_or_else(damaged)? })
+    let reason = u8::try_from(row.reason)
+        .ok()
+        .and_then(VoidReason::from_byte);
+    Ok(Order::Void {
+        lock: fixed(&row.void_lock)?,
+        reason: reason.ok_or_else(damaged)?,
+    })
 }
 
 /// A notice's row.
@@ -290,7 +306,13 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
             }),
             ..NoticeRow::default()
         },
-        Notice::Settled { job, owner, posted, fee, returned } => NoticeRow {
+        Notice::Settled {
+            job,
+            owner,
+            posted,
+            fee,
+            returned,
+        } => NoticeRow {
             settled: Some(SettledRow {
                 job: copied(&job.0),
                 owner: copied(&owner.0),
@@ -300,8 +322,16 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
             }),
             ..NoticeRow::default()
         },
-        Notice::Returned { lock, target, amount } => NoticeRow {
-            returned: Some(ReturnedRow { lock: copied(lock), target: copied(target), amount: *amount }),
+        Notice::Returned {
+            lock,
+            target,
+            amount,
+        } => NoticeRow {
+            returned: Some(ReturnedRow {
+                lock: copied(lock),
+                target: copied(target),
+                amount: *amount,
+            }),
             ..NoticeRow::default()
         },
     };
@@ -315,9 +345,15 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
 pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
     let row: NoticeRow = decode(bytes)?;
     if let Some(lock) = row.locked {
-        let purpose = u8::try_from(lock.purpose).ok().and_then(LockPurpose::from_byte);
-        let job = (!lock.job.is_empty()).then(|| fixed(&lock.job)).transpose()?;
-        let owner = (!lock.owner.is_empty()).then(|| fixed(&lock.owner)).transpose()?;
+        let purpose = u8::try_from(lock.purpose)
+            .ok()
+            .and_then(LockPurpose::from_byte);
+        let job = (!lock.job.is_empty())
+            .then(|| fixed(&lock.job))
+            .transpose()?;
+        let owner = (!lock.owner.is_empty())
+            .then(|| fixed(&lock.owner))
+            .transpose()?;
         return Ok(Notice::Locked(LockOpened {
             lock: fixed(&lock.lock)?,
             target: fixed(&lock.target)?,
@@ -343,5 +379,9 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
         });
     }
     let returned = row.returned.ok_or_else(damaged)?;
-    Ok(Notice::Returned { lock: fixed(&returned.lock)?, target: fixed(&returned.target)?, amount: returned.amount })
+    Ok(Notice::Returned {
+        lock: fixed(&returned.lock)?,
+        target: fixed(&returned.target)?,
+        amount: returned.amount,
+    })
 }

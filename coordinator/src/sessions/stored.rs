@@ -189,6 +189,7 @@ pub async fn resume(
     facts: AttemptFacts,
 ) -> Result<Arc<AttemptStream>, ApiError> {
     if let Some(stream) = streams.get(facts.attempt) {
+        stream.renew(&facts);
         return Ok(stream);
     }
     let (store, stream) = (Arc::clone(store), AttemptStream::new(facts));

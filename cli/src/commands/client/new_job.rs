@@ -152,6 +152,7 @@ impl NewJob {
             priority: self.priority,
             max_retries: self.max_retries,
             require_miner: self.require_miner,
+            ..SubmitJobRequest::default()
         }
     }
 }
