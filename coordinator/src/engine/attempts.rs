@@ -101,15 +101,12 @@ impl EngineCore {
                 turn.edit(job_id, owner, Edit::Exclude(miner));
             }
             JobEffect::Enqueue { not_before } => {
-                turn.edit(
-                    job_id,
-                    owner,
-                    Edit::Requeue {
-                        not_before_ms: not_before,
-                        retries_spent,
-                    },
-                );
                 let status = live.job.status();
+                let requeue = Edit::Requeue {
+                    not_before_ms: not_before,
+                    retries_spent,
+                };
+                turn.edit(job_id, owner, requeue);
                 self.enqueue(job_id);
                 self.changed(turn, job_id, owner, status);
             }

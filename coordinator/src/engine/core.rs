@@ -376,7 +376,7 @@ impl EngineCore {
                 attempt,
                 checkpoint,
                 signature,
-            } => self.checkpointed(turn, attempt, checkpoint, signature),
+            } => self.checkpointed(turn, attempt, *checkpoint, signature),
             Command::Notices { first, notices } => self.notices(turn, first, notices, reads)?,
             Command::TrimOrders { through } => {
                 let mut outbox = std::mem::take(&mut turn.outbox);

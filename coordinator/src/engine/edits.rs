@@ -65,7 +65,12 @@ pub(super) enum Edit {
     /// What the miner delivered; without an observed time where it was lost before.
     Deliver(Box<DeliveryRow>),
     /// A lock is adopted; a live attempt gets a newer assignment.
-    Fund { lock: Box<LockRow>, at_ms: Millis },
+    Fund {
+        lock: Box<LockRow>,
+        /// Its place in its queue.
+        tag: u64,
+        at_ms: Millis,
+    },
     /// It waits for funds.
     NeedFunds,
     /// It was stopped; what its locks pay is decided later.
@@ -137,7 +142,8 @@ impl Edit {
                 row.delivery = Some(observed(*delivery, row));
                 payment::completed(row, owner, core, outbox);
             }
-            Self::Fund { lock, at_ms } => {
+            Self::Fund { lock, tag, at_ms } => {
+                row.tag = tag;
                 payment::adopt(row, *lock);
                 payment::raise(row, at_ms);
                 remember(row, core);

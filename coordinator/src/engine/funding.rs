@@ -143,14 +143,17 @@ impl EngineCore {
         });
         paid.locks.push(row.clone());
         turn.outbox.opened.push((opened.lock, job_id, owner));
+        if live.job.phase == Phase::Pending {
+            live.tag = self.queue.new_tag(owner);
+        }
+        let (before, tag) = (live.job.phase, live.tag);
         let lock = Box::new(row);
         let at_ms = self.now;
-        turn.edit(job_id, owner, Edit::Fund { lock, at_ms });
+        turn.edit(job_id, owner, Edit::Fund { lock, tag, at_ms });
         self.requeue_by_funds(job_id);
-        let before = self.jobs.get(&job_id).map(|live| live.job.phase);
         // Funding a live job is never refused.
         let _ = self.advance(turn, job_id, Event::Fund, None);
-        if before != Some(Phase::Pending) {
+        if before != Phase::Pending {
             self.enqueue(job_id);
             self.renew(turn, job_id);
         }

@@ -6,7 +6,7 @@ use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
 use super::command::AttemptId;
-use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered, Stopped};
+use super::core::{EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped};
 use super::submit::requirement_of_row;
 use super::timers::Timer;
 use crate::jobs::lifecycle::{Millis, Phase};
@@ -70,7 +70,9 @@ impl EngineCore {
         }
         let served = core.jobs.values().filter(|live| live.job.attempt > 0);
         let served = served.map(|live| live.tag).max();
-        let oldest = core.jobs.values().map(|live| live.tag).min();
+        let queued = |live: &&LiveJob| live.job.phase != Phase::Pending;
+        let oldest = core.jobs.values().filter(queued);
+        let oldest = oldest.map(|live| live.tag).min();
         core.queue.restore_time(served, oldest);
         Ok(core)
     }

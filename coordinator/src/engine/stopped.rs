@@ -26,7 +26,7 @@ impl EngineCore {
         &mut self,
         turn: &mut Turn,
         attempt: AttemptId,
-        checkpoint: Box<StreamCheckpoint>,
+        checkpoint: StreamCheckpoint,
         signature: [u8; 64],
     ) {
         let live = self.jobs.get_mut(&attempt.job_id);
@@ -34,7 +34,7 @@ impl EngineCore {
             .filter(|live| live.job.attempt == attempt.attempt)
             .and_then(|live| live.lease.as_mut());
         if let Some(lease) = lease {
-            lease.checkpoint = Some(Box::new((*checkpoint, signature)));
+            lease.checkpoint = Some(Box::new((checkpoint, signature)));
         }
         turn.reply(Reply::Done);
     }

@@ -60,9 +60,14 @@ impl EngineCore {
                 ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
             return turn.reply(Reply::Refused(error));
         }
-        let tag = self.queue.new_tag(submission.owner);
-        let mut row = new_row(&submission, turn.now, tag);
         let waits = submission.hold || self.config.funding_required;
+        // A job that waits for funds takes its turn once it has them.
+        let tag = if waits {
+            0
+        } else {
+            self.queue.new_tag(submission.owner)
+        };
+        let mut row = new_row(&submission, turn.now, tag);
         if waits {
             row.status = JobStatus::Pending.into();
             row.needs_funds = true;
