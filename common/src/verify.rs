@@ -13,7 +13,9 @@ mod stream;
 mod tests;
 
 pub use error::VerifyError;
-pub use proof::{Delivered, Proof, ProofParts, Verified, check_document, verify_proof};
+pub use proof::{
+    Delivered, Proof, ProofParts, Verified, budget_holds, check_document, verify_proof,
+};
 pub use receipt_file::{ReceiptFile, ReceiptFileError, verify_receipt_file};
 pub use record::{JobRecord, JobRecordError};
 pub use stream::{AttemptStart, CheckpointCheck, StreamVerifier};

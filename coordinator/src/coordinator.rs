@@ -52,6 +52,7 @@ impl Coordinator {
         let (hub, cleanups) = Hub::new(Arc::clone(&streams));
         let mut engine_config = EngineConfig::new(network.chain_id, network.genesis.fee_bps);
         engine_config.jobs_per_identity = config.jobs_per_identity as usize;
+        engine_config.funding_required = network.genesis.profile != "dev";
         let sink = Box::new(HubSink(Arc::clone(&hub)));
         let Engine { handle, thread } =
             driver::start(Arc::clone(&store), engine_config, sink, shared(&has_room))

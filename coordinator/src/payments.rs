@@ -2,6 +2,7 @@
 //! numbers, written in the batch that decided it; the receiver stores the last number it applied in the batch that applies
 //! it. So nothing is lost and nothing is done twice, whoever crashes when.
 
+pub mod outbox;
 pub mod rows;
 
 use aitbc_common::address::Address;

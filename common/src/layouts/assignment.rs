@@ -6,6 +6,9 @@ use crate::hash::{Hash, tagged};
 use crate::identity::{Identity, PublicKey};
 use crate::ids::JobId;
 
+/// budget_ms of an assignment without a budget.
+pub const NO_BUDGET: u64 = u64::MAX;
+
 /// Assignment v1, 210 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
@@ -90,6 +93,20 @@ impl Assignment {
         };
         fields.check(assignment.flags <= 1, "flags", u64::from(assignment.flags))?;
         Ok(assignment)
+    }
+
+    /// Whether another assignment promises the same but for what was locked when each was issued.
+    #[must_use]
+    pub fn differs_only_in_locks(&self, other: &Self) -> bool {
+        let without = |assignment: &Self| Self {
+            flags: 0,
+            locked: 0,
+            budget_ms: 0,
+            issued_ms: 0,
+            locks_hash: Hash::default(),
+            ..assignment.clone()
+        };
+        without(self) == without(other)
     }
 
     /// The service key's signature over H("aitbc/assign/v1", the layout).

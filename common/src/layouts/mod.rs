@@ -12,7 +12,7 @@ mod spec;
 mod transaction;
 
 pub use acknowledgement::{Acknowledgement, Verdict};
-pub use assignment::{Assignment, locks_hash};
+pub use assignment::{Assignment, NO_BUDGET, locks_hash};
 pub use checkpoint::StreamCheckpoint;
 pub use payload::{AllowTerms, BindConsent, LockPurpose, LockTerms};
 pub use receipt::{Outcome, Receipt};

@@ -44,6 +44,12 @@ pub enum VerifyError {
         /// Allowed.
         max_rate: u64,
     },
+    /// What the assignment says of locked funds contradicts itself.
+    #[error("the assignment's budget is not what its locked funds pay for")]
+    Budget,
+    /// The miner stopped for want of funds, and there were some left.
+    #[error("the receipt says that the locked funds were used up, and they were not")]
+    FundsLeft,
     /// Another attempt than the one it belongs to.
     #[error("the {part} is for attempt {given}, not for attempt {wanted}")]
     OtherAttempt {
@@ -184,7 +190,8 @@ impl VerifyError {
             | Self::OutputHash => "PROOF_OUTPUT_DIFFERS",
             Self::MinerKey => "PROOF_WRONG_MINER",
             Self::Payee => "PROOF_WRONG_PAYEE",
-            Self::AssignmentHash | Self::OldAssignment => "PROOF_WRONG_ASSIGNMENT",
+            Self::AssignmentHash | Self::OldAssignment | Self::Budget => "PROOF_WRONG_ASSIGNMENT",
+            Self::FundsLeft => "PROOF_WRONG_OUTCOME",
             Self::ModelName | Self::ModelDigest { .. } => "PROOF_WRONG_MODEL",
             Self::Outcome(_) => "PROOF_WRONG_OUTCOME",
             Self::ResultHash

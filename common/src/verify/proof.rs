@@ -4,7 +4,8 @@ use super::{Trust, VerifyError};
 use crate::hash::{Hash, Sha256Stream, sha256};
 use crate::identity::PublicKey;
 use crate::job_input::JobType;
-use crate::layouts::{Assignment, JobSpec, Outcome, Receipt};
+use crate::layouts::{Assignment, JobSpec, NO_BUDGET, Outcome, Receipt};
+use crate::price::budget_ms;
 use crate::result_document::{FinishReason, ResultDocument};
 
 /// The bytes of a proof as they travel.
@@ -123,9 +124,21 @@ impl Proof {
             });
         }
         match receipt.outcome {
-            Outcome::Complete | Outcome::Budget => Ok(()),
+            Outcome::Complete => Ok(()),
+            Outcome::Budget
+                if assignment.budget_ms != NO_BUDGET && receipt.work_ms >= assignment.budget_ms =>
+            {
+                Ok(())
+            }
+            Outcome::Budget => Err(VerifyError::FundsLeft),
             outcome => Err(VerifyError::Outcome(outcome)),
         }
+    }
+
+    /// Whether funds were locked for this work when it was assigned, or while it ran.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        self.assignment.locked > 0
     }
 
     /// Whether this is the name of the model that the receipt is for, in its canonical form.
@@ -234,7 +247,20 @@ pub(super) fn check_assigned(
     if trust.job_id.is_some_and(|own| own != assignment.job_id) {
         return Err(VerifyError::OtherJob("assignment"));
     }
+    if !budget_holds(assignment) {
+        return Err(VerifyError::Budget);
+    }
     Ok(())
+}
+
+/// Whether an assignment's budget is what its locks pay for; without locks there is none.
+#[must_use]
+pub fn budget_holds(assignment: &Assignment) -> bool {
+    let locks = assignment.locks_hash != Hash::default();
+    if assignment.locked == 0 {
+        return !locks && assignment.flags == 0 && assignment.budget_ms == NO_BUDGET;
+    }
+    locks && assignment.budget_ms == budget_ms(assignment.locked, assignment.rate)
 }
 
 fn sized<const N: usize>(bytes: &[u8], part: &'static str) -> Result<[u8; N], VerifyError> {

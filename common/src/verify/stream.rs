@@ -201,10 +201,11 @@ impl StreamVerifier {
         if let Some(current) = &self.current {
             let (proven, seen) = (&proof.assignment, &current.assignment);
             same_attempt("receipt", proven.attempt.into(), current.number)?;
-            // A later one may have been issued while nobody watched; an earlier one hides what was promised last.
-            if proven.issued_ms < seen.issued_ms
-                || (proven.issued_ms == seen.issued_ms && proven != seen)
-            {
+            // A later one may have been issued while nobody watched. An earlier one hides what was promised last, unless
+            // that only raised the budget: it may have reached the miner too late.
+            let earlier = proven.issued_ms < seen.issued_ms;
+            let crossed = earlier && seen.flags == 1 && proven.differs_only_in_locks(seen);
+            if (earlier && !crossed) || (proven.issued_ms == seen.issued_ms && proven != seen) {
                 return Err(VerifyError::OldAssignment);
             }
         }

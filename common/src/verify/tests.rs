@@ -5,7 +5,10 @@ use crate::address::Address;
 use crate::hash::{Sha256Stream, sha256};
 use crate::identity::Identity;
 use crate::job_input::JobType;
-use crate::layouts::{Assignment, NO_MAX_RATE, Outcome, Receipt, Requirements, StreamCheckpoint};
+use crate::layouts::{
+    Assignment, NO_MAX_RATE, Outcome, Receipt, Requirements, StreamCheckpoint, locks_hash,
+};
+use crate::price::budget_ms;
 
 mod files;
 mod proofs;
@@ -122,6 +125,14 @@ impl Delivery {
         };
         delivery.sign();
         delivery
+    }
+
+    /// Funds are locked for it: the assignment says so, and what they pay for.
+    fn pay(&mut self, locked: u64) {
+        self.assignment.locked = locked;
+        self.assignment.budget_ms = budget_ms(locked, self.assignment.rate);
+        self.assignment.locks_hash = locks_hash(&[[7; 32]]);
+        self.sign();
     }
 
     /// Signs assignment and receipt as they are now; the receipt names this assignment.

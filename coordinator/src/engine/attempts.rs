@@ -43,7 +43,7 @@ impl EngineCore {
                 },
             );
         }
-        Ok(next.phase.status())
+        Ok(next.status())
     }
 
     fn follow(
@@ -72,6 +72,7 @@ impl EngineCore {
                 }
                 self.changed(turn, job_id, owner, JobStatus::Processing);
             }
+            JobEffect::Dequeue => self.dequeue(turn, job_id, owner),
             JobEffect::AttemptEnds(outcome) => {
                 let lease = live.lease.take();
                 let started_ms = lease.as_ref().map_or(0, |lease| lease.started_ms);
@@ -93,16 +94,14 @@ impl EngineCore {
             }
             JobEffect::Exclude(miner) => self.exclude(turn, job_id, miner),
             JobEffect::Enqueue { not_before } => {
-                turn.edit(
-                    job_id,
-                    owner,
-                    Edit::Requeue {
-                        not_before_ms: not_before,
-                        retries_spent,
-                    },
-                );
+                let status = live.job.status();
+                let requeue = Edit::Requeue {
+                    not_before_ms: not_before,
+                    retries_spent,
+                };
+                turn.edit(job_id, owner, requeue);
                 self.enqueue(job_id);
-                self.changed(turn, job_id, owner, JobStatus::Queued);
+                self.changed(turn, job_id, owner, status);
             }
             JobEffect::Finish(status) => {
                 turn.edit(
@@ -115,6 +114,7 @@ impl EngineCore {
                         at_ms: now,
                     },
                 );
+                self.end_payment(turn, job_id, owner, status);
                 self.forget_job(job_id);
                 self.changed(turn, job_id, owner, status);
             }
@@ -128,6 +128,7 @@ impl EngineCore {
                 session: session.id,
                 attempt,
                 status,
+                receipt: self.is_stopped(attempt),
             });
         }
     }
@@ -171,6 +172,7 @@ impl EngineCore {
         self.change += 1;
         let change = self.change;
         turn.changes.insert(job_id, change);
+        let keeps_attempt = self.stopped.contains_key(&job_id);
         let started = self
             .jobs
             .get(&job_id)
@@ -208,6 +210,7 @@ impl EngineCore {
                     .filter(|row| row.finished_ms > 0 && row.status() == status)
                     .cloned()
                     .map(Box::new),
+                keeps_attempt,
                 oldest_live,
             })))
         });
@@ -241,6 +244,7 @@ impl EngineCore {
 
     /// Cancels or expires a job.
     pub(super) fn stop_job(&mut self, turn: &mut Turn, job_id: JobId, event: Event) -> bool {
+        self.await_receipt(job_id);
         self.advance(turn, job_id, event, None).is_ok()
     }
 

@@ -2,11 +2,14 @@
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
 
-use crate::store::rows::{AttemptRow, JobRow};
+pub use super::effect::{Effect, JobChange};
+use crate::payments::Notice;
+use crate::store::rows::JobRow;
 
 /// Number of a miner's session, unique while the process runs.
 pub type SessionId = u64;
@@ -59,6 +62,8 @@ pub struct Submission {
     pub require_miner: bool,
     /// The job it retries.
     pub retry_of: Option<JobId>,
+    /// Keep it pending until funds are locked for it.
+    pub hold: bool,
 }
 
 /// A delivery whose receipt, signature and hashes were verified against the attempt's assignment.
@@ -304,6 +309,34 @@ pub enum Command {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// A running paid attempt's newest checkpoint, verified and of bytes that arrived → [`Reply::Done`].
+    Checkpointed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What the miner signed.
+        checkpoint: Box<StreamCheckpoint>,
+        /// Its signature.
+        signature: [u8; 64],
+    },
+    /// What the ledger tells, with dense numbers; what was applied before is skipped → [`Reply::NoticesApplied`].
+    Notices {
+        /// Number of the first, from 1.
+        first: u64,
+        /// In the order of their numbers.
+        notices: Vec<Notice>,
+    },
+    /// The ledger applied all orders up to this number: at most 1,000 of their rows are deleted → [`Reply::Done`].
+    TrimOrders {
+        /// The number.
+        through: u64,
+    },
+    /// What a payer needs to know of a job → [`Reply::Payable`].
+    GetPayable {
+        /// The job.
+        job: JobId,
+        /// Its owner: needed only once it is final.
+        owner: Option<PublicKey>,
+    },
     /// Time passes: timers fire → [`Reply::Done`].
     Tick,
 }
@@ -365,8 +398,10 @@ pub struct AttemptInfo {
     pub attempt: AttemptId,
     /// Job spec layout.
     pub spec: Bytes,
-    /// Assignment layout (its signature follows from it).
+    /// Assignment layout, the newest (its signature follows from it).
     pub assignment: Bytes,
+    /// The attempt's assignments before it, oldest first: a receipt may name one that a raise crossed.
+    pub earlier: Vec<Bytes>,
     /// Canonical model name.
     pub model: String,
     /// Input document.
@@ -423,63 +458,10 @@ pub enum Reply {
     LeaseExtended(u64),
     /// To GetAttempt.
     AttemptInfo(Box<AttemptInfo>),
+    /// To Notices: the number of the newest that was ever applied.
+    NoticesApplied(u64),
+    /// To GetPayable.
+    Payable(Box<v1::GetPayableResponse>),
     /// To any of them.
     Refused(ApiError),
-}
-
-/// What is to be done after the commit.
-#[derive(Debug, Clone)]
-pub enum Effect {
-    /// Give a session a job.
-    Assign {
-        /// The session.
-        session: SessionId,
-        /// What to run.
-        info: Box<AttemptInfo>,
-        /// Time left until the job expires.
-        time_left_ms: u64,
-    },
-    /// Tell a session to stop an attempt.
-    CancelAttempt {
-        /// The session.
-        session: SessionId,
-        /// The attempt.
-        attempt: AttemptId,
-        /// The job's status.
-        status: v1::JobStatus,
-    },
-    /// End a session.
-    EndSession {
-        /// The session.
-        session: SessionId,
-        /// Why.
-        reason: ApiError,
-    },
-    /// Tell watchers.
-    Changed(Box<JobChange>),
-}
-
-/// A job's status changed.
-#[derive(Debug, Clone)]
-pub struct JobChange {
-    /// Number of the change; rises over all jobs.
-    pub change: u64,
-    /// Its owner.
-    pub owner: PublicKey,
-    /// The job.
-    pub job_id: JobId,
-    /// Its idempotency key.
-    pub request_id: String,
-    /// Its status as users see it.
-    pub status: v1::JobStatus,
-    /// Its newest attempt.
-    pub attempt: u32,
-    /// Unix time in ms.
-    pub at_ms: u64,
-    /// The live attempt where it just started (accepted), for watchers of its output.
-    pub started: Option<Box<AttemptRow>>,
-    /// The whole row, where the job is final.
-    pub row: Option<Box<JobRow>>,
-    /// The owner's oldest live job after this change: part of a WatchJobs cursor.
-    pub oldest_live: Option<JobId>,
 }

@@ -35,8 +35,8 @@ impl EngineCore {
             );
             return Ok(());
         };
-        if self.done.is_by(attempt, miner) {
-            turn.reply(Reply::Completed(JobStatus::Completed));
+        if let Some(status) = self.done.by(attempt, miner) {
+            turn.reply(Reply::Completed(status));
             return Ok(());
         }
         if completion.epoch != self.epoch {
@@ -45,6 +45,9 @@ impl EngineCore {
             turn.reply(Reply::Refused(error.retry_after(AGAIN)));
             return Ok(());
         }
+        let Some(completion) = self.complete_stopped(turn, completion, miner) else {
+            return Ok(());
+        };
         let live = self.jobs.get(&attempt.job_id);
         let lease = live.and_then(|live| live.lease.as_ref());
         let started = lease.map_or(0, |lease| match lease.started_ms {
@@ -60,7 +63,7 @@ impl EngineCore {
         match (self.advance(turn, attempt.job_id, event, None), owner) {
             (Ok(status), Some(owner)) => {
                 let observed_ms = if started == 0 {
-                    completion.receipt.work_ms
+                    0
                 } else {
                     self.now.saturating_sub(started)
                 };
@@ -69,7 +72,7 @@ impl EngineCore {
                     owner,
                     Edit::Deliver(Box::new(delivery(completion, observed_ms))),
                 );
-                self.done.insert(attempt, miner);
+                self.done.insert(attempt, miner, status);
                 // A session that comes back is told what to forget; a repeated call must find its answer.
                 if !in_session {
                     turn.use_request(
@@ -97,13 +100,14 @@ impl EngineCore {
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         let miner = self.miner_keys.get(&miner_key);
-        let remembered = miner.is_some_and(|miner| self.done.is_by(attempt, *miner));
+        let remembered = miner.and_then(|miner| self.done.by(attempt, *miner));
         let key = delivery_key(miner_key, attempt);
-        if miner.is_some() && !remembered {
+        if miner.is_some() && remembered.is_none() {
             turn.load_requests([key.clone()], reads)?;
         }
-        if remembered || turn.used_request(&key).is_some() {
-            turn.reply(Reply::Completed(JobStatus::Completed));
+        let recorded = turn.used_request(&key).map(|_| JobStatus::Completed);
+        if let Some(status) = remembered.or(recorded) {
+            turn.reply(Reply::Completed(status));
         } else {
             turn.refuse(
                 ErrorReason::StaleAttempt,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_proto::v1;
+use aitbc_common::layouts::StreamCheckpoint;
+use aitbc_proto::v1::{self, JobStatus};
 use bytes::Bytes;
 
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
@@ -18,7 +19,7 @@ use super::turn::Turn;
 use crate::jobs::lifecycle::{BrokenRules, Job, Millis};
 use crate::jobs::matching::Requirement;
 use crate::jobs::queue::{ClassId, Queue};
-use crate::store::rows::AttemptRow;
+use crate::store::rows::{AttemptRow, LockRow, StoppedRow};
 use crate::store::{Batch, Family, Page, StoreError, keys};
 
 /// Rows that a recovery reads at once.
@@ -44,6 +45,10 @@ pub struct EngineConfig {
     pub progress_ms: u64,
     /// A job goes back to a miner that failed it when no other live one matches for this long: 10 s.
     pub exclusion_ms: u64,
+    /// A stopped paid attempt's receipt is waited for this long: 30 s.
+    pub receipt_ms: u64,
+    /// Jobs wait for funds, and only paid ones run.
+    pub funding_required: bool,
     /// Live jobs of one identity, at most.
     pub jobs_per_identity: usize,
     /// Test-only.
@@ -62,6 +67,8 @@ impl EngineConfig {
             poll_lease_ms: 600_000,
             progress_ms: 660_000,
             exclusion_ms: 10_000,
+            receipt_ms: 30_000,
+            funding_required: false,
             jobs_per_identity: 100_000,
             broken: BrokenRules::default(),
         }
@@ -140,6 +147,19 @@ pub(super) struct LiveJob {
     pub lease: Option<Box<Lease>>,
     /// Until when the miner that lost the last attempt may go on with it, to deliver late.
     pub late_until: Millis,
+    /// Hash of its specification.
+    pub job_ref: Hash,
+    /// The locks that were adopted for it.
+    pub paid: Option<Box<Paid>>,
+}
+
+/// The locks of a live job.
+#[derive(Debug)]
+pub(super) struct Paid {
+    /// In log order.
+    pub locks: Vec<LockRow>,
+    /// The highest rate that its specification allows.
+    pub spec_rate: u64,
 }
 
 /// The live attempt of a job.
@@ -154,6 +174,16 @@ pub(super) struct Lease {
     pub output_tokens: u64,
     /// When its output or its tokens last grew.
     pub progress_ms: Millis,
+    /// The newest checkpoint of a paid attempt, and its signature.
+    pub checkpoint: Option<Box<(StreamCheckpoint, [u8; 64])>>,
+}
+
+/// A final job with locks whose stopped attempt may still bring a receipt.
+#[derive(Debug)]
+pub(super) struct Stopped {
+    pub owner: PublicKey,
+    pub row: StoppedRow,
+    pub until: Millis,
 }
 
 /// A registered miner.
@@ -199,8 +229,15 @@ pub struct EngineCore {
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
+    pub(super) stopped: BTreeMap<JobId, Stopped>,
     pub(super) done: Remembered,
     pub(super) change: u64,
+    /// Number of the newest notice of the ledger that was applied.
+    pub(super) notices: u64,
+    /// Number of the newest order to the ledger.
+    pub(super) orders: u64,
+    /// Orders up to this number are deleted.
+    pub(super) trimmed: u64,
     pub(super) now: Millis,
     /// Miners whose counters are not stored yet, and when that is due.
     pub(super) unsaved_miners: BTreeSet<MinerId>,
@@ -215,13 +252,13 @@ pub struct EngineCore {
 /// Outcomes of the newest attempts that completed a job.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    by_attempt: BTreeMap<AttemptId, MinerId>,
+    by_attempt: BTreeMap<AttemptId, (MinerId, JobStatus)>,
     order: VecDeque<AttemptId>,
 }
 
 impl Remembered {
-    pub fn insert(&mut self, attempt: AttemptId, miner: MinerId) {
-        if self.by_attempt.insert(attempt, miner).is_none() {
+    pub fn insert(&mut self, attempt: AttemptId, miner: MinerId, status: JobStatus) {
+        if self.by_attempt.insert(attempt, (miner, status)).is_none() {
             self.order.push_back(attempt);
         }
         if self.order.len() > REMEMBERED_ATTEMPTS
@@ -231,8 +268,10 @@ impl Remembered {
         }
     }
 
-    pub fn is_by(&self, attempt: AttemptId, miner: MinerId) -> bool {
-        self.by_attempt.get(&attempt) == Some(&miner)
+    /// What became of the job by this miner's delivery of this attempt.
+    pub fn by(&self, attempt: AttemptId, miner: MinerId) -> Option<JobStatus> {
+        let (by, status) = self.by_attempt.get(&attempt)?;
+        (*by == miner).then_some(*status)
     }
 }
 
@@ -373,6 +412,20 @@ impl EngineCore {
             Command::GetAttempt { miner_key, attempt } => {
                 self.get_attempt(turn, miner_key, attempt, reads)?;
             }
+            Command::Checkpointed {
+                attempt,
+                checkpoint,
+                signature,
+            } => self.checkpointed(turn, attempt, *checkpoint, signature),
+            Command::Notices { first, notices } => self.notices(turn, first, notices, reads)?,
+            Command::TrimOrders { through } => {
+                let mut outbox = std::mem::take(&mut turn.outbox);
+                let trimmed = outbox.trim(self, through, reads);
+                turn.outbox = outbox;
+                trimmed?;
+                turn.reply(Reply::Done);
+            }
+            Command::GetPayable { job, owner } => self.get_payable(turn, job, owner),
             Command::Tick => turn.reply(Reply::Done),
         }
         Ok(())

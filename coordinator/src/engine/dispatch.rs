@@ -102,6 +102,7 @@ impl EngineCore {
             attempt,
             spec: row.spec.clone(),
             assignment: stored.assignment.clone(),
+            earlier: stored.earlier.clone(),
             model: row.model.clone(),
             input: row.input.clone(),
             deadline_ms: row.deadline_ms,

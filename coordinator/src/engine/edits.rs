@@ -4,13 +4,16 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::MinerId;
-use aitbc_common::layouts::{Assignment, JobSpec};
+use aitbc_common::layouts::{Assignment, JobSpec, NO_BUDGET, VoidReason};
 use aitbc_proto::v1;
 use bytes::Bytes;
 
 use super::core::EngineCore;
+use super::outbox::Outbox;
+use super::payment::{self, Evidence};
 use crate::jobs::lifecycle::Millis;
-use crate::store::rows::{AttemptRow, DeliveryRow, JobRow};
+use crate::payments::LockOpened;
+use crate::store::rows::{AttemptRow, DeliveryRow, JobRow, LockRow, StoppedRow};
 
 /// Attempts kept in a job's history: the newest.
 const ATTEMPTS_KEPT: usize = 64;
@@ -59,14 +62,41 @@ pub(super) enum Edit {
         retries_spent: u32,
         at_ms: Millis,
     },
-    /// What the miner delivered.
+    /// What the miner delivered; without an observed time where it was lost before.
     Deliver(Box<DeliveryRow>),
+    /// A lock is adopted; a live attempt gets a newer assignment.
+    Fund {
+        lock: Box<LockRow>,
+        /// Its place in its queue.
+        tag: u64,
+        at_ms: Millis,
+    },
+    /// It waits for funds.
+    NeedFunds,
+    /// It was stopped; what its locks pay is decided later.
+    Owe,
+    /// It ended without paid work.
+    GiveBack(VoidReason),
+    /// It was stopped, and now it is known what its locks pay.
+    Stopped(Box<StoppedRow>, Evidence),
+    /// A lock for it, now that it is final.
+    PayLate(Box<LockOpened>),
+    /// Its locks paid: micro-AIT paid, of that the fee, and returned.
+    Settled(u64, u64, u64),
+    /// A lock ended by itself.
+    LockReturned(Hash),
     /// Input, output and result go.
     DeleteContent,
 }
 
 impl Edit {
-    pub fn apply(self, row: &mut JobRow, core: &mut EngineCore) {
+    pub fn apply(
+        self,
+        row: &mut JobRow,
+        owner: PublicKey,
+        core: &mut EngineCore,
+        outbox: &mut Outbox,
+    ) {
         match self {
             Self::Lease {
                 attempt,
@@ -108,7 +138,27 @@ impl Edit {
                 row.retries_spent = retries_spent;
                 row.finished_ms = at_ms.max(1);
             }
-            Self::Deliver(delivery) => row.delivery = Some(*delivery),
+            Self::Deliver(delivery) => {
+                row.delivery = Some(observed(*delivery, row));
+                payment::completed(row, owner, core, outbox);
+            }
+            Self::Fund { lock, tag, at_ms } => {
+                row.tag = tag;
+                payment::adopt(row, *lock);
+                payment::raise(row, at_ms);
+                remember(row, core);
+            }
+            Self::NeedFunds => row.status = v1::JobStatus::Pending.into(),
+            Self::Owe => row.payment = v1::PaymentStatus::Settling.into(),
+            Self::GiveBack(reason) => payment::give_back(row, reason, outbox),
+            Self::Stopped(stopped, evidence) => {
+                payment::stopped(row, owner, core, outbox, &stopped, evidence);
+            }
+            Self::PayLate(opened) => payment::pay_late(row, owner, core, outbox, &opened),
+            Self::Settled(posted, fee, returned) => {
+                payment::settled(row, (posted, fee, returned), outbox);
+            }
+            Self::LockReturned(lock) => payment::returned(row, lock, outbox),
             Self::DeleteContent => {
                 row.input = Bytes::new();
                 row.content_deleted = true;
@@ -120,10 +170,42 @@ impl Edit {
     }
 }
 
+impl Edit {
+    /// The job's row is gone: nothing is left to change.
+    pub fn miss(self, outbox: &mut Outbox) {
+        if let Self::PayLate(opened) = self {
+            outbox.void(opened.lock, VoidReason::UnknownJob);
+        }
+    }
+}
+
+/// A result that came after its attempt was given up: observed since that began.
+fn observed(mut delivery: DeliveryRow, row: &JobRow) -> DeliveryRow {
+    if let (0, Some(last)) = (delivery.observed_ms, row.attempts.last()) {
+        let began = if last.started_ms > 0 {
+            last.started_ms
+        } else {
+            last.assigned_ms
+        };
+        delivery.observed_ms = last.ended_ms.saturating_sub(began);
+    }
+    delivery
+}
+
+/// The live attempt in memory is as in the row.
+fn remember(row: &JobRow, core: &mut EngineCore) {
+    let live = core.jobs.get_mut(&row.id());
+    let lease = live.and_then(|live| live.lease.as_mut());
+    if let (Some(lease), Some(attempt)) = (lease, row.live_attempt()) {
+        lease.attempt = attempt.clone();
+        lease.request_id.clone_from(&row.request_id);
+    }
+}
+
 fn lease(row: &mut JobRow, core: &mut EngineCore, attempt: u16, terms: &Terms, at_ms: Millis) {
     // The row was written by this program: an undecodable spec would be damage, and every proof on it would fail anyway.
     let job_ref = JobSpec::decode(&row.spec).map_or(Hash::default(), |spec| spec.job_ref());
-    let assignment = Assignment {
+    let mut assignment = Assignment {
         flags: 0,
         attempt,
         chain_id: core.config.chain_id,
@@ -134,12 +216,13 @@ fn lease(row: &mut JobRow, core: &mut EngineCore, attempt: u16, terms: &Terms, a
         rate: terms.rate,
         fee_bps: core.config.fee_bps,
         locked: 0,
-        budget_ms: u64::MAX,
+        budget_ms: NO_BUDGET,
         prompt_speed: terms.prompt_speed,
         output_speed: terms.output_speed,
         issued_ms: at_ms,
         locks_hash: Hash::default(),
     };
+    payment::add_locks(&mut assignment, row);
     let new = AttemptRow {
         attempt: u32::from(attempt),
         miner_id: Bytes::copy_from_slice(&terms.miner_id.0),
@@ -151,19 +234,13 @@ fn lease(row: &mut JobRow, core: &mut EngineCore, attempt: u16, terms: &Terms, a
         assignment: assignment.encode().into(),
         started_ms: if terms.polled { at_ms } else { 0 },
         polled: terms.polled,
+        earlier: Vec::new(),
     };
     row.attempt = u32::from(attempt);
     row.leased = true;
-    row.attempts.push(new.clone());
+    row.attempts.push(new);
     if row.attempts.len() > ATTEMPTS_KEPT {
         row.attempts.remove(0);
     }
-    let live = core
-        .jobs
-        .get_mut(&row.id())
-        .and_then(|live| live.lease.as_mut());
-    if let Some(lease) = live.filter(|_| attempt == row.attempt as u16) {
-        lease.attempt = new;
-        lease.request_id.clone_from(&row.request_id);
-    }
+    remember(row, core);
 }

@@ -62,6 +62,14 @@ impl EngineCore {
                 ));
             }
         }
+        let waits = |job, until| self.timers.contains(&(until, Timer::Receipt(job)));
+        if let Some((job, _)) = self
+            .stopped
+            .iter()
+            .find(|(job, stopped)| self.jobs.contains_key(job) || !waits(**job, stopped.until))
+        {
+            return Err(format!("{job} was stopped, and nothing would settle it"));
+        }
         match held.pop_first() {
             Some((miner, attempts)) => Err(format!(
                 "{miner} is not registered and holds {}",
@@ -81,12 +89,18 @@ impl EngineCore {
         let timer = |at, timer| self.timers.contains(&(at, timer));
         let moves = match job.phase {
             Phase::Queued { not_before } => waits || timer(not_before, Timer::Ready(job.id)),
+            Phase::Pending => !waits && job.needs_funds && !job.funded,
             Phase::Leased { accept_by, .. } => timer(accept_by, Timer::Accept(attempt)),
             Phase::Processing { .. } => leases.contains(&attempt),
             _ => return Err("is final and still in memory".into()),
         };
         if !moves || !timer(job.deadline, Timer::Deadline(job.id)) {
             return Err(format!("is {:?} and nothing would move it", job.phase));
+        }
+        let locks = live.paid.iter().flat_map(|paid| &paid.locks);
+        let paid = locks.filter(|lock| !lock.returned).count() > 0;
+        if paid != job.funded {
+            return Err("is funded without locks, or the other way round".into());
         }
         if live.lease.is_some() == job.phase.holder().is_none() || waits && live.lease.is_some() {
             return Err("waits and runs at once, or neither".into());

@@ -224,7 +224,7 @@ fn unknown_miner() -> Reply {
     Reply::Refused(ApiError::new(ErrorReason::MinerNotFound, "no such miner"))
 }
 
-fn timestamp(ms: Millis) -> Timestamp {
+pub(super) fn timestamp(ms: Millis) -> Timestamp {
     let nanos = i32::try_from(ms % 1_000 * 1_000_000).unwrap_or(0);
     Timestamp {
         seconds: i64::try_from(ms / 1_000).unwrap_or(i64::MAX),

@@ -80,7 +80,7 @@ impl EngineCore {
         else {
             return view;
         };
-        view.status = live.job.phase.status();
+        view.status = live.job.status();
         if let Some(lease) = &live.lease {
             view.started_ms = view.started_ms.max(lease.started_ms);
         }
@@ -91,7 +91,7 @@ impl EngineCore {
             view.estimated_start_ms =
                 position.and_then(|position| self.queue.estimate_ms(class, position));
             view.queue_position = position.and_then(|position| u32::try_from(position).ok());
-        } else if view.status == JobStatus::Queued && live.lease.is_some() {
+        } else if view.status != JobStatus::Processing && live.lease.is_some() {
             view.estimated_start_ms = Some(0);
         }
         view

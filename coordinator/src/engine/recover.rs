@@ -6,14 +6,16 @@ use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
 use super::command::AttemptId;
-use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered, each_active_row};
+use super::core::{
+    EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
+};
 use super::models::Models;
 use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
 use super::timers::Timer;
 use crate::jobs::lifecycle::{Millis, Phase};
 use crate::jobs::queue::Queue;
-use crate::store::rows::{self, EngineRow, JobRow, MinerRow};
+use crate::store::rows::{self, EngineRow, JobRow, MinerRow, StoppedRow};
 use crate::store::{Family, SHARDS, StoreError, keys};
 
 /// Change numbers that may have been shown to watchers without being stored.
@@ -43,7 +45,11 @@ impl EngineCore {
             miner_keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
+            stopped: BTreeMap::new(),
             done: Remembered::default(),
+            notices: engine.notices,
+            orders: engine.orders,
+            trimmed: engine.trimmed,
             change: engine.change + CHANGE_GAP,
             now: wall.max(engine.now_ms),
             unsaved_miners: BTreeSet::new(),
@@ -62,9 +68,16 @@ impl EngineCore {
                 core.restore_job(key, value)
             })?;
         }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::stopped_in(shard), |key, value| {
+                core.restore_stopped(key, value)
+            })?;
+        }
         let served = core.jobs.values().filter(|live| live.job.attempt > 0);
         let served = served.map(|live| live.tag).max();
-        let oldest = core.jobs.values().map(|live| live.tag).min();
+        let queued = |live: &&LiveJob| live.job.phase != Phase::Pending;
+        let oldest = core.jobs.values().filter(queued);
+        let oldest = oldest.map(|live| live.tag).min();
         core.queue.restore_time(served, oldest);
         Ok(core)
     }
@@ -97,6 +110,16 @@ impl EngineCore {
         Ok(())
     }
 
+    fn restore_stopped(&mut self, key: Bytes, value: Bytes) -> Result<(), StoreError> {
+        let row: StoppedRow = rows::decode(value)?;
+        let damaged = || StoreError::Corrupt("the row of a stopped job is damaged".into());
+        let (owner, job) = keys::parse_job(&key).ok_or_else(damaged)?;
+        let until = self.now + self.config.receipt_ms;
+        self.stopped.insert(job, Stopped { owner, row, until });
+        self.timers.insert((until, Timer::Receipt(job)));
+        Ok(())
+    }
+
     fn restore_lease(&mut self, row: &JobRow, attempt: rows::AttemptRow) {
         let miner_id = attempt.miner();
         let length = if attempt.polled {
@@ -126,6 +149,7 @@ impl EngineCore {
             output_bytes: 0,
             output_tokens: 0,
             progress_ms: now,
+            checkpoint: None,
         }));
         self.timers.insert((lease_until, Timer::Lease(id)));
         if let Some(miner) = self.miners.get_mut(&miner_id) {

@@ -79,12 +79,15 @@ impl EngineCore {
             }
         }
         for held in &opening.running {
+            if self.is_stopped(held.attempt) {
+                self.stop_stale(turn, opening.session, held.attempt);
+            }
             self.hold(turn, held, opening.miner_id);
         }
         self.refresh(opening.miner_id);
         let needed: Vec<_> = keep
             .iter()
-            .filter_map(|a| Some((a.job_id, self.jobs.get(&a.job_id)?.owner)))
+            .filter_map(|a| Some((a.job_id, self.owner_of(a.job_id)?)))
             .collect();
         turn.reply_later(needed, move |core, rows| {
             let kept = keep
@@ -102,6 +105,9 @@ impl EngineCore {
 
     /// Whether this miner's result of the attempt would still count.
     fn may_deliver(&self, attempt: AttemptId, miner: MinerId) -> bool {
+        if self.stopped_of(attempt, miner).is_some() {
+            return true;
+        }
         let Some(live) = self
             .jobs
             .get(&attempt.job_id)
@@ -302,11 +308,13 @@ impl EngineCore {
         let status = self
             .jobs
             .get(&attempt.job_id)
-            .map_or(JobStatus::Unspecified, |live| live.job.phase.status());
+            .map_or(JobStatus::Unspecified, |live| live.job.status());
+        let stopped = self.stopped.get(&attempt.job_id);
         turn.effect(Effect::CancelAttempt {
             session,
             attempt,
-            status,
+            status: stopped.map_or(status, |stopped| stopped.row.status()),
+            receipt: self.is_stopped(attempt),
         });
     }
 

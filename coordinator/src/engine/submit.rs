@@ -70,8 +70,18 @@ impl EngineCore {
                 ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
             return turn.reply(Reply::Refused(error));
         }
-        let tag = self.queue.new_tag(submission.owner);
-        let row = new_row(&submission, turn.now, tag);
+        let waits = submission.hold || self.config.funding_required;
+        // A job that waits for funds takes its turn once it has them.
+        let tag = if waits {
+            0
+        } else {
+            self.queue.new_tag(submission.owner)
+        };
+        let mut row = new_row(&submission, turn.now, tag);
+        if waits {
+            row.status = JobStatus::Pending.into();
+            row.needs_funds = true;
+        }
         let request = RequestRow {
             body_hash: Bytes::copy_from_slice(&submission.body_hash),
             job_id: row.job_id.clone(),
@@ -83,7 +93,12 @@ impl EngineCore {
         let (job_id, owner) = (submission.job_id, submission.owner);
         turn.add(owner, row);
         self.enqueue(job_id);
-        self.changed(turn, job_id, owner, JobStatus::Queued);
+        let status = if waits {
+            JobStatus::Pending
+        } else {
+            JobStatus::Queued
+        };
+        self.changed(turn, job_id, owner, status);
         turn.reply_later([(job_id, owner)], move |core, rows| {
             core.submitted(job_id, rows.get(&job_id), warnings)
         });
@@ -98,15 +113,22 @@ impl EngineCore {
     ) {
         let job = Job {
             id: row.id(),
-            phase: Phase::Queued {
-                not_before: row.not_before_ms,
+            phase: if row.status() == JobStatus::Pending {
+                Phase::Pending
+            } else {
+                Phase::Queued {
+                    not_before: row.not_before_ms,
+                }
             },
             attempt: u16::try_from(row.attempt).unwrap_or(u16::MAX),
             last_miner: row.attempts.last().map(|attempt| attempt.miner()),
             retries_spent: row.retries_spent,
             max_retries: row.max_retries,
             deadline: row.deadline_ms,
+            needs_funds: row.needs_funds,
+            funded: row.open_locks().next().is_some(),
         };
+        let (paid, requirement) = self.paid_requirement(row, requirement);
         let live = LiveJob {
             job,
             owner,
@@ -116,6 +138,9 @@ impl EngineCore {
             class: None,
             lease: None,
             late_until: self.now + self.config.progress_ms,
+            job_ref: JobSpec::decode(&row.spec)
+                .map_or_else(|_| Default::default(), |spec| spec.job_ref()),
+            paid,
         };
         self.requirements.add(owner, &live.requirement);
         self.jobs.insert(job.id, live);

@@ -3,6 +3,7 @@
 mod access;
 mod attempts;
 mod leases;
+mod money;
 mod recovery;
 mod sessions;
 mod submissions;
@@ -91,6 +92,7 @@ fn submission(n: u8, by: u8) -> Submission {
         max_retries: 3,
         require_miner: false,
         retry_of: None,
+        hold: false,
     }
 }
 
@@ -150,6 +152,8 @@ struct Rig {
     now: u64,
     effects: Vec<Effect>,
     commits: usize,
+    /// Notices of the ledger so far.
+    heard: u64,
 }
 
 impl Rig {
@@ -173,6 +177,7 @@ impl Rig {
             now: START,
             effects: Vec::new(),
             commits: 0,
+            heard: 0,
         }
     }
 
@@ -328,6 +333,7 @@ impl Rig {
                 session,
                 attempt,
                 status,
+                ..
             } => Some((*session, *attempt, *status)),
             _ => None,
         };

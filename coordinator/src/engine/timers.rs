@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Ready(JobId),
     /// Miners that failed it may have it again, where no other serves it.
     Readmit(JobId),
+    /// The receipt of a stopped job must have come.
+    Receipt(JobId),
 }
 
 impl EngineCore {
@@ -45,6 +47,7 @@ impl EngineCore {
                 }
                 Timer::Ready(job) => self.ready(job),
                 Timer::Readmit(job) => self.readmit(turn, job),
+                Timer::Receipt(job) => self.receipt_due(turn, job),
             }
         }
     }

@@ -11,6 +11,7 @@ use prost::Message;
 use super::command::{Command, Effect, Reply, Submission};
 use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
+use super::outbox::Outbox;
 use crate::jobs::lifecycle::Millis;
 use crate::store::keys::Method;
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, RequestRow};
@@ -67,6 +68,10 @@ pub(super) struct Turn {
     pub removed_miners: Vec<PublicKey>,
     /// Jobs whose stored output chunks go.
     pub dropped_outputs: Vec<JobId>,
+    /// Final jobs that this batch changes.
+    archived: BTreeSet<JobId>,
+    /// What the ledger is told, and what follows from what it told.
+    pub outbox: Outbox,
 }
 
 impl Turn {
@@ -85,6 +90,8 @@ impl Turn {
             saved_miners: BTreeSet::new(),
             removed_miners: Vec::new(),
             dropped_outputs: Vec::new(),
+            archived: BTreeSet::new(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -121,6 +128,13 @@ impl Turn {
     pub fn edit(&mut self, job: JobId, owner: PublicKey, edit: Edit) {
         self.needed.insert((job, owner));
         self.touched.insert(job, owner);
+        self.edits.push((job, edit));
+    }
+
+    /// Changes the row of a job of `owner`, final or not; one that is gone is left alone.
+    pub fn edit_any(&mut self, job: JobId, owner: PublicKey, edit: Edit) {
+        self.needed.insert((job, owner));
+        self.archived.insert(job);
         self.edits.push((job, edit));
     }
 
@@ -212,11 +226,14 @@ impl Turn {
         let mut rows = self.load(reads)?;
         rows.0.append(&mut self.fresh.0);
         for (job, edit) in std::mem::take(&mut self.edits) {
-            let (_, row) = rows
-                .0
-                .get_mut(&job)
-                .ok_or_else(|| StoreError::Corrupt(format!("the row of {job} is missing")))?;
-            edit.apply(row, core);
+            match rows.0.get_mut(&job) {
+                Some((owner, row)) => {
+                    self.touched.insert(job, *owner);
+                    edit.apply(row, *owner, core, &mut self.outbox);
+                }
+                None if self.archived.contains(&job) => edit.miss(&mut self.outbox),
+                None => return Err(StoreError::Corrupt(format!("the row of {job} is missing"))),
+            }
         }
         let mut batch = Batch::new();
         for job in self.touched.keys() {
@@ -227,10 +244,15 @@ impl Turn {
             put_job(&mut batch, row, owner);
         }
         self.put_others(core, &mut batch);
-        if !batch.is_empty() {
+        let told = self.outbox.put(core, &mut batch);
+        self.effects.extend(told.map(Pending::Ready));
+        if !batch.is_empty() || self.outbox.heard {
             let engine = EngineRow {
                 change: core.change,
                 now_ms: self.now,
+                notices: core.notices,
+                orders: core.orders,
+                trimmed: core.trimmed,
             };
             batch.put(Family::Active, keys::engine(), engine.encode_to_vec());
         }
@@ -263,7 +285,8 @@ impl Turn {
         let mut wanted = Vec::with_capacity(2 * missing.len());
         for (job, owner) in missing {
             wanted.push((*job, *owner, Family::Active, keys::active_job(owner, *job)));
-            if !self.touches(*job, *owner) || self.dropped_outputs.contains(job) {
+            let archived = self.dropped_outputs.contains(job) || self.archived.contains(job);
+            if archived || !self.touches(*job, *owner) {
                 let archived = keys::archived_job(owner, *job);
                 wanted.push((*job, *owner, Family::Archive, archived));
             }

@@ -4,11 +4,11 @@ use aitbc_common::identity::Identity;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::{Assignment, JobSpec, Receipt};
 use aitbc_common::names::DEFAULT_TAG;
-use aitbc_common::price::price;
-use aitbc_proto::v1::{self, JobStatus};
+use aitbc_proto::v1::{self, JobStatus, PaymentStatus};
 use bytes::Bytes;
 
 use crate::engine::command::{AttemptId, AttemptInfo, JobView, Submitted};
+use crate::engine::payment;
 use crate::sessions::hub::Change;
 use crate::sessions::messages::{self, duration};
 use crate::sessions::streams::{SignedCheckpoint, Streams};
@@ -74,7 +74,11 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
             .map(|spec| spec.job_ref().to_vec().into())
             .unwrap_or_default(),
         status: status.into(),
-        payment_status: v1::PaymentStatus::Unfunded.into(),
+        payment_status: payment_status(row).into(),
+        locked_micro_ait: row.locked(),
+        paid_micro_ait: row.paid,
+        fee_micro_ait: row.fee,
+        returned_micro_ait: row.returned,
         r#type: spec.as_ref().map_or(0, |spec| spec.job_type as i32),
         model: asked_model(&row.model),
         served_model: holder.map(|_| row.model.clone()).unwrap_or_default(),
@@ -101,13 +105,21 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         request_id: row.request_id.clone(),
         ..v1::Job::default()
     };
-    if let (Some(delivery), Some(spec)) = (&row.delivery, &spec) {
-        add_delivery(&mut job, row, delivery, spec);
+    if let Some(delivery) = &row.delivery {
+        add_delivery(&mut job, row, delivery);
     }
     job
 }
 
-fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow, spec: &JobSpec) {
+/// Where a job's payment stands.
+fn payment_status(row: &JobRow) -> v1::PaymentStatus {
+    match row.payment() {
+        v1::PaymentStatus::Unspecified => v1::PaymentStatus::Unfunded,
+        status => status,
+    }
+}
+
+fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow) {
     let Ok(receipt) = Receipt::decode(&delivery.receipt) else {
         return;
     };
@@ -119,12 +131,7 @@ fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow, spec: &
     job.work_time = Some(duration(receipt.work_ms));
     job.finish_reason = delivery.finish_reason;
     job.output_bytes = receipt.output_len;
-    let assignment = row
-        .attempts
-        .last()
-        .and_then(|attempt| Assignment::decode(&attempt.assignment).ok());
-    job.cost_micro_ait =
-        assignment.map(|a| price(&a, &receipt, spec.input_len, delivery.observed_ms));
+    job.cost_micro_ait = payment::cost(row);
 }
 
 /// A job with what only memory knows of it.
@@ -168,6 +175,9 @@ pub fn row_status(row: &JobRow, streams: &Streams) -> JobStatus {
     };
     match row.status() {
         JobStatus::Queued | JobStatus::Unspecified if accepted() => JobStatus::Processing,
+        JobStatus::Queued | JobStatus::Unspecified if row.payment() == PaymentStatus::Funded => {
+            JobStatus::Funded
+        }
         JobStatus::Unspecified => JobStatus::Queued,
         status => status,
     }
@@ -201,7 +211,7 @@ pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {
             .map(|spec| spec.job_ref().to_vec().into())
             .unwrap_or_default(),
         status: view.status.into(),
-        payment_status: v1::PaymentStatus::Unfunded.into(),
+        payment_status: payment_status(&view.row).into(),
         queue_position: view.queue_position,
         matching_miners: submitted.matching_miners,
         known_miners: submitted.known_miners,
@@ -220,15 +230,39 @@ fn assignment_signature(assignment: &Bytes, known: Option<[u8; 64]>, service: &I
         .unwrap_or_default()
 }
 
+/// The assignment that a receipt names: the newest, unless a raise of the budget crossed the receipt. With its signature
+/// where that is known.
+fn named_assignment(
+    row: &JobRow,
+    delivery: &DeliveryRow,
+    signature: Option<[u8; 64]>,
+    service: &Identity,
+) -> (Bytes, Option<[u8; 64]>) {
+    let Some(attempt) = row.attempts.last() else {
+        return (Bytes::new(), None);
+    };
+    if !attempt.earlier.is_empty()
+        && let Ok(receipt) = Receipt::decode(&delivery.receipt)
+    {
+        for layout in attempt.earlier.iter().rev() {
+            let Ok(assignment) = Assignment::decode(layout) else {
+                continue;
+            };
+            let signature = assignment.sign(service);
+            if assignment.id(&signature) == receipt.assignment_hash {
+                return (layout.clone(), Some(signature));
+            }
+        }
+        return (attempt.assignment.clone(), None);
+    }
+    (attempt.assignment.clone(), signature)
+}
+
 /// A completed job's proof.
 #[must_use]
 pub fn proof(row: &JobRow, signature: Option<[u8; 64]>, service: &Identity) -> v1::ExecutionProof {
-    let assignment = row
-        .attempts
-        .last()
-        .map(|attempt| attempt.assignment.clone())
-        .unwrap_or_default();
     let delivery = row.delivery.clone().unwrap_or_default();
+    let (assignment, signature) = named_assignment(row, &delivery, signature, service);
     v1::ExecutionProof {
         spec: row.spec.clone(),
         assignment_signature: assignment_signature(&assignment, signature, service),

@@ -290,6 +290,7 @@ fn retry_submission(
         max_retries: row.max_retries,
         require_miner: false,
         retry_of: Some(row.id()),
+        hold: row.needs_funds,
     })
 }
 

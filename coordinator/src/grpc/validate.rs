@@ -334,5 +334,6 @@ pub fn submission(
         max_retries,
         require_miner: request.require_miner,
         retry_of: None,
+        hold: request.hold,
     })
 }

@@ -1,6 +1,7 @@
 //! The lifecycle of a job as a pure state machine.
 //!
 //! ```text
+//! PENDING ──fund──▶ QUEUED
 //! QUEUED ──assign──▶ LEASED ──accept──▶ PROCESSING ──complete──▶ COMPLETED
 //!    ▲  not accepted,   │                    │  lost or failed (a retry spent)
 //!    └──returned ───────┴────────────────────┘
@@ -24,6 +25,8 @@ pub type Millis = u64;
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Waits for funds.
+    Pending,
     /// Waits for a miner, not before this time.
     Queued {
         /// The end of its backoff.
@@ -70,11 +73,19 @@ pub struct Job {
     pub max_retries: u32,
     /// When it expires.
     pub deadline: Millis,
+    /// No miner gets it without funds.
+    pub needs_funds: bool,
+    /// Funds are locked for it.
+    pub funded: bool,
 }
 
 /// What happens to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    /// Funds are locked for it: the first, or more.
+    Fund,
+    /// The last of its locks ended before it did.
+    Unfund,
     /// A miner is given it, to accept in time.
     Assign {
         /// Which.
@@ -136,6 +147,8 @@ pub enum Effect {
         /// The end of its backoff.
         not_before: Millis,
     },
+    /// It waits for funds: no miner may find it.
+    Dequeue,
     /// Prefer other miners from now on.
     Exclude(MinerId),
     /// It is final: archive it.
@@ -159,6 +172,9 @@ pub enum JobError {
     /// The job is not waiting.
     #[error("the job is not waiting for a miner")]
     NotQueued,
+    /// The job may not run without funds.
+    #[error("the job waits for funds")]
+    NotFunded,
 }
 
 /// Test-only switches that break a rule, to show that the simulator notices.
@@ -193,12 +209,24 @@ impl Phase {
     #[must_use]
     pub fn status(&self) -> JobStatus {
         match self {
+            Self::Pending => JobStatus::Pending,
             Self::Queued { .. } | Self::Leased { .. } => JobStatus::Queued,
             Self::Processing { .. } => JobStatus::Processing,
             Self::Completed => JobStatus::Completed,
             Self::Failed => JobStatus::Failed,
             Self::Cancelled => JobStatus::Cancelled,
             Self::Expired => JobStatus::Expired,
+        }
+    }
+}
+
+impl Job {
+    /// The status that users see: waiting for a miner and paid is "funded".
+    #[must_use]
+    pub fn status(&self) -> JobStatus {
+        match self.phase.status() {
+            JobStatus::Queued if self.funded => JobStatus::Funded,
+            status => status,
         }
     }
 }
@@ -215,6 +243,16 @@ pub fn step(
     }
     let mut next = *job;
     let effects = match event {
+        Event::Fund => fund(&mut next, now),
+        Event::Unfund => {
+            next.funded = false;
+            if next.needs_funds && matches!(next.phase, Phase::Queued { .. }) {
+                next.phase = Phase::Pending;
+                vec![Effect::Dequeue]
+            } else {
+                Vec::new()
+            }
+        }
         Event::Assign { miner, accept_by } => {
             begin(&mut next, miner)?;
             next.phase = Phase::Leased { miner, accept_by };
@@ -266,7 +304,29 @@ pub fn step(
     Ok((next, effects))
 }
 
+fn fund(job: &mut Job, now: Millis) -> Vec<Effect> {
+    job.funded = true;
+    if job.phase != Phase::Pending {
+        return Vec::new();
+    }
+    job.phase = Phase::Queued { not_before: now };
+    vec![Effect::Enqueue { not_before: now }]
+}
+
+/// Where a job waits that has no miner any more.
+fn wait(job: &mut Job, not_before: Millis) -> Effect {
+    if job.needs_funds && !job.funded {
+        job.phase = Phase::Pending;
+        return Effect::Dequeue;
+    }
+    job.phase = Phase::Queued { not_before };
+    Effect::Enqueue { not_before }
+}
+
 fn begin(job: &mut Job, miner: MinerId) -> Result<(), JobError> {
+    if job.needs_funds && !job.funded {
+        return Err(JobError::NotFunded);
+    }
     if !matches!(job.phase, Phase::Queued { .. }) {
         return Err(JobError::NotQueued);
     }
@@ -304,8 +364,7 @@ fn fail(
     let last = job.attempt == u16::MAX;
     if class == FailureClass::Nobody && !last {
         let not_before = now + return_delay_ms(job);
-        job.phase = Phase::Queued { not_before };
-        effects.push(Effect::Enqueue { not_before });
+        effects.push(wait(job, not_before));
         return effects;
     }
     job.retries_spent = job.retries_spent.saturating_add(1);
@@ -316,10 +375,10 @@ fn fail(
         return effects;
     }
     let not_before = now + backoff_ms(job.id, job.retries_spent);
-    job.phase = Phase::Queued { not_before };
     effects.push(Effect::Exclude(miner));
+    let waits = wait(job, not_before);
     if !(broken.no_requeue_on_loss && reason == FailureReason::Lost) {
-        effects.push(Effect::Enqueue { not_before });
+        effects.push(waits);
     }
     effects
 }

@@ -20,6 +20,8 @@ fn queued() -> Job {
         retries_spent: 0,
         max_retries: 3,
         deadline: 1_000_000,
+        needs_funds: false,
+        funded: false,
     }
 }
 
@@ -159,6 +161,46 @@ fn cancel_stops_the_miner() {
     assert!(effects.contains(&Effect::StopMiner(miner(1))));
 }
 
+fn pending() -> Job {
+    Job {
+        phase: Phase::Pending,
+        needs_funds: true,
+        ..queued()
+    }
+}
+
+#[test]
+fn a_pending_job_is_queued_once_it_is_paid() {
+    let refused = step(&pending(), assign(1), 10, RULES);
+    assert_eq!(refused, Err(JobError::NotFunded));
+    let (job, effects) = step(&pending(), Event::Fund, 10, RULES).unwrap();
+    assert_eq!(effects, [Effect::Enqueue { not_before: 10 }]);
+    assert_eq!(job.status(), JobStatus::Funded);
+    assert_eq!(after(job, &[assign(1)]).status(), JobStatus::Funded);
+    let (_, more) = step(&job, Event::Fund, 11, RULES).unwrap();
+    assert!(more.is_empty(), "it waits already");
+}
+
+#[test]
+fn a_job_that_loses_its_funds_waits_for_others() {
+    let lost = after(pending(), &[Event::Fund, Event::Unfund]);
+    assert_eq!(lost.phase, Phase::Pending);
+    let running = after(pending(), &[Event::Fund, assign(1), Event::Unfund]);
+    assert_eq!(running.phase.holder(), Some(miner(1)));
+    let came_back = after(running, &[fail(1, 1, FailureReason::Returned)]);
+    assert_eq!(came_back.phase, Phase::Pending);
+}
+
+#[test]
+fn a_pending_job_can_be_cancelled_and_expires() {
+    for (event, phase) in [
+        (Event::Cancel, Phase::Cancelled),
+        (Event::Expire, Phase::Expired),
+    ] {
+        assert_eq!(after(pending(), &[event]).phase, phase);
+    }
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let who = (0u16..5, 1u8..4).prop_map(|(attempt, n)| (attempt, miner(n)));
     let reason = (0i32..15).prop_map(|n| FailureReason::try_from(n).unwrap_or(FailureReason::Lost));
@@ -180,12 +222,29 @@ fn any_event() -> impl Strategy<Value = Event> {
             miner,
             reason
         }),
+        Just(Event::Fund),
+        Just(Event::Unfund),
         Just(Event::Cancel),
         Just(Event::Expire),
     ]
 }
 
 proptest! {
+    #[test]
+    fn no_miner_gets_a_job_without_the_funds_that_it_needs(events in proptest::collection::vec(any_event(), 0..60)) {
+        let mut job = pending();
+        for event in events {
+            if let Ok((next, effects)) = step(&job, event, 10, RULES) {
+                if effects.contains(&Effect::AttemptBegins) || effects.iter().any(|e| matches!(e, Effect::Enqueue { .. })) {
+                    prop_assert!(next.funded);
+                }
+                let waits = matches!(next.phase, Phase::Queued { .. });
+                prop_assert!(next.funded || !waits);
+                job = next;
+            }
+        }
+    }
+
     #[test]
     fn attempts_rise_retries_are_bounded_and_the_first_final_phase_wins(events in proptest::collection::vec(any_event(), 0..60)) {
         let mut job = queued();

@@ -54,6 +54,8 @@ enum State {
 struct Held {
     /// A Complete or Fail of it is at the engine.
     delivering: bool,
+    /// It was stopped: nothing counts any more but a receipt for what came before.
+    stopped: bool,
     /// Where the last Resend of each stream began.
     resent: [Option<u64>; 2],
     /// Bytes of the result at the last Complete that did not fit.
@@ -327,13 +329,25 @@ impl SessionCore {
         held
     }
 
-    /// The engine stops an attempt.
-    pub fn cancelled(&mut self, attempt: AttemptId, status: v1::JobStatus) {
+    /// The attempt's newer assignment is signed.
+    pub fn renewed(&mut self, attempt: AttemptId, renew: v1::Renew) {
+        if self.held.contains_key(&attempt) && !self.is_closed() {
+            self.actions.push(Action::Send(Down::Renew(renew)));
+        }
+    }
+
+    /// The engine stops an attempt. `receipt` = its receipt over at most so many bytes of output, those that arrived, is
+    /// waited for.
+    pub fn cancelled(&mut self, attempt: AttemptId, status: v1::JobStatus, receipt: Option<u64>) {
         self.quiet = 0;
-        self.held.remove(&attempt);
+        if receipt.is_some() {
+            self.held.entry(attempt).or_default().stopped = true;
+        } else {
+            self.held.remove(&attempt);
+        }
         if !self.is_closed() {
             self.actions
-                .push(Action::Send(messages::cancel(attempt, status)));
+                .push(Action::Send(messages::cancel(attempt, status, receipt)));
         }
     }
 
@@ -349,7 +363,8 @@ impl SessionCore {
         let Some(attempt) = self.attempt(&output.job_id, output.attempt) else {
             return;
         };
-        if self.held.get(&attempt).is_none_or(|held| held.delivering) {
+        let closed = |held: &Held| held.delivering || held.stopped;
+        if self.held.get(&attempt).is_none_or(closed) {
             return;
         }
         match streams.append(attempt, kind, output.offset, &output.data) {

@@ -1,5 +1,7 @@
 //! The session's rules, event by event.
 
+mod stopped;
+
 use std::collections::BTreeMap;
 
 use aitbc_common::address::Address;
@@ -176,6 +178,7 @@ fn a_session_opens_and_says_what_to_do_with_old_attempts() {
         attempt: attempt(),
         spec: Bytes::new(),
         assignment: Bytes::new(),
+        earlier: Vec::new(),
         model: String::new(),
         input: Bytes::new(),
         deadline_ms: 0,
@@ -315,7 +318,7 @@ fn a_repeated_delivery_gets_the_same_answer() {
 #[test]
 fn an_unknown_attempt_is_to_be_forgotten() {
     let (mut core, mut buffers) = open();
-    core.cancelled(attempt(), v1::JobStatus::Cancelled);
+    core.cancelled(attempt(), v1::JobStatus::Cancelled, None);
     assert!(matches!(sent(&mut core)[..], [Down::Cancel(_)]));
     core.signed(attempt(), v1::Assign::default());
     core.message(output(OutputKind::Output, 0, b"late"), &mut buffers, 3);

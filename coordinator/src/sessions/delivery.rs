@@ -9,7 +9,7 @@ use aitbc_common::verify::check_document;
 use aitbc_proto::v1;
 
 use super::core::Progress;
-use super::streams::AttemptFacts;
+use super::streams::{AttemptFacts, Issued};
 
 /// Tokens beyond one per byte that templates and special tokens may add.
 const EXTRA_TOKENS: u64 = 131_072;
@@ -29,9 +29,16 @@ pub struct Checked {
     pub output_in_result: bool,
 }
 
-/// Checks receipt, signature, hashes and the result document (its exact bytes) of a delivery by `miner`.
+/// Whether a delivery with this receipt has a result document: not for a job that was stopped.
+#[must_use]
+pub fn has_result(receipt: &Receipt) -> bool {
+    matches!(receipt.outcome, Outcome::Complete | Outcome::Budget)
+}
+
+/// Checks receipt, signature, hashes and the result document (its exact bytes; none for a stopped job) of a delivery by
+/// `miner`, against what was promised and all assignments that were issued for the attempt.
 pub fn check(
-    facts: &AttemptFacts,
+    (facts, issued): (&AttemptFacts, &[Issued]),
     miner: &PublicKey,
     complete: &v1::Complete,
     progress: &Progress,
@@ -43,7 +50,7 @@ pub fn check(
         .as_ref()
         .try_into()
         .map_err(|_| "the signature has not 64 bytes")?;
-    check_promise(facts, miner, &receipt)?;
+    check_promise(facts, issued, miner, &receipt)?;
     check_model(facts, complete, &receipt)?;
     let equal = |is: bool, what: &str| {
         if is {
@@ -55,13 +62,22 @@ pub fn check(
     equal(receipt.output_len == progress.output_len, "output_len")?;
     equal(receipt.output_hash == progress.output_hash, "output_hash")?;
     equal(receipt.result_hash == progress.result_hash, "result_hash")?;
+    if !has_result(&receipt) {
+        equal(receipt.result_hash == sha256(result), "result_hash")?;
+        check_tokens(facts, &receipt, progress.output_len)?;
+        check_signature(&receipt, miner, &signature)?;
+        return Ok(Checked {
+            finish_reason: v1::FinishReason::Unspecified,
+            output_in_result: false,
+            receipt,
+            signature,
+        });
+    }
     let output = (progress.output_len, &progress.output_hash);
     let document =
         check_document(&facts.spec, &receipt, result, output).map_err(|error| error.to_string())?;
     check_tokens(facts, &receipt, result.len() as u64)?;
-    if !receipt.verify(miner, &signature) {
-        return Err("the receipt's signature is not its miner's".into());
-    }
+    check_signature(&receipt, miner, &signature)?;
     Ok(Checked {
         finish_reason: finish_reason(document.finish_reason),
         output_in_result: document.content.is_some(),
@@ -70,7 +86,23 @@ pub fn check(
     })
 }
 
-fn check_promise(facts: &AttemptFacts, miner: &PublicKey, receipt: &Receipt) -> Result<(), String> {
+fn check_signature(
+    receipt: &Receipt,
+    miner: &PublicKey,
+    signature: &[u8; 64],
+) -> Result<(), String> {
+    if receipt.verify(miner, signature) {
+        return Ok(());
+    }
+    Err("the receipt's signature is not its miner's".into())
+}
+
+fn check_promise(
+    facts: &AttemptFacts,
+    issued: &[Issued],
+    miner: &PublicKey,
+    receipt: &Receipt,
+) -> Result<(), String> {
     let assignment = &facts.assignment;
     let equal = |is: bool, what: &str| {
         if is {
@@ -88,12 +120,14 @@ fn check_promise(facts: &AttemptFacts, miner: &PublicKey, receipt: &Receipt) -> 
     equal(receipt.attempt == assignment.attempt, "attempt")?;
     equal(receipt.job_ref == assignment.job_ref, "job_ref")?;
     equal(receipt.payee == assignment.payee, "payee")?;
-    equal(
-        receipt.assignment_hash == assignment.id(&facts.signature),
-        "assignment_hash",
-    )?;
+    let named = issued
+        .iter()
+        .find(|issued| issued.hash == receipt.assignment_hash)
+        .ok_or("the receipt's assignment_hash is not the assignment's")?;
     match receipt.outcome {
         Outcome::Complete => Ok(()),
+        Outcome::Budget if named.is_used_up(receipt.work_ms) => Ok(()),
+        Outcome::Cancelled | Outcome::Deadline if issued.iter().any(|issued| issued.paid) => Ok(()),
         other => Err(format!(
             "the receipt's outcome is {other:?} instead of Complete"
         )),

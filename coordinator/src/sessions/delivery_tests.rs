@@ -6,6 +6,7 @@ use aitbc_common::identity::Identity;
 use aitbc_common::ids::{JobId, shard_of};
 use aitbc_common::job_input::JobType;
 use aitbc_common::layouts::{Assignment, JobSpec, NO_MAX_RATE, Outcome, Receipt, Requirements};
+use aitbc_common::price::budget_ms;
 use aitbc_proto::v1;
 
 use super::core::Progress;
@@ -100,6 +101,7 @@ fn case(digest: [u8; 32]) -> Case {
         },
         spec: spec.encode().into(),
         assignment: assignment.encode().into(),
+        earlier: Vec::new(),
         model: "llama3:latest".into(),
         input: bytes::Bytes::new(),
         deadline_ms: 0,
@@ -136,7 +138,8 @@ fn outcome(mut case: Case) -> Result<Checked, String> {
         result_hash: sha256(&case.result),
     };
     let miner = case.miner.public();
-    check(&case.facts, &miner, &case.complete, &progress, &case.result)
+    let promise = (&case.facts, &case.facts.issued[..]);
+    check(promise, &miner, &case.complete, &progress, &case.result)
 }
 
 #[test]
@@ -189,6 +192,89 @@ fn any_other_field_is_refused() {
     }
 }
 
+/// 1,000 micro-AIT are locked at 360,000 an hour, after the attempt began: 10 s.
+fn paid() -> Case {
+    let mut case = case([0; 32]);
+    let service = Identity::from_seed(&[1; 32]);
+    let old = case.facts.assignment.clone();
+    let mut new = Assignment {
+        flags: 1,
+        rate: 360_000,
+        locked: 1_000,
+        issued_ms: 2,
+        locks_hash: [1; 32],
+        ..old.clone()
+    };
+    new.budget_ms = budget_ms(new.locked, new.rate);
+    let info = AttemptInfo {
+        attempt: case.facts.attempt,
+        spec: case.facts.spec_bytes.clone(),
+        assignment: new.encode().into(),
+        earlier: vec![old.encode().into()],
+        model: "llama3:latest".into(),
+        input: bytes::Bytes::new(),
+        deadline_ms: 0,
+        owner: case.facts.owner,
+        epoch: case.facts.epoch,
+    };
+    case.facts = AttemptFacts::sign(&info, &service).unwrap();
+    case.receipt = receipt_of(&case.facts);
+    case
+}
+
+#[test]
+fn a_receipt_may_name_any_assignment_of_its_attempt() {
+    let mut case = paid();
+    case.receipt.assignment_hash = case.facts.issued[0].hash;
+    assert!(outcome(case).is_ok());
+    assert!(outcome(paid()).is_ok());
+}
+
+#[test]
+fn funds_are_used_up_only_after_the_work_that_they_pay_for() {
+    let with = |work_ms, named: usize| {
+        let mut case = paid();
+        case.result = String::from_utf8_lossy(RESULT)
+            .replace("stop", "budget")
+            .into_bytes();
+        case.receipt.result_hash = sha256(&case.result);
+        case.receipt.outcome = Outcome::Budget;
+        case.receipt.work_ms = work_ms;
+        case.receipt.assignment_hash = case.facts.issued[named].hash;
+        outcome(case)
+    };
+    assert_eq!(
+        with(10_000, 1).unwrap().finish_reason,
+        v1::FinishReason::Budget
+    );
+    assert!(with(9_999, 1).unwrap_err().contains("outcome"));
+    assert!(with(u64::MAX, 0).unwrap_err().contains("outcome"));
+}
+
+#[test]
+fn a_stopped_job_has_a_receipt_without_a_result_where_it_is_paid() {
+    for stopped in [Outcome::Cancelled, Outcome::Deadline] {
+        let bare = |mut case: Case| {
+            case.receipt.outcome = stopped;
+            case.result = Vec::new();
+            case.receipt.result_hash = sha256(b"");
+            case
+        };
+        assert!(outcome(bare(paid())).is_ok());
+        assert!(
+            outcome(bare(case([0; 32])))
+                .unwrap_err()
+                .contains("outcome")
+        );
+        let mut bent = bare(paid());
+        bent.receipt.result_hash = sha256(RESULT);
+        assert!(outcome(bent).unwrap_err().contains("result_hash"));
+        let mut bent = bare(paid());
+        bent.receipt.tokens_out = u32::MAX;
+        assert!(outcome(bent).unwrap_err().contains("tokens"));
+    }
+}
+
 #[test]
 fn a_forged_signature_and_a_broken_document_are_refused() {
     let mut forged = case([0; 32]);
@@ -201,7 +287,14 @@ fn a_forged_signature_and_a_broken_document_are_refused() {
         result_hash: sha256(RESULT),
     };
     let miner = forged.miner.public();
-    let problem = check(&forged.facts, &miner, &forged.complete, &progress, RESULT).unwrap_err();
+    let problem = check(
+        (&forged.facts, &forged.facts.issued[..]),
+        &miner,
+        &forged.complete,
+        &progress,
+        RESULT,
+    )
+    .unwrap_err();
     assert!(problem.contains("signature"), "{problem}");
     for document in [&b""[..], b"{}", b"[1]", b"\xff"] {
         let mut broken = case([0; 32]);

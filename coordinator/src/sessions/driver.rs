@@ -255,6 +255,7 @@ impl Driver {
                     self.context.streams.remove(attempt);
                 }
             }
+            SessionEvent::Renewed(attempt, renew) => self.core.renewed(attempt, *renew),
             SessionEvent::Recorded(attempt, outcome) => self.core.recorded(attempt, outcome),
             SessionEvent::Told(commands, failures) => {
                 self.telling = self.telling.saturating_sub(commands);
@@ -290,14 +291,29 @@ impl Driver {
                     signed,
                 });
             }
+            Effect::Renew { info, .. } => {
+                let attempt = info.attempt;
+                let (events, end) = (self.events_in.clone(), self.end.clone());
+                let signed = Box::new(move |renew| {
+                    let renewed = SessionEvent::Renewed(attempt, Box::new(renew));
+                    report(&events, &end, renewed)
+                });
+                self.signing.push(Task::Renew { info, signed });
+            }
             Effect::CancelAttempt {
-                attempt, status, ..
+                attempt,
+                status,
+                receipt,
+                ..
             } => {
                 tracing::debug!(job_id = %attempt.job_id, attempt.attempt, ?status, "stopped by the engine");
-                self.core.cancelled(attempt, status);
+                let stream = self.context.streams.get(attempt);
+                let arrived = stream.map_or(0, |stream| stream.output_len());
+                self.core
+                    .cancelled(attempt, status, receipt.then_some(arrived));
             }
             Effect::EndSession { reason, .. } => self.core.close(reason),
-            Effect::Changed(_) => {}
+            Effect::Changed(_) | Effect::OrdersPending(_) => {}
         }
     }
 

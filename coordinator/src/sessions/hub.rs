@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::core::StreamKind;
-use super::streams::Streams;
+use super::streams::{AttemptStream, Streams};
 use crate::engine::command::{AttemptId, Effect, JobChange, Reply, SessionId};
 use crate::engine::handle::EffectSink;
 
@@ -37,6 +37,8 @@ pub enum SessionEvent {
     Effects(Vec<Effect>),
     /// An assignment is signed.
     Signed(AttemptId, Box<v1::Assign>),
+    /// A newer assignment of a running attempt is signed.
+    Renewed(AttemptId, Box<v1::Renew>),
     /// A delivery or failure was dealt with.
     Recorded(AttemptId, Result<(), ApiError>),
     /// So many commands that were told to the engine are done, and what became of the failures among them.
@@ -75,6 +77,7 @@ pub struct Hub {
     next_session: AtomicU64,
     last_change: AtomicU64,
     activity: watch::Sender<u64>,
+    orders: watch::Sender<u64>,
     cleanups: mpsc::Sender<Cleanup>,
 }
 
@@ -111,6 +114,7 @@ impl Hub {
             next_session: AtomicU64::new(1),
             last_change: AtomicU64::new(0),
             activity: watch::Sender::new(0),
+            orders: watch::Sender::new(0),
             cleanups,
         };
         (Arc::new(hub), receiver)
@@ -189,6 +193,12 @@ impl Hub {
         self.activity.subscribe()
     }
 
+    /// Sees the number of the newest order to the ledger that is durable; 0 = none since the start.
+    #[must_use]
+    pub fn orders(&self) -> watch::Receiver<u64> {
+        self.orders.subscribe()
+    }
+
     /// Ends all watchers, now and later; sessions end by themselves.
     pub fn close(&self) {
         let mut watched = self.watched();
@@ -204,14 +214,22 @@ impl Hub {
             attempt,
         };
         let live = self.streams.get(id);
-        let signature = live.as_ref().map(|stream| stream.facts.signature);
+        // Not where the attempt's assignment was renewed: then it is signed again.
+        let started = change.started.as_deref();
+        let newest = started.or_else(|| change.row.as_ref()?.attempts.last());
+        let same = |stream: &&Arc<AttemptStream>| {
+            newest.is_some_and(|newest| newest.assignment == stream.facts.assignment_bytes)
+        };
+        let signature = live.as_ref().filter(same);
+        let signature = signature.map(|stream| stream.facts.signature);
         if let (Some(_), Some(stream)) = (&change.started, &live) {
             stream.accept();
         }
-        for gone in self
-            .streams
-            .remove_before(change.job_id, attempt, change.row.is_some())
-        {
+        for gone in self.streams.remove_before(
+            change.job_id,
+            attempt,
+            change.row.is_some() && !change.keeps_attempt,
+        ) {
             if gone.has_stored() {
                 let kinds = unneeded(&change, gone.facts.attempt);
                 let _left_to_retention = self.cleanups.try_send(Cleanup {
@@ -273,8 +291,12 @@ impl EffectSink for HubSink {
             match effect {
                 Effect::Assign { session, .. }
                 | Effect::CancelAttempt { session, .. }
+                | Effect::Renew { session, .. }
                 | Effect::EndSession { session, .. } => {
                     sessions.entry(session).or_default().push(effect)
+                }
+                Effect::OrdersPending(through) => {
+                    self.0.orders.send_replace(through);
                 }
                 Effect::Changed(change) => {
                     any_change = true;

@@ -109,13 +109,26 @@ pub fn assign(info: AttemptInfo, signature: [u8; 64], time_left_ms: u64) -> v1::
     }
 }
 
-/// Stop an attempt.
+/// A newer assignment of a running attempt.
 #[must_use]
-pub fn cancel(attempt: AttemptId, status: v1::JobStatus) -> Down {
+pub fn renew(info: &AttemptInfo, signature: [u8; 64]) -> v1::Renew {
+    v1::Renew {
+        job_id: info.attempt.job_id.to_string(),
+        attempt: info.attempt.attempt.into(),
+        assignment: info.assignment.clone(),
+        assignment_signature: signature.to_vec().into(),
+    }
+}
+
+/// Stop an attempt. `receipt` = a receipt is wanted, over at most so many bytes of output.
+#[must_use]
+pub fn cancel(attempt: AttemptId, status: v1::JobStatus, receipt: Option<u64>) -> Down {
     Down::Cancel(v1::Cancel {
         job_id: attempt.job_id.to_string(),
         attempt: attempt.attempt.into(),
         status: status.into(),
+        receipt_wanted: receipt.is_some(),
+        output_bytes: receipt.unwrap_or(0),
     })
 }
 

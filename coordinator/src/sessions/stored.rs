@@ -199,6 +199,7 @@ pub async fn resume(
     if let Some(stream) = streams.get(facts.attempt)
         && stream.facts.epoch >= facts.epoch
     {
+        stream.renew(&facts);
         return Ok(stream);
     }
     let (store, stream) = (Arc::clone(store), AttemptStream::new(facts));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{Assignment, JobSpec, LayoutError};
+use aitbc_common::layouts::{Assignment, JobSpec, LayoutError, NO_BUDGET};
 use aitbc_common::limits::{OUTPUT_BYTES, RESULT_BYTES};
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -32,23 +32,60 @@ pub struct AttemptFacts {
     pub assignment: Assignment,
     /// The service key's signature over it.
     pub signature: [u8; 64],
+    /// All assignments of the attempt, oldest first, as of when these facts were made.
+    pub issued: Vec<Issued>,
     /// Canonical model name.
     pub model: String,
     /// The engine's epoch since which the streams grow.
     pub epoch: u64,
 }
 
+/// An assignment that was issued for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issued {
+    /// [`Assignment::id`].
+    pub hash: Hash,
+    /// Milliseconds that its locks pay for.
+    pub budget_ms: u64,
+    /// Whether any locks pay.
+    pub paid: bool,
+}
+
+impl Issued {
+    /// Whether so much work, in ms, uses its budget up.
+    #[must_use]
+    pub fn is_used_up(&self, work_ms: u64) -> bool {
+        self.budget_ms != NO_BUDGET && work_ms >= self.budget_ms
+    }
+
+    fn new(assignment: &Assignment, signature: &[u8; 64]) -> Self {
+        Self {
+            hash: assignment.id(signature),
+            budget_ms: assignment.budget_ms,
+            paid: assignment.locked > 0,
+        }
+    }
+}
+
 impl AttemptFacts {
     /// Decodes the layouts and signs the assignment: about 30 µs.
     pub fn sign(info: &AttemptInfo, service: &Identity) -> Result<Self, LayoutError> {
         let assignment = Assignment::decode(&info.assignment)?;
+        let signature = assignment.sign(service);
+        let mut issued = Vec::with_capacity(info.earlier.len() + 1);
+        for earlier in &info.earlier {
+            let earlier = Assignment::decode(earlier)?;
+            issued.push(Issued::new(&earlier, &earlier.sign(service)));
+        }
+        issued.push(Issued::new(&assignment, &signature));
         Ok(Self {
             attempt: info.attempt,
             owner: info.owner,
             spec_bytes: info.spec.clone(),
             spec: JobSpec::decode(&info.spec)?,
             assignment_bytes: info.assignment.clone(),
-            signature: assignment.sign(service),
+            signature,
+            issued,
             assignment,
             model: info.model.clone(),
             epoch: info.epoch,
@@ -76,6 +113,7 @@ struct State {
     checkpoint: Option<SignedCheckpoint>,
     first_ms: u64,
     accepted: bool,
+    issued: Vec<Issued>,
 }
 
 /// The two streams of an attempt.
@@ -98,6 +136,7 @@ impl AttemptStream {
             checkpoint: None,
             first_ms: 0,
             accepted: false,
+            issued: facts.issued.clone(),
         };
         Self {
             facts,
@@ -145,8 +184,28 @@ impl AttemptStream {
         self.with(kind, |buffer| buffer.spill(all))
     }
 
-    /// Keeps the newest checkpoint; one that contradicts the bytes that are here is dropped.
-    pub fn set_checkpoint(&self, checkpoint: SignedCheckpoint) {
+    /// The attempt has a newer assignment.
+    pub fn renew(&self, facts: &AttemptFacts) {
+        let mut state = self.state();
+        if state.issued.len() < facts.issued.len() {
+            state.issued.clone_from(&facts.issued);
+        }
+    }
+
+    /// All assignments of the attempt, oldest first: its receipt may name any of them.
+    #[must_use]
+    pub fn issued(&self) -> Vec<Issued> {
+        self.state().issued.clone()
+    }
+
+    /// Whether locks pay for it.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        self.state().issued.last().is_some_and(|newest| newest.paid)
+    }
+
+    /// Keeps the newest checkpoint; one that contradicts the bytes that are here is dropped. Whether it was kept.
+    pub fn set_checkpoint(&self, checkpoint: SignedCheckpoint) -> bool {
         let mut state = self.state();
         let output = &state.output;
         let fits = checkpoint.offset < output.len()
@@ -160,6 +219,7 @@ impl AttemptStream {
             drop(state);
             self.notify();
         }
+        fits && newer
     }
 
     /// The newest checkpoint.

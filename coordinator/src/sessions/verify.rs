@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use aitbc_common::hash::sha256;
 use aitbc_common::identity::{Identity, PublicKey};
-use aitbc_common::layouts::StreamCheckpoint;
+use aitbc_common::layouts::{Receipt, StreamCheckpoint};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::core::StreamKind;
+use super::core::{Progress, StreamKind};
 use super::delivery;
 use super::messages;
 use super::stored::{self, store_error};
@@ -48,6 +49,9 @@ pub struct Delivery {
 /// What is called with a signed assignment; the streams of its attempt are there then.
 pub type Signed = Box<dyn FnOnce(v1::Assign) + Send>;
 
+/// What is called with a signed newer assignment.
+pub type SignedRenewal = Box<dyn FnOnce(v1::Renew) + Send>;
+
 /// Something for the pool.
 pub enum Task {
     /// Sign an assignment and open its attempt's streams.
@@ -58,6 +62,13 @@ pub enum Task {
         time_left_ms: u64,
         /// Called once unless the assignment does not parse; must not block.
         signed: Signed,
+    },
+    /// Sign a newer assignment of an attempt.
+    Renew {
+        /// With the newest assignment.
+        info: Box<AttemptInfo>,
+        /// Called once unless the assignment does not parse; must not block.
+        signed: SignedRenewal,
     },
     /// Verify a delivery and give it to the engine.
     Deliver(Delivery),
@@ -152,8 +163,23 @@ impl Worker {
                     tracing::error!(job_id = %info.attempt.job_id, %error, "an assignment of ours does not parse")
                 }
             },
+            Task::Renew { info, signed } => match AttemptFacts::sign(&info, &self.service) {
+                Ok(facts) => {
+                    if let Some(stream) = self.streams.get(info.attempt) {
+                        stream.renew(&facts);
+                    }
+                    signed(messages::renew(&info, facts.signature));
+                }
+                Err(error) => {
+                    tracing::error!(job_id = %info.attempt.job_id, %error, "an assignment of ours does not parse")
+                }
+            },
             Task::Deliver(delivery) => commands.extend(self.deliver(delivery)),
-            Task::Checkpoint { stream, checkpoint } => check_checkpoint(&stream, &checkpoint),
+            Task::Checkpoint { stream, checkpoint } => {
+                if let Some(command) = check_checkpoint(&stream, &checkpoint) {
+                    self.engine.blocking_call_all(vec![command], |_| ());
+                }
+            }
         }
     }
 
@@ -206,8 +232,12 @@ impl Worker {
         miner: PublicKey,
         complete: &v1::Complete,
     ) -> Result<Result<Completion, String>, StoreError> {
-        let progress = stream.progress();
+        let mut progress = stream.progress();
         let attempt = stream.facts.attempt;
+        if let Some(receipt) = partial_receipt(complete) {
+            self.cut(stream, &mut progress, receipt.output_len)?;
+            return Ok(self.partial(stream, miner, complete, &progress));
+        }
         let whole = stream.with(StreamKind::Result, |buffer| {
             buffer.whole().map(Bytes::copy_from_slice)
         });
@@ -224,7 +254,8 @@ impl Worker {
                 .into()
             }
         };
-        let checked = match delivery::check(&stream.facts, &miner, complete, &progress, &result) {
+        let promise = (&stream.facts, &stream.issued()[..]);
+        let checked = match delivery::check(promise, &miner, complete, &progress, &result) {
             Ok(checked) => checked,
             Err(problem) => return Ok(Err(problem)),
         };
@@ -253,6 +284,49 @@ impl Worker {
             first_token_ms: stream.first_ms(),
             epoch: stream.facts.epoch,
         }))
+    }
+
+    /// A receipt without a result: for what was done until the job was stopped.
+    fn partial(
+        &self,
+        stream: &AttemptStream,
+        miner: PublicKey,
+        complete: &v1::Complete,
+        progress: &Progress,
+    ) -> Result<Completion, String> {
+        let promise = (&stream.facts, &stream.issued()[..]);
+        let checked = delivery::check(promise, &miner, complete, progress, b"")?;
+        Ok(Completion {
+            attempt: stream.facts.attempt,
+            miner_key: miner,
+            receipt: checked.receipt,
+            signature: checked.signature,
+            served_model: complete.served_model.clone(),
+            engine: complete.engine.clone(),
+            finish_reason: checked.finish_reason,
+            result: None,
+            result_len: 0,
+            output_in_result: false,
+            first_token_ms: stream.first_ms(),
+            epoch: stream.facts.epoch,
+        })
+    }
+
+    /// The progress as it was after `len` bytes of output, where there are more.
+    fn cut(
+        &self,
+        stream: &AttemptStream,
+        progress: &mut Progress,
+        len: u64,
+    ) -> Result<(), StoreError> {
+        if len >= progress.output_len {
+            return Ok(());
+        }
+        stored::spill(&self.engine, stream, StreamKind::Output, true)?;
+        let (store, attempt) = (self.engine.store(), stream.facts.attempt);
+        let output = stored::read_all(&store, attempt, StreamKind::Output, len)?;
+        (progress.output_len, progress.output_hash) = (len, sha256(&output));
+        Ok(())
     }
 
     /// Whether the job has ended: then nothing more may be stored for it, whatever a repeated delivery brings.
@@ -306,17 +380,22 @@ fn outcome(
     }
 }
 
-fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
+/// The receipt of a delivery that has no result.
+fn partial_receipt(complete: &v1::Complete) -> Option<Receipt> {
+    let receipt = Receipt::decode(&complete.receipt).ok()?;
+    (!delivery::has_result(&receipt)).then_some(receipt)
+}
+
+/// Shows a checkpoint to watchers where it checks; the engine keeps the newest of a paid attempt.
+fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Option<Command> {
     let facts = &stream.facts;
-    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
-        return;
-    };
+    let layout = StreamCheckpoint::decode(&checkpoint.checkpoint).ok()?;
     let assignment = &facts.assignment;
     let newer = stream
         .checkpoint()
         .is_none_or(|known| known.offset < layout.offset);
     if !newer {
-        return;
+        return None;
     }
     let ours = layout.chain_id == assignment.chain_id
         && layout.job_id == assignment.job_id
@@ -324,12 +403,20 @@ fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
         && layout.job_ref == assignment.job_ref;
     if !ours || !layout.verify(&assignment.miner_key, &checkpoint.signature) {
         tracing::info!(job_id = %facts.attempt.job_id, "a checkpoint was refused");
-        return;
+        return None;
     }
-    stream.set_checkpoint(SignedCheckpoint {
+    let kept = stream.set_checkpoint(SignedCheckpoint {
         offset: layout.offset,
         hash: layout.hash,
         layout: checkpoint.checkpoint.clone(),
         signature: checkpoint.signature.clone(),
     });
+    let signature = checkpoint.signature.as_ref().try_into().ok();
+    signature
+        .filter(|_| kept && stream.is_paid())
+        .map(|signature| Command::Checkpointed {
+            attempt: facts.attempt,
+            checkpoint: Box::new(layout),
+            signature,
+        })
 }

@@ -22,7 +22,7 @@ use super::stored::{self, Archived};
 use super::streams::{AttemptFacts, AttemptStream};
 use crate::engine::command::{AttemptId, AttemptInfo, Command, JobSelector, JobView, Reply};
 use crate::grpc::convert;
-use crate::store::rows::JobRow;
+use crate::store::rows::{AttemptRow, JobRow};
 
 /// A stream without news says so this often.
 pub const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -185,12 +185,13 @@ impl Watcher {
         let stream = match self.context.streams.get(id) {
             Some(stream) => stream,
             None => {
-                let facts = self.facts(row, id, live.assignment.clone())?;
+                let facts = self.facts(row, id, live)?;
                 stored::resume(&self.context.engine.store(), &self.context.streams, facts).await?
             }
         };
-        self.begin(row, live.attempt, Some(stream.facts.signature))
-            .await?;
+        let same = stream.facts.assignment_bytes == live.assignment;
+        let signature = same.then_some(stream.facts.signature);
+        self.begin(row, live.attempt, signature).await?;
         let version = stream.subscribe();
         self.live = Some((stream, version));
         Ok(())
@@ -200,12 +201,13 @@ impl Watcher {
         &self,
         row: &JobRow,
         attempt: AttemptId,
-        assignment: Bytes,
+        live: &AttemptRow,
     ) -> Result<AttemptFacts, ApiError> {
         let info = AttemptInfo {
             attempt,
             spec: row.spec.clone(),
-            assignment,
+            assignment: live.assignment.clone(),
+            earlier: live.earlier.clone(),
             model: row.model.clone(),
             input: Bytes::new(),
             deadline_ms: row.deadline_ms,

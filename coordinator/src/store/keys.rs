@@ -19,6 +19,13 @@ const OUTPUT: u8 = b'o';
 /// The engine's own row: [`super::Family::Active`].
 const ENGINE: u8 = b'e';
 
+/// What jobs tell the ledger: [`super::Family::Active`].
+const ORDERS: u8 = b'x';
+/// Final jobs whose payment waits for a receipt: [`super::Family::Active`].
+const STOPPED: u8 = b's';
+/// The jobs of open locks: [`super::Family::Archive`].
+const LOCK: u8 = b'l';
+
 /// Milliseconds of a day, the granularity at which idempotency keys are dropped.
 pub const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -109,6 +116,40 @@ pub fn miners_in(shard: u8) -> Vec<u8> {
 #[must_use]
 pub fn engine() -> Vec<u8> {
     vec![0, ENGINE]
+}
+
+/// Orders to the ledger, the last of which has this number: what follows a number is read from it on.
+#[must_use]
+pub fn orders(last: u64) -> Vec<u8> {
+    let mut key = vec![0, ORDERS];
+    key.extend(last.to_be_bytes());
+    key
+}
+
+/// The number of the last order of a row, from its key.
+#[must_use]
+pub fn last_order(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|last| u64::from_be_bytes(*last))
+}
+
+/// A final job whose payment waits for a receipt.
+#[must_use]
+pub fn stopped(owner: &PublicKey, job_id: JobId) -> Vec<u8> {
+    job_key(STOPPED, owner, job_id)
+}
+
+/// Prefix of a shard's final jobs whose payment waits for a receipt.
+#[must_use]
+pub fn stopped_in(shard: u8) -> Vec<u8> {
+    vec![shard, STOPPED]
+}
+
+/// The job of an open lock.
+#[must_use]
+pub fn lock(lock: &Hash) -> Vec<u8> {
+    let mut key = vec![0, LOCK];
+    key.extend(lock);
+    key
 }
 
 /// The methods that take idempotency keys: each has its own.

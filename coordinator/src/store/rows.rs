@@ -1,11 +1,13 @@
 //! What the tables hold: protobuf messages of the store's own. Tags are frozen; removed ones are never used again.
 
+use aitbc_common::hash::Hash;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_proto::v1;
 use bytes::Bytes;
 use prost::Message;
 
 use super::StoreError;
+use crate::payments::rows::OrderRow;
 
 /// A job, live or finished: one row with everything, so that a step is one write.
 #[derive(Clone, PartialEq, Message)]
@@ -85,6 +87,107 @@ pub struct JobRow {
     /// Number of the newest attempt, ever (attempts in the history may be dropped).
     #[prost(uint32, tag = "25")]
     pub attempt: u32,
+    /// Locks that were adopted for it, in log order; at most 16.
+    #[prost(message, repeated, tag = "26")]
+    pub locks: Vec<LockRow>,
+    /// Where its payment stands; unset = unfunded.
+    #[prost(enumeration = "v1::PaymentStatus", tag = "27")]
+    pub payment: i32,
+    /// Micro-AIT paid, fee included.
+    #[prost(uint64, tag = "28")]
+    pub paid: u64,
+    /// Micro-AIT of that which are the market's fee.
+    #[prost(uint64, tag = "29")]
+    pub fee: u64,
+    /// Micro-AIT that went back to the payers.
+    #[prost(uint64, tag = "30")]
+    pub returned: u64,
+    /// No miner gets it without funds.
+    #[prost(bool, tag = "31")]
+    pub needs_funds: bool,
+    /// Receipt (392 bytes) or checkpoint layout (136 bytes) that the payment of a stopped job rests on.
+    #[prost(bytes = "bytes", tag = "32")]
+    pub evidence: Bytes,
+    /// The miner's signature over it.
+    #[prost(bytes = "bytes", tag = "33")]
+    pub evidence_signature: Bytes,
+}
+
+/// A lock that a job adopted.
+#[derive(Clone, PartialEq, Message)]
+pub struct LockRow {
+    /// tx_id.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub lock: Bytes,
+    /// Whose money it is: the wallet's address.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub payer: Bytes,
+    /// Micro-AIT.
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
+    /// Ledger time, Unix ms.
+    #[prost(uint64, tag = "4")]
+    pub expires_at: u64,
+    /// Micro-AIT per hour and slot.
+    #[prost(uint64, tag = "5")]
+    pub max_rate: u64,
+    /// Hundredths of a percent.
+    #[prost(uint32, tag = "6")]
+    pub max_fee_bps: u32,
+    /// The one miner it pays (its key); empty = any.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub miner_key: Bytes,
+    /// Index of its record.
+    #[prost(uint64, tag = "8")]
+    pub log_index: u64,
+    /// It returned whole before the job was settled.
+    #[prost(bool, tag = "9")]
+    pub returned: bool,
+}
+
+/// Orders to the ledger that one batch decided.
+#[derive(Clone, PartialEq, Message)]
+pub struct OrdersRow {
+    /// In the order of their numbers; the row's key has the last.
+    #[prost(message, repeated, tag = "1")]
+    pub orders: Vec<OrderRow>,
+}
+
+/// A final job with locks, whose miner may still send a receipt for what it did until the job was stopped.
+#[derive(Clone, PartialEq, Message)]
+pub struct StoppedRow {
+    /// The attempt.
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
+    /// Its miner (UUID bytes).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub miner_id: Bytes,
+    /// The byte of the outcome that is paid: cancelled or deadline.
+    #[prost(uint32, tag = "3")]
+    pub outcome: u32,
+    /// From its start until it was stopped, in ms.
+    #[prost(uint64, tag = "4")]
+    pub observed_ms: u64,
+    /// Its newest checkpoint until then, or empty.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub checkpoint: Bytes,
+    /// The miner's signature over it.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub checkpoint_signature: Bytes,
+    /// The job's status.
+    #[prost(enumeration = "v1::JobStatus", tag = "7")]
+    pub status: i32,
+}
+
+/// The job of an open lock.
+#[derive(Clone, PartialEq, Message)]
+pub struct LockedJobRow {
+    /// UUID bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: Bytes,
+    /// Its owner's key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub owner: Bytes,
 }
 
 /// One attempt.
@@ -120,6 +223,9 @@ pub struct AttemptRow {
     /// It was taken by PollJob: no session, a longer lease.
     #[prost(bool, tag = "10")]
     pub polled: bool,
+    /// Assignment layouts before the newest, oldest first: its budget was raised since.
+    #[prost(bytes = "bytes", repeated, tag = "11")]
+    pub earlier: Vec<Bytes>,
 }
 
 /// What a miner delivered.
@@ -177,6 +283,15 @@ pub struct EngineRow {
     /// The engine's time then: Unix ms.
     #[prost(uint64, tag = "2")]
     pub now_ms: u64,
+    /// Number of the newest notice of the ledger that was applied; 0 = none.
+    #[prost(uint64, tag = "3")]
+    pub notices: u64,
+    /// Number of the newest order to the ledger; 0 = none.
+    #[prost(uint64, tag = "4")]
+    pub orders: u64,
+    /// Orders up to this number are applied and deleted.
+    #[prost(uint64, tag = "5")]
+    pub trimmed: u64,
 }
 
 /// A used idempotency key.
@@ -218,6 +333,29 @@ impl JobRow {
     #[must_use]
     pub fn live_attempt(&self) -> Option<&AttemptRow> {
         self.attempts.last().filter(|_| self.leased)
+    }
+}
+
+impl JobRow {
+    /// Micro-AIT that payers locked for it, in all.
+    #[must_use]
+    pub fn locked(&self) -> u64 {
+        self.locks
+            .iter()
+            .fold(0, |sum, lock| sum.saturating_add(lock.amount))
+    }
+
+    /// Locks that did not return by themselves, in log order.
+    pub fn open_locks(&self) -> impl Iterator<Item = &LockRow> {
+        self.locks.iter().filter(|lock| !lock.returned)
+    }
+}
+
+impl LockRow {
+    /// tx_id.
+    #[must_use]
+    pub fn id(&self) -> Hash {
+        self.lock.as_ref().try_into().unwrap_or_default()
     }
 }
 

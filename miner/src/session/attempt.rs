@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use aitbc_common::hash::Sha256Stream;
 use aitbc_common::limits::RESULT_BYTES;
-use aitbc_proto::v1::{Checkpoint, Complete, Failure, FailureReason, MinerModel, RunningAttempt};
+use aitbc_proto::v1::{
+    Checkpoint, Complete, Failure, FailureReason, MinerModel, Renew, RunningAttempt,
+};
 use bytes::{Bytes, BytesMut};
 
 use super::evidence::{Promise, outcome};
-use super::{AttemptKey, SpoolRecord, Summary};
+use super::{AttemptKey, CoreConfig, SpoolRecord, Summary};
 use crate::runner::{FinishReason, RunResult, result_document};
 
 /// Time between two checkpoints.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// A paid run may go on for this long after its deadline.
+const PAID_GRACE: Duration = Duration::from_secs(5);
+
 /// A run that goes on.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -64,6 +69,16 @@ impl Run {
 
     pub(super) fn output_tokens(&self) -> u32 {
         self.output_tokens
+    }
+
+    /// When the run ends at the latest. A paid one waits for the coordinator's word at the deadline, which says how much
+    /// of the output counts.
+    pub(super) fn ends_at(&self) -> Duration {
+        if self.promise.assignment.locked > 0 {
+            self.deadline.saturating_add(PAID_GRACE)
+        } else {
+            self.deadline
+        }
     }
 }
 
@@ -187,6 +202,16 @@ impl Attempt {
         }
     }
 
+    /// The same by a message that changes nothing but the budget.
+    pub(super) fn raise(&mut self, renew: &Renew, config: &CoreConfig) -> Result<(), String> {
+        if let Stage::Running(run) = &self.stage {
+            let promise = run.promise.renewed(renew, config)?;
+            let deadline = run.deadline;
+            self.renew(promise, deadline);
+        }
+        Ok(())
+    }
+
     /// Takes more output.
     pub(super) fn append(&mut self, now: Duration, data: &[u8], output_tokens: u32) {
         let Stage::Running(run) = &mut self.stage else {
@@ -276,18 +301,58 @@ impl Attempt {
             work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
             rate,
         };
+        Ok(self.conclude_with(key, document, complete, summary))
+    }
+
+    fn conclude_with(
+        &mut self,
+        key: AttemptKey,
+        document: Bytes,
+        complete: Complete,
+        summary: Summary,
+    ) -> SpoolRecord {
         self.result = document.clone();
         self.stage = Stage::Storing {
             complete: complete.clone(),
             summary,
         };
-        Ok(SpoolRecord {
+        SpoolRecord {
             key,
             output: Bytes::copy_from_slice(&self.output),
             result: document,
             complete,
-            rate,
-        })
+            rate: summary.rate,
+        }
+    }
+
+    /// Ends a run that was stopped: signs a receipt over at most `limit` bytes of its output, without a result document.
+    pub(super) fn finish_stopped(
+        &mut self,
+        now: Duration,
+        key: AttemptKey,
+        identity: &aitbc_common::identity::Identity,
+        reason: FinishReason,
+        limit: usize,
+    ) -> Option<SpoolRecord> {
+        let result = self.partial_result(now, reason);
+        let run = self.run()?;
+        let output = &self.output[..self.output.len().min(limit)];
+        let mut hash = Sha256Stream::default();
+        hash.update(output);
+        let served = (&run.model, run.engine.as_str());
+        let complete = run.promise.complete(identity, served, &hash, b"", &result);
+        let summary = Summary {
+            outcome: outcome(reason),
+            input_tokens: result.tokens_in,
+            output_tokens: result.tokens_out,
+            generating: result.eval_duration,
+            work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
+            rate: run.promise.assignment.rate,
+        };
+        self.output.truncate(limit);
+        self.sent_output = self.sent_output.min(self.output.len());
+        self.checkpoint = None;
+        Some(self.conclude_with(key, Bytes::new(), complete, summary))
     }
 
     /// What a run that is ended early has produced so far.
@@ -350,7 +415,7 @@ impl Attempt {
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let run = self.run()?;
         let checkpoint = (run.hash.len() > run.checkpointed).then_some(run.checkpoint_at);
-        [Some(run.deadline), run.budget_end(), checkpoint]
+        [Some(run.ends_at()), run.budget_end(), checkpoint]
             .into_iter()
             .flatten()
             .min()

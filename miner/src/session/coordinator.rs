@@ -6,14 +6,15 @@ use aitbc_common::layouts::SessionProof;
 use aitbc_proto::v1::coordinator_message::Message as FromCoordinator;
 use aitbc_proto::v1::miner_message::Message;
 use aitbc_proto::v1::{
-    Ack, Cancel, Challenge, Drain, ErrorReason, Hello, JobStatus, OutputKind, Resend, ResumeAction,
-    Welcome,
+    Ack, Cancel, Challenge, Drain, ErrorReason, Hello, JobStatus, OutputKind, Renew, Resend,
+    ResumeAction, Welcome,
 };
 use bytes::Bytes;
 
 use super::attempt::Stage;
 use super::core::{Open, Phase, SessionCore};
 use super::{AttemptKey, End, Notice};
+use crate::runner::FinishReason;
 use crate::time::positive;
 
 /// Bounds of what Welcome may ask for, and what holds where it says nothing.
@@ -41,6 +42,7 @@ impl SessionCore {
             FromCoordinator::Welcome(welcome) => self.welcome(now, &welcome),
             FromCoordinator::Assign(assign) => self.assign(now, assign),
             FromCoordinator::Cancel(cancel) => self.cancel(now, &cancel),
+            FromCoordinator::Renew(renew) => self.renew(&renew),
             FromCoordinator::Resend(resend) => self.resend(&resend),
             FromCoordinator::Ack(ack) => self.ack(now, &ack),
             FromCoordinator::Heartbeat(echo) => {
@@ -158,7 +160,40 @@ impl SessionCore {
             JobStatus::Completed => "it was completed elsewhere",
             _ => "it is elsewhere",
         };
+        if cancel.receipt_wanted && self.deliver_stopped(now, key, cancel) {
+            return;
+        }
         self.stopped(now, key, reason);
+    }
+
+    /// Funds are locked for a job that was stopped: a receipt for what was done is wanted. False = there is nothing to
+    /// deliver.
+    fn deliver_stopped(&mut self, now: Duration, key: AttemptKey, cancel: &Cancel) -> bool {
+        let (finish_reason, reason) = match cancel.status() {
+            JobStatus::Expired => (FinishReason::Deadline, "its deadline passed"),
+            _ => (FinishReason::Cancelled, "cancelled by its owner"),
+        };
+        if self.end_stopped(now, key, finish_reason, cancel.output_bytes) {
+            self.notice(Notice::JobStopped { key, reason });
+            self.slot_freed(now);
+            self.notice_waiting();
+            return true;
+        }
+        let stage = self.attempts.get(&key).map(|attempt| &attempt.stage);
+        matches!(stage, Some(Stage::Storing { .. } | Stage::Done { .. }))
+    }
+
+    fn renew(&mut self, renew: &Renew) {
+        let Some(key) = AttemptKey::parse(&renew.job_id, renew.attempt) else {
+            return;
+        };
+        let attempt = self.attempts.get_mut(&key);
+        let raised = attempt.map_or(Ok(()), |attempt| attempt.raise(renew, &self.config));
+        if let Err(problem) = raised {
+            self.notice(Notice::Odd {
+                message: format!("a newer assignment of {key:?} does not hold: {problem}"),
+            });
+        }
     }
 
     /// Drops an attempt. One that is not known yet is remembered: its assignment may still be on the way.

@@ -3,7 +3,7 @@
 use aitbc_common::hash::{Hash, Sha256Stream, sha256};
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Assignment, JobSpec, Outcome, Receipt, StreamCheckpoint};
-use aitbc_proto::v1::{Assign, Checkpoint, Complete, MinerModel};
+use aitbc_proto::v1::{Assign, Checkpoint, Complete, MinerModel, Renew};
 use bytes::Bytes;
 
 use super::{AttemptKey, CoreConfig};
@@ -73,6 +73,23 @@ impl Promise {
             assignment,
             hash,
             spec,
+        })
+    }
+
+    /// The same promise with a newer budget, if the pinned coordinator made it.
+    pub(super) fn renewed(&self, renew: &Renew, config: &CoreConfig) -> Result<Self, String> {
+        let assignment =
+            Assignment::decode(&renew.assignment).map_err(|error| error.to_string())?;
+        if !assignment.differs_only_in_locks(&self.assignment) {
+            return Err("it changes more than the budget".to_owned());
+        }
+        if !assignment.verify(&config.service_key, &renew.assignment_signature) {
+            return Err("its signature is not the coordinator's".to_owned());
+        }
+        Ok(Self {
+            hash: assignment.id(&renew.assignment_signature),
+            assignment,
+            spec: self.spec.clone(),
         })
     }
 

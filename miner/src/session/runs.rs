@@ -86,12 +86,36 @@ impl SessionCore {
         }
     }
 
+    /// Ends a run that was stopped, so that what it did until then is paid. False = it does not run.
+    pub(super) fn end_stopped(
+        &mut self,
+        now: Duration,
+        key: AttemptKey,
+        reason: FinishReason,
+        limit: u64,
+    ) -> bool {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let attempt = self.attempts.get_mut(&key);
+        let identity = &self.config.identity;
+        let record =
+            attempt.and_then(|attempt| attempt.finish_stopped(now, key, identity, reason, limit));
+        let Some(record) = record else {
+            return false;
+        };
+        self.actions.push(Action::Stop(key));
+        self.actions.push(Action::Store(Box::new(record)));
+        true
+    }
+
     pub(super) fn tick_attempt(&mut self, now: Duration, key: AttemptKey) {
         let Some(attempt) = self.attempts.get_mut(&key) else {
             return;
         };
         let Some(run) = attempt.run() else { return };
-        if now >= run.deadline {
+        if now >= run.ends_at() && run.promise.assignment.locked > 0 {
+            self.end_stopped(now, key, FinishReason::Deadline, u64::MAX);
+            self.slot_freed(now);
+        } else if now >= run.ends_at() {
             self.end_early(now, key, FinishReason::Deadline);
         } else if run.budget_end().is_some_and(|end| now >= end) {
             self.end_early(now, key, FinishReason::Budget);

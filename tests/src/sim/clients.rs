@@ -50,10 +50,11 @@ pub struct ClientJob {
 impl ClientJob {
     pub fn new(ctx: &mut Context, n: usize, by: usize) -> Self {
         let rng = &mut ctx.random.people;
-        let submission = work::submission(rng, n, by);
+        let mut submission = work::submission(rng, n, by);
         let cancels = one_in(rng, 10);
         let watches = one_in(rng, 2);
         let begins = rng.random_range(0..ctx.options.faulty_ms * 2 / 3);
+        submission.hold = one_in(&mut ctx.random.ledger, 8);
         ctx.after(begins, Event::Submit(n));
         let watcher = watches.then(|| Watcher::new(work::client(by).public(), &submission));
         Self {
@@ -103,6 +104,7 @@ impl ClientJob {
                     let delay = ctx.random.people.random_range(0..20_000);
                     ctx.after(delay, Event::Cancel(n));
                 }
+                super::ledger::plan(ctx, n, self);
                 if self.watcher.is_some() {
                     ctx.after(0, Event::Watch(n));
                 }

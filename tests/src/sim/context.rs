@@ -207,6 +207,8 @@ pub struct Randomness {
     pub models: StdRng,
     /// The coordinator's ids, delays and store.
     pub coordinator: StdRng,
+    /// What payers and the ledger do.
+    pub ledger: StdRng,
 }
 
 impl Randomness {
@@ -218,6 +220,7 @@ impl Randomness {
             people: rng(2),
             models: rng(3),
             coordinator: rng(4),
+            ledger: rng(5),
         }
     }
 }

@@ -41,6 +41,8 @@ pub enum Caller {
     Call(Call),
     /// A watch wants to know where its job stands.
     Watch(WatchId),
+    /// The ledger.
+    Ledger,
 }
 
 /// A coordinator that runs.
@@ -274,6 +276,11 @@ impl Coordinator {
     ) {
         match caller {
             Caller::Nobody => {}
+            Caller::Ledger => {
+                for reply in answers.into_iter().flatten() {
+                    ctx.after(0, Event::LedgerTold(Box::new(reply)));
+                }
+            }
             Caller::Call(call) => {
                 let answer = answers.pop().unwrap_or_else(|| Err(unavailable()));
                 super::clients::answered(self, ctx, call, answer);

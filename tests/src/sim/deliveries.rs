@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
+use aitbc_common::layouts::Receipt;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{AttemptInfo, Command, Completion, SessionId};
 use aitbc_coordinator::sessions::core::StreamKind;
@@ -100,6 +102,11 @@ impl Coordinator {
     ) -> Result<Result<Completion, String>, StoreError> {
         let progress = stream.progress();
         let attempt = stream.facts.attempt;
+        if let Ok(receipt) = Receipt::decode(&complete.receipt)
+            && !delivery::has_result(&receipt)
+        {
+            return self.partial(stream, miner, complete, &receipt);
+        }
         let whole = stream.with(StreamKind::Result, |buffer| {
             buffer.whole().map(Bytes::copy_from_slice)
         });
@@ -116,7 +123,8 @@ impl Coordinator {
                 .into()
             }
         };
-        let checked = match delivery::check(&stream.facts, &miner, complete, &progress, &result) {
+        let promise = (&stream.facts, &stream.issued()[..]);
+        let checked = match delivery::check(promise, &miner, complete, &progress, &result) {
             Ok(checked) => checked,
             Err(problem) => return Ok(Err(problem)),
         };
@@ -139,6 +147,42 @@ impl Coordinator {
             result: inline.then_some(result),
             result_len: progress.result_len,
             output_in_result,
+            first_token_ms: stream.first_ms(),
+            epoch: stream.facts.epoch,
+        }))
+    }
+
+    /// A receipt for what was done until the job was stopped, over the first bytes of the output.
+    fn partial(
+        &self,
+        stream: &AttemptStream,
+        miner: PublicKey,
+        complete: &v1::Complete,
+        receipt: &Receipt,
+    ) -> Result<Result<Completion, String>, StoreError> {
+        let (attempt, len) = (stream.facts.attempt, receipt.output_len);
+        let mut progress = stream.progress();
+        if len < progress.output_len {
+            self.spill(stream, StreamKind::Output, true)?;
+            let output = stored::read_all(&self.store, attempt, StreamKind::Output, len)?;
+            (progress.output_len, progress.output_hash) = (len, sha256(&output));
+        }
+        let promise = (&stream.facts, &stream.issued()[..]);
+        let checked = match delivery::check(promise, &miner, complete, &progress, b"") {
+            Ok(checked) => checked,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        Ok(Ok(Completion {
+            attempt,
+            miner_key: miner,
+            receipt: checked.receipt,
+            signature: checked.signature,
+            served_model: complete.served_model.clone(),
+            engine: complete.engine.clone(),
+            finish_reason: checked.finish_reason,
+            result: None,
+            result_len: 0,
+            output_in_result: false,
             first_token_ms: stream.first_ms(),
             epoch: stream.facts.epoch,
         }))

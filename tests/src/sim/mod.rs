@@ -10,6 +10,7 @@ mod context;
 mod coordinator;
 mod deliveries;
 mod faults;
+mod ledger;
 mod miners;
 mod network;
 mod notes;

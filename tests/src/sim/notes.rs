@@ -20,13 +20,26 @@ pub fn effect(ctx: &mut Context, effect: &Effect) {
             session,
             attempt,
             status,
+            receipt,
         } => {
             let AttemptId { job_id, attempt } = *attempt;
             ctx.trace.note(
                 ctx.now,
-                format_args!("session {session} stops {job_id}/{attempt}: {status:?}"),
+                format_args!(
+                    "session {session} stops {job_id}/{attempt}: {status:?}, receipt {receipt}"
+                ),
             );
         }
+        Effect::Renew { session, info } => {
+            let AttemptId { job_id, attempt } = info.attempt;
+            ctx.trace.note(
+                ctx.now,
+                format_args!("session {session} gets a new budget for {job_id}/{attempt}"),
+            );
+        }
+        Effect::OrdersPending(through) => ctx
+            .trace
+            .note(ctx.now, format_args!("orders up to {through}")),
         Effect::EndSession { session, reason } => {
             ctx.trace.note(
                 ctx.now,

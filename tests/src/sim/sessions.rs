@@ -160,14 +160,20 @@ impl Coordinator {
     ) {
         let (store, service) = (Arc::clone(&self.store), self.service.clone());
         self.with_session(ctx, id, |session, running, now_ms| {
+            let mut renewals = Vec::new();
             if let Ok(Reply::SessionOpened(resumes)) = &answer {
                 for resume in resumes {
                     let Resume::Continue(info) = resume else {
                         continue;
                     };
-                    if running.streams.get(info.attempt).is_none() {
-                        let facts =
-                            AttemptFacts::sign(info, &service).expect("the engine's layouts parse");
+                    let facts =
+                        AttemptFacts::sign(info, &service).expect("the engine's layouts parse");
+                    if facts.assignment.flags == 1 {
+                        renewals.push((info.attempt, messages::renew(info, facts.signature)));
+                    }
+                    if let Some(stream) = running.streams.get(info.attempt) {
+                        stream.renew(&facts);
+                    } else {
                         let stream = AttemptStream::new(facts);
                         stored::restore(&store, &stream).expect("a store in memory can be read");
                         running.streams.insert(stream).accept();
@@ -180,6 +186,9 @@ impl Coordinator {
                 ignore: false,
             };
             session.core.opened(answer, &streams, now_ms);
+            for (attempt, renew) in renewals {
+                session.core.renewed(attempt, renew);
+            }
         });
     }
 
@@ -227,6 +236,19 @@ impl Coordinator {
     ) {
         self.with_session(ctx, id, |session, _, _| {
             session.core.signed(attempt, assign);
+        });
+    }
+
+    /// A newer assignment was signed.
+    pub fn renewed(
+        &mut self,
+        ctx: &mut Context,
+        id: SessionId,
+        attempt: AttemptId,
+        renew: v1::Renew,
+    ) {
+        self.with_session(ctx, id, |session, _, _| {
+            session.core.renewed(attempt, renew)
         });
     }
 
@@ -302,11 +324,35 @@ impl Coordinator {
                 let delay = ctx.random.coordinator.random_range(0..3);
                 ctx.after(delay, Event::Signed(id, attempt, Box::new(assign)));
             }
+            Effect::Renew { info, .. } => {
+                let facts =
+                    AttemptFacts::sign(&info, &self.service).expect("the engine's layouts parse");
+                if let Some(stream) = self
+                    .running
+                    .as_ref()
+                    .and_then(|running| running.streams.get(info.attempt))
+                {
+                    stream.renew(&facts);
+                }
+                let renew = messages::renew(&info, facts.signature);
+                let delay = ctx.random.coordinator.random_range(0..3);
+                ctx.after(delay, Event::Renewed(id, info.attempt, Box::new(renew)));
+            }
             Effect::CancelAttempt {
-                attempt, status, ..
-            } => session.core.cancelled(attempt, status),
+                attempt,
+                status,
+                receipt,
+                ..
+            } => {
+                let streams = self.running.as_ref().map(|running| &running.streams);
+                let stream = streams.and_then(|streams| streams.get(attempt));
+                let arrived = stream.map_or(0, |stream| stream.output_len());
+                session
+                    .core
+                    .cancelled(attempt, status, receipt.then_some(arrived));
+            }
             Effect::EndSession { reason, .. } => session.core.close(reason),
-            Effect::Changed(_) => {}
+            Effect::Changed(_) | Effect::OrdersPending(_) => {}
         }
     }
 
@@ -349,7 +395,10 @@ impl Coordinator {
             }
             Action::Checkpoint(attempt, checkpoint) => {
                 if let Some(stream) = running.streams.get(attempt) {
-                    take_checkpoint(&stream, &checkpoint);
+                    let command = take_checkpoint(&stream, &checkpoint);
+                    session
+                        .waiting
+                        .extend(command.map(|command| (command, None)));
                 }
             }
             Action::Arrived(attempt, kind) => self.store_much(session, attempt, kind),

@@ -2,7 +2,7 @@
 
 use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_common::limits::CHUNK_BYTES;
-use aitbc_coordinator::engine::command::AttemptId;
+use aitbc_coordinator::engine::command::{AttemptId, Command};
 use aitbc_coordinator::sessions::core::{AttemptStreams, Progress, StreamKind};
 use aitbc_coordinator::sessions::output_buffer::Append;
 use aitbc_coordinator::sessions::streams::{AttemptStream, SignedCheckpoint, Streams};
@@ -73,17 +73,21 @@ impl Coordinator {
     }
 }
 
-/// A miner's checkpoint arrived.
-pub fn take_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) {
-    let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
-        return;
-    };
-    if layout.verify(&stream.facts.assignment.miner_key, &checkpoint.signature) {
-        stream.set_checkpoint(SignedCheckpoint {
+/// A miner's checkpoint arrived; the engine hears of those of paid attempts.
+pub fn take_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Option<Command> {
+    let layout = StreamCheckpoint::decode(&checkpoint.checkpoint).ok()?;
+    let valid = layout.verify(&stream.facts.assignment.miner_key, &checkpoint.signature);
+    let kept = valid
+        && stream.set_checkpoint(SignedCheckpoint {
             offset: layout.offset,
             hash: layout.hash,
             layout: checkpoint.checkpoint.clone(),
             signature: checkpoint.signature.clone(),
         });
-    }
+    let signature = checkpoint.signature.as_ref().try_into().ok()?;
+    (kept && stream.is_paid()).then(|| Command::Checkpointed {
+        attempt: stream.facts.attempt,
+        checkpoint: Box::new(layout),
+        signature,
+    })
 }

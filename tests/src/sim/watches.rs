@@ -220,6 +220,7 @@ impl Coordinator {
             },
             spec: row.spec.clone(),
             assignment,
+            earlier: Vec::new(),
             model: row.model.clone(),
             input: Bytes::new(),
             deadline_ms: row.deadline_ms,

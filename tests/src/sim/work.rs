@@ -127,6 +127,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
         max_retries: rng.random_range(2..=6),
         require_miner: false,
         retry_of: None,
+        hold: false,
     }
 }
 

@@ -13,6 +13,7 @@ use super::context::{Context, Faults, Options};
 use super::coordinator::{Caller, Coordinator};
 use super::deliveries::Verification;
 use super::faults::Strike;
+use super::ledger::Ledger;
 use super::miners::Miner;
 use super::network::{ConnectionId, Side};
 use super::pollers::Poller;
@@ -38,6 +39,7 @@ pub enum Event {
     Lost(ConnectionId, Side),
     SessionTick(SessionId),
     Signed(SessionId, AttemptId, Box<v1::Assign>),
+    Renewed(SessionId, AttemptId, Box<v1::Renew>),
     Verify(Box<Verification>),
     Connect(usize, u64),
     MinerWake(usize),
@@ -58,6 +60,12 @@ pub enum Event {
     Watched(WatchId, usize, Box<WatchItem>),
     Strike(Strike),
     FaultsEnd,
+    /// A client pays for its job.
+    Pay(usize),
+    /// The ledger and the engine exchange what they have to say.
+    Relay,
+    /// The engine answered the ledger.
+    LedgerTold(Box<Reply>),
     /// Is everything final?
     Look,
 }
@@ -71,6 +79,7 @@ pub struct World {
     pollers: Vec<Poller>,
     registered: Vec<bool>,
     jobs: Vec<ClientJob>,
+    ledger: Ledger,
     settled: bool,
 }
 
@@ -96,6 +105,7 @@ impl World {
             .map(|n| ClientJob::new(&mut ctx, n, n % clients))
             .collect();
         faults::plan(&mut ctx, in_session);
+        ctx.after(0, Event::Relay);
         let registered = vec![false; in_session + polling];
         Self {
             seed,
@@ -105,6 +115,7 @@ impl World {
             pollers,
             registered,
             jobs,
+            ledger: Ledger::default(),
             settled: false,
         }
     }
@@ -173,6 +184,9 @@ impl World {
             Event::Signed(session, attempt, assign) => {
                 self.coordinator.signed(ctx, session, attempt, *assign)
             }
+            Event::Renewed(session, attempt, renew) => {
+                self.coordinator.renewed(ctx, session, attempt, *renew)
+            }
             Event::Verify(verification) => self.coordinator.verify(ctx, &verification),
             Event::Connect(miner, life) => self.miners[miner].connect(ctx, life),
             Event::MinerWake(miner) => self.miners[miner].wake(ctx),
@@ -187,6 +201,8 @@ impl World {
             Event::Strike(strike) => self.strike(strike),
             Event::FaultsEnd => self.stop_faults(),
             Event::Look => self.look(),
+            Event::Relay => self.ledger.relay(ctx, &mut self.coordinator),
+            Event::LedgerTold(reply) => self.ledger.told(*reply),
             event => self.people(event),
         }
     }
@@ -201,6 +217,12 @@ impl World {
             }
             Event::Submit(job) => self.jobs[job].submit(ctx, job),
             Event::Cancel(job) => self.jobs[job].cancel(ctx, job),
+            Event::Pay(job) => {
+                let job = &self.jobs[job];
+                if let Some(id) = job.id {
+                    self.ledger.pay(ctx, id, &job.submission);
+                }
+            }
             Event::PollerStep(number) => {
                 if let Some(poller) = self
                     .pollers
@@ -362,7 +384,8 @@ impl World {
             .iter()
             .filter(|job| job.watcher.as_ref().is_some_and(|watcher| !watcher.done))
             .count();
-        if unfinished.is_empty() && unanswered == 0 && watching == 0 {
+        let unsettled = self.ledger.unsettled();
+        if unfinished.is_empty() && unanswered == 0 && watching == 0 && unsettled == 0 {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
@@ -371,7 +394,7 @@ impl World {
         }
         if ctx.now - super::context::START_MS > ctx.options.faulty_ms + SETTLE_MS {
             ctx.checker.violated(format!(
-                "long after the faults stopped: {unfinished:?} are not final, {unanswered} unanswered, {watching} watched"
+                "long after the faults stopped: {unfinished:?} are not final, {unanswered} unanswered, {watching} watched, {unsettled} unsettled"
             ));
         }
         ctx.after(LOOK_MS, Event::Look);

@@ -79,6 +79,8 @@ pub struct NewJob {
     pub max_retries: Option<u32>,
     /// Refuse it when nobody could run it.
     pub require_miner: bool,
+    /// Keep it pending until funds are locked for it.
+    pub hold: bool,
     /// Idempotency key; one is drawn where none is given.
     pub request_id: Option<String>,
 }
@@ -97,6 +99,7 @@ impl NewJob {
             priority: 0,
             max_retries: None,
             require_miner: false,
+            hold: false,
             request_id: None,
         }
     }
@@ -152,6 +155,7 @@ impl NewJob {
             priority: self.priority,
             max_retries: self.max_retries,
             require_miner: self.require_miner,
+            hold: self.hold,
         }
     }
 }

@@ -77,6 +77,9 @@ pub struct Arguments {
     /// Refuse the job if no known miner could run it
     #[arg(long)]
     require_miner: bool,
+    /// Keep the job pending until funds are locked for it (aitbc client pay)
+    #[arg(long)]
+    hold: bool,
     /// Submit nothing: show which miners match and what removed the others
     #[arg(long)]
     explain: bool,
@@ -135,6 +138,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         priority: arguments.priority,
         max_retries: arguments.max_retries,
         require_miner: arguments.require_miner,
+        hold: arguments.hold,
         request_id: arguments.request_id,
     };
     let connection = context.connect(Scope::Client).await?;

@@ -66,6 +66,52 @@ fn a_miner_that_signs_a_result_unlike_its_output_is_caught() {
 }
 
 #[test]
+fn paid_work_checks_and_a_budget_that_its_locks_do_not_pay_for_is_caught() {
+    let mut delivery = Delivery::new();
+    delivery.pay(10_000_000);
+    assert!(delivery.verify().unwrap().proof.is_paid());
+    delivery.assignment.flags = 1;
+    delivery.sign();
+    assert!(delivery.verify().is_ok());
+    type Bend = fn(&mut Assignment);
+    let lies: [Bend; 6] = [
+        |a| a.budget_ms += 1,
+        |a| a.budget_ms = u64::MAX,
+        |a| a.locked += 1_000_000,
+        |a| a.locked = 0,
+        |a| a.locks_hash = Hash::default(),
+        |a| {
+            a.locked = 0;
+            a.budget_ms = u64::MAX;
+            a.locks_hash = Hash::default();
+        },
+    ];
+    for lie in lies {
+        let mut lied = delivery.clone();
+        lie(&mut lied.assignment);
+        lied.sign();
+        assert_eq!(lied.refused(), VerifyError::Budget);
+    }
+}
+
+#[test]
+fn a_run_ends_for_want_of_funds_only_where_they_are_used_up() {
+    let mut delivery = Delivery::new();
+    // 2,140 ms at 500,000 an hour cost 298; 297 pay for 2,138 of them.
+    delivery.pay(297);
+    delivery.receipt.outcome = Outcome::Budget;
+    let content = std::str::from_utf8(OUTPUT).unwrap();
+    delivery.replace_result(&RESULT.replace("CONTENT", content).replace("stop", "budget"));
+    assert!(delivery.verify().is_ok());
+    delivery.pay(298);
+    assert_eq!(delivery.refused(), VerifyError::FundsLeft);
+    let mut unpaid = Delivery::new();
+    unpaid.receipt.outcome = Outcome::Budget;
+    unpaid.sign_receipt();
+    assert_eq!(unpaid.refused(), VerifyError::FundsLeft);
+}
+
+#[test]
 fn another_networks_or_coordinators_proof_is_caught() {
     let delivery = Delivery::new();
     let other_key = Trust {

@@ -199,10 +199,36 @@ fn an_assignment_that_is_not_for_this_job_begins_no_stream() {
 }
 
 #[test]
-fn a_receipt_must_name_the_newest_assignment_that_was_seen() {
+fn a_receipt_may_name_the_assignment_before_a_raise_that_crossed_it() {
     let old = Delivery::new();
     let mut raised = Delivery::new();
     raised.assignment.flags = 1;
+    raised.assignment.issued_ms += 1;
+    raised.pay(10_000_000);
+    let mut stream = old.started();
+    assert_eq!(raised.start(&mut stream), Ok(AttemptStart::Resumed));
+    stream.output(1, 0, OUTPUT).unwrap();
+    assert!(
+        stream
+            .finish(&raised.file().parts(), &raised.result)
+            .is_ok()
+    );
+    assert!(stream.finish(&old.file().parts(), &old.result).is_ok());
+    let mut other = Delivery::new();
+    other.assignment.rate += 1;
+    other.sign();
+    assert_eq!(
+        stream
+            .finish(&other.file().parts(), &other.result)
+            .unwrap_err(),
+        VerifyError::OldAssignment
+    );
+}
+
+#[test]
+fn a_receipt_must_name_the_newest_assignment_that_was_seen() {
+    let old = Delivery::new();
+    let mut raised = Delivery::new();
     raised.assignment.issued_ms += 1;
     raised.sign();
     let mut stream = old.started();

@@ -16,7 +16,8 @@ impl SessionCore {
         let Some(attempt) = self.attempt(&checkpoint.job_id, checkpoint.attempt) else {
             return;
         };
-        let Some(held) = self.held.get_mut(&attempt) else {
+        let held = self.held.get_mut(&attempt);
+        let Some(held) = held.filter(|held| !held.stopped) else {
             return;
         };
         let Ok(layout) = StreamCheckpoint::decode(&checkpoint.checkpoint) else {
@@ -45,7 +46,8 @@ impl SessionCore {
         }
         self.checkpoints_due_ms = None;
         for (attempt, held) in &mut self.held {
-            if held.checkpoint.is_none() {
+            if held.checkpoint.is_none() || held.stopped {
+                held.checkpoint = None;
                 continue;
             }
             if now_ms < held.checkpoint_at_ms {

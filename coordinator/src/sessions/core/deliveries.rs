@@ -6,6 +6,7 @@ use aitbc_proto::v1::{self, ErrorReason};
 
 use super::{Action, AttemptStreams, REMEMBERED, SessionCore, StreamKind};
 use crate::engine::command::AttemptId;
+use crate::sessions::delivery::has_result;
 use crate::sessions::messages;
 
 impl SessionCore {
@@ -27,13 +28,18 @@ impl SessionCore {
         let Some(held) = self.held.get_mut(&attempt) else {
             return;
         };
+        let whole = progress.output_len >= receipt.output_len
+            && (!has_result(&receipt) || progress.result_hash == receipt.result_hash);
+        if held.stopped && !whole {
+            self.held.remove(&attempt);
+            let message = "the job was stopped before all of this came: its last checkpoint counts";
+            return self.refuse(attempt, message);
+        }
         if progress.output_len < receipt.output_len {
             return self.resend(attempt, StreamKind::Output, progress.output_len, true);
         }
         // The receipt has no length of the result: what does not hash to it is short, unless sending again adds nothing.
-        if progress.result_hash != receipt.result_hash
-            && held.short_result != Some(progress.result_len)
-        {
+        if !whole && held.short_result != Some(progress.result_len) {
             held.short_result = Some(progress.result_len);
             return self.resend(attempt, StreamKind::Result, progress.result_len, true);
         }
@@ -107,7 +113,10 @@ impl SessionCore {
     }
 
     fn stale(&mut self, attempt: AttemptId) {
-        let message = "this attempt is not the job's live one: forget it";
+        self.refuse(attempt, "this attempt is not the job's live one: forget it");
+    }
+
+    fn refuse(&mut self, attempt: AttemptId, message: &str) {
         let error = ApiError::new(ErrorReason::StaleAttempt, message).to_request_error();
         self.actions
             .push(Action::Send(messages::ack(attempt, Some(error))));

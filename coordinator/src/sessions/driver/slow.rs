@@ -7,6 +7,7 @@ use super::{Driver, report};
 use crate::engine::command::{AttemptId, Command, Reply, Resume};
 use crate::sessions::core::{Action, StreamKind};
 use crate::sessions::hub::SessionEvent;
+use crate::sessions::messages;
 use crate::sessions::stored::{self, store_error};
 use crate::sessions::streams::{AttemptFacts, StreamsNow};
 use crate::sessions::verify::{Delivery, Task};
@@ -24,6 +25,7 @@ impl Driver {
 
     async fn open_at_engine(&mut self, command: Command) {
         let answer = self.context.engine.call(command).await;
+        let mut renewals = Vec::new();
         if let Ok(Reply::SessionOpened(resumes)) = &answer {
             for resume in resumes {
                 let Resume::Continue(info) = resume else {
@@ -31,6 +33,10 @@ impl Driver {
                 };
                 let resumed = match AttemptFacts::sign(info, &self.context.service) {
                     Ok(facts) => {
+                        if facts.assignment.flags == 1 {
+                            // It may have been renewed while the miner was away.
+                            renewals.push((info.attempt, messages::renew(info, facts.signature)));
+                        }
                         stored::resume(&self.context.engine.store(), &self.context.streams, facts)
                             .await
                     }
@@ -50,6 +56,9 @@ impl Driver {
             now_ms,
         };
         self.core.opened(answer, &streams, now_ms);
+        for (attempt, renew) in renewals {
+            self.core.renewed(attempt, renew);
+        }
     }
 
     async fn deliver(&mut self, attempt: AttemptId, complete: Box<v1::Complete>) {

@@ -1,6 +1,7 @@
 //! The miner's session logic, rule by rule, without a network.
 
 mod ends;
+mod paid;
 mod property;
 mod rules;
 mod streams;
@@ -311,6 +312,7 @@ fn cancel(key: AttemptKey) -> Down {
         job_id: key.job.to_string(),
         attempt: u32::from(key.attempt),
         status: JobStatus::Cancelled as i32,
+        ..Cancel::default()
     })
 }
 

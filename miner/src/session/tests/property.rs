@@ -149,6 +149,7 @@ impl World {
                     job_id: key(job, attempt).job.to_string(),
                     attempt: u32::from(attempt),
                     status: JobStatus::Cancelled as i32,
+                    ..Cancel::default()
                 };
                 self.say(rig, Down::Cancel(cancel));
             }

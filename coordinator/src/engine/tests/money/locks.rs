@@ -1,0 +1,218 @@
+//! Which locks a job takes, and what they change.
+
+use super::*;
+
+#[test]
+fn a_held_job_waits_for_funds_and_then_runs_with_their_budget() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    rig.price(1, AIT / 2);
+    let job = rig.hold(1);
+    assert_eq!(rig.status(job, 1), JobStatus::Pending);
+    let polled = rig.ask(Command::Poll {
+        miner_key: miner_key(1),
+        lease_ms: 1_000,
+        request_id: String::new(),
+    });
+    assert!(matches!(polled, Reply::Polled(None)));
+    assert!(rig.assigned().is_empty());
+    rig.lock(lock_of(1, 1, 1, 10 * AIT));
+    assert_eq!(rig.assigned(), [(1, attempt(job, 1))]);
+    assert_eq!(rig.status(job, 1), JobStatus::Funded);
+    assert_eq!(rig.payment(job), PaymentStatus::Funded);
+    let assignment = rig.assignment(job);
+    assert_eq!((assignment.flags, assignment.locked), (0, 10 * AIT));
+    assert_eq!(assignment.budget_ms, 72_000_000);
+    assert_eq!(assignment.locks_hash, locks_hash(&[[1; 32]]));
+    assert!(rig.orders().is_empty(), "adopted is the answer");
+}
+
+#[test]
+fn where_funding_is_required_every_job_waits_for_it() {
+    let mut rig = Rig::with(|config| config.funding_required = true);
+    rig.miner(1, 2);
+    let (job, poor) = (rig.submit(1, 1), rig.submit(2, 1));
+    rig.restart();
+    rig.open(1, 2, vec![], vec![]);
+    rig.inventory(2, 2);
+    assert!(rig.assigned().is_empty());
+    rig.lock(lock_of(1, 1, 1, AIT));
+    assert_eq!(rig.assigned(), [(2, attempt(job, 1))]);
+    rig.wait(3_600_000);
+    assert_eq!(rig.status(poor, 1), JobStatus::Expired);
+}
+
+#[test]
+fn notices_applied_twice_change_nothing() {
+    let (mut rig, first) = paid_and_running();
+    let before = rig.view(first.job_id, 1).row;
+    let again = Command::Notices {
+        first: 1,
+        notices: vec![Notice::Locked(lock_of(1, 1, 1, 10 * AIT))],
+    };
+    assert!(matches!(rig.ask(again.clone()), Reply::NoticesApplied(1)));
+    rig.restart();
+    assert!(matches!(rig.ask(again), Reply::NoticesApplied(1)));
+    let mut after = rig.view(first.job_id, 1).row;
+    after.change = before.change;
+    assert_eq!(after.locks, before.locks);
+    assert!(rig.orders().is_empty());
+    let gap = Command::Notices {
+        first: 3,
+        notices: vec![],
+    };
+    assert_eq!(refusal(&rig.ask(gap)), Some(ErrorReason::Internal));
+}
+
+#[test]
+fn locks_that_do_not_fit_go_back_each_with_its_reason() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    let job = rig.hold(1);
+    type Bend = fn(&mut LockOpened);
+    let bends: [(VoidReason, Bend); 9] = [
+        (VoidReason::UnknownJob, |l| l.job = None),
+        (VoidReason::UnknownJob, |l| l.job = Some(job_id(9, 1))),
+        (VoidReason::UnknownJob, |l| {
+            l.job = Some(job_id(9, 1));
+            l.owner = None;
+        }),
+        (VoidReason::WrongTarget, |l| l.target = [9; 32]),
+        (VoidReason::WrongTarget, |l| l.purpose = LockPurpose::Rental),
+        (VoidReason::Terms, |l| l.max_fee_bps = 249),
+        (VoidReason::Terms, |l| l.miner_key = miner_key(7)),
+        (VoidReason::Terms, |l| l.expires_at = START),
+        (VoidReason::Terms, |l| l.expires_at = START + 3_599_999),
+    ];
+    let mut expected = Vec::new();
+    for (n, (reason, bend)) in (1..).zip(bends) {
+        let mut lock = lock_of(n, 1, 1, AIT);
+        bend(&mut lock);
+        rig.lock(lock);
+        expected.push((n, reason));
+    }
+    assert_eq!(rig.voids(), expected);
+    assert_eq!(rig.status(job, 1), JobStatus::Pending);
+    for n in 20..=36 {
+        rig.lock(lock_of(n, 1, 1, AIT));
+    }
+    expected.push((36, VoidReason::TooManyLocks));
+    assert_eq!(rig.voids(), expected);
+    assert_eq!(rig.view(job, 1).row.locks.len(), 16);
+}
+
+#[test]
+fn a_job_goes_only_where_its_locks_allow_the_rate_and_pay_ten_seconds() {
+    for (change, matches) in [
+        ((|_| ()) as fn(&mut LockOpened), true),
+        (|l| l.max_rate = 359_999, false),
+        (|l| l.max_rate = 360_000, true),
+        (|l| l.amount = 999, false),
+        // The bound is coarse: at most a thirty-second more may be needed.
+        (|l| l.amount = 1_032, true),
+        (|l| l.miner_key = miner_key(2), false),
+        (|l| l.miner_key = miner_key(1), true),
+    ] {
+        let mut rig = Rig::new();
+        rig.miner(1, 1);
+        rig.register(2, 1);
+        // 1,000 micro-AIT pay for 10 s of it.
+        rig.price(1, 360_000);
+        rig.hold(1);
+        let mut lock = lock_of(1, 1, 1, AIT);
+        change(&mut lock);
+        let shown = format!("{lock:?}");
+        rig.lock(lock);
+        assert_eq!(rig.assigned().len(), usize::from(matches), "{shown}");
+        assert!(rig.voids().is_empty());
+    }
+}
+
+#[test]
+fn a_lock_on_a_running_job_raises_its_budget() {
+    let (mut rig, first) = paid_and_running();
+    rig.effects.clear();
+    rig.lock(lock_of(2, 1, 1, 5 * AIT));
+    let renewed = rig.effects.iter().find_map(|effect| match effect {
+        Effect::Renew { session: 1, info } => Some(info.clone()),
+        _ => None,
+    });
+    let info = renewed.expect("the session is told");
+    let new = Assignment::decode(&info.assignment).unwrap();
+    let old = Assignment::decode(&info.earlier[0]).unwrap();
+    assert_eq!(
+        (new.flags, new.locked, new.budget_ms),
+        (1, 15 * AIT, 108_000_000)
+    );
+    assert_eq!(new.locks_hash, locks_hash(&[[1; 32], [2; 32]]));
+    assert!(new.differs_only_in_locks(&old) && new.issued_ms > old.issued_ms);
+    rig.ask(completion(first, 1));
+    assert_eq!(rig.settlements()[0].1, [[1; 32], [2; 32]]);
+}
+
+#[test]
+fn a_running_job_takes_no_lock_that_its_miner_is_too_dear_for() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    rig.price(1, 360_000);
+    let job = rig.submit(1, 1);
+    rig.accept(1, attempt(job, 1));
+    rig.lock(lock_of(1, 1, 1, 999));
+    rig.lock(LockOpened {
+        max_rate: 359_999,
+        ..lock_of(2, 1, 1, AIT)
+    });
+    let terms = VoidReason::Terms;
+    assert_eq!(rig.voids(), [(1, terms), (2, terms)]);
+    rig.lock(lock_of(3, 1, 1, 1_000));
+    assert_eq!(rig.assignment(job).budget_ms, 10_000);
+    assert_eq!(rig.payment(job), PaymentStatus::Funded);
+}
+
+#[test]
+fn a_lock_that_ends_by_itself_takes_its_funds_away() {
+    let mut rig = Rig::new();
+    let job = rig.hold(1);
+    rig.lock(lock_of(1, 1, 1, AIT));
+    let returned = Notice::Returned {
+        lock: [1; 32],
+        target: submission(1, 1).spec.job_ref(),
+        amount: AIT,
+    };
+    rig.hear(vec![returned.clone()]);
+    assert_eq!(rig.status(job, 1), JobStatus::Pending);
+    assert_eq!(rig.view(job, 1).row.returned, AIT);
+    rig.hear(vec![returned]);
+    assert_eq!(rig.view(job, 1).row.returned, AIT);
+    rig.miner(1, 1);
+    assert!(rig.assigned().is_empty());
+    rig.lock(lock_of(2, 1, 1, AIT));
+    assert_eq!(rig.assigned().len(), 1);
+    rig.ask(completion(attempt(job, 1), 1));
+    assert_eq!(rig.settlements()[0].1, [[2; 32]]);
+}
+
+#[test]
+fn a_payer_learns_what_it_needs_and_no_more() {
+    let (mut rig, first) = paid_and_running();
+    let ask = |rig: &mut Rig, owner| {
+        rig.ask(Command::GetPayable {
+            job: first.job_id,
+            owner,
+        })
+    };
+    let Reply::Payable(live) = ask(&mut rig, None) else {
+        panic!()
+    };
+    assert!(live.payable);
+    assert_eq!((live.locked_micro_ait, live.fee_bps), (10 * AIT, 250));
+    assert_eq!(live.job_ref, submission(1, 1).spec.job_ref()[..]);
+    rig.ask(completion(first, 1));
+    let not_found = ask(&mut rig, None);
+    assert_eq!(refusal(&not_found), Some(ErrorReason::JobNotFound));
+    let Reply::Payable(done) = ask(&mut rig, Some(owner(1))) else {
+        panic!()
+    };
+    assert!(!done.payable && !done.refusal.is_empty());
+    assert!(done.cost_micro_ait.is_some());
+}
