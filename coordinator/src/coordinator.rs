@@ -17,6 +17,7 @@ use crate::grpc::Services;
 use crate::ledger::{self, core::LedgerConfig};
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::relay::Relay;
 use crate::retention;
 use crate::server;
 use crate::sessions::driver::SessionContext;
@@ -99,6 +100,13 @@ impl Serving {
         listener: TcpListener,
     ) -> Result<(), CommandError> {
         let context = &services.context;
+        let relay = Relay {
+            engine: context.engine.clone(),
+            ledger: services.ledger.clone(),
+            orders: context.hub.orders(),
+            shutdown: context.shutdown.clone(),
+        };
+        relay.start();
         tokio::spawn(retention::clean_up(context.engine.clone(), self.cleanups));
         let sweep = retention::run(
             context.engine.clone(),

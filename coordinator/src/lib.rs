@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod limits;
 pub mod network;
 pub mod payments;
+mod relay;
 pub mod retention;
 pub mod server;
 pub mod sessions;

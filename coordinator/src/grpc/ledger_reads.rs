@@ -6,7 +6,7 @@ use std::time::Duration;
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Record, RecordBody};
+use aitbc_common::layouts::{Record, RecordBody};
 use aitbc_common::ledger::entry::{Account, AccountId, Entry, StateKey};
 use aitbc_common::ledger::{log, state_tree};
 use aitbc_common::runtime::status::ApiError;
@@ -15,7 +15,6 @@ use aitbc_proto::v1::{self, ErrorReason};
 use bytes::Bytes;
 
 use super::convert;
-use crate::engine::command::JobView;
 use crate::ledger::driver::{LedgerHandle, Published};
 use crate::ledger::proofs::{LogRows, StatePages, leaf, log_refusal};
 use crate::ledger::rows::{TransactionRow, split_record};
@@ -277,22 +276,5 @@ fn proofs_at(
         seal_inclusion: inclusion(store, last, published.size).ok()?,
         seal: seal.into(),
         proofs,
-    })
-}
-
-/// What a payer needs to know of a job.
-pub(super) fn payable(view: &JobView, fee_bps: u16) -> Result<v1::GetPayableResponse, ApiError> {
-    let row = &view.row;
-    let damaged = |_| ApiError::new(ErrorReason::Internal, "the stored specification is damaged");
-    let spec = JobSpec::decode(&row.spec).map_err(damaged)?;
-    Ok(v1::GetPayableResponse {
-        job_ref: spec.job_ref().to_vec().into(),
-        payable: false,
-        refusal: "this coordinator takes no payments for jobs yet".into(),
-        max_price_per_hour_micro_ait: (spec.max_rate != NO_MAX_RATE).then_some(spec.max_rate),
-        fee_bps: fee_bps.into(),
-        deadline: convert::timestamp(row.deadline_ms),
-        locked_micro_ait: 0,
-        cost_micro_ait: convert::job(row, view.status).cost_micro_ait,
     })
 }

@@ -15,6 +15,7 @@ use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
 use super::{Services, convert, ledger_reads as reads, unexpected, validate};
+use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
 use crate::ledger::command::{Command, Reply, Submission};
 use crate::sessions::responses::{ResponseStream, Responses};
 use crate::sessions::stored::blocking;
@@ -49,15 +50,12 @@ impl LedgerService for Ledger {
     ) -> Result<Response<v1::GetPayableResponse>, Status> {
         let caller = self.optional_caller(&request)?;
         let request = request.into_inner();
-        let selector = validate::job_selector(&request.job_id)?;
+        let job = job_id(&request.job_id)?;
         let owner = optional_key("owner", &request.owner)?.or(caller);
-        let owner = owner
-            .ok_or_else(|| ApiError::field("owner", "is missing, and the call carries no token"))?;
-        let view = self.0.job(owner, selector).await?;
-        Ok(Response::new(reads::payable(
-            &view,
-            self.0.network.genesis.fee_bps,
-        )?))
+        match self.0.call(ToJobs::GetPayable { job, owner }).await? {
+            FromJobs::Payable(payable) => Ok(Response::new(*payable)),
+            _ => Err(unexpected().into()),
+        }
     }
 
     async fn submit_transaction(
@@ -68,10 +66,7 @@ impl LedgerService for Ledger {
         let request = request.into_inner();
         let job = match request.job_id.as_str() {
             "" => None,
-            id => Some(
-                id.parse::<JobId>()
-                    .map_err(|error| ApiError::field("job_id", error.to_string()))?,
-            ),
+            id => Some(job_id(id)?),
         };
         let owner = optional_key("job_owner", &request.job_owner)?.or(caller);
         let chain_id = self.0.network.chain_id;
@@ -292,6 +287,11 @@ pub(super) fn full() -> ApiError {
 
 pub(super) fn address(field: &str, bytes: &[u8]) -> Result<Address, ApiError> {
     Ok(Address(fixed(field, bytes)?))
+}
+
+fn job_id(text: &str) -> Result<JobId, ApiError> {
+    text.parse()
+        .map_err(|error: aitbc_common::ids::IdError| ApiError::field("job_id", error.to_string()))
 }
 
 fn optional_key(field: &str, bytes: &[u8]) -> Result<Option<PublicKey>, ApiError> {

@@ -1,0 +1,167 @@
+//! Carries what the jobs decided to the ledger, and what the ledger recorded to the jobs. The outboxes in the store are the
+//! truth: each direction reads on from what the other side has applied, so that a crash, a recovery of either side or a
+//! repeated message changes nothing.
+
+use std::time::Duration;
+
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::ErrorReason;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
+use crate::engine::handle::EngineHandle;
+use crate::ledger::command::{Command as ToLedger, Reply as FromLedger};
+use crate::ledger::driver::LedgerHandle;
+use crate::payments::{Notice, Order, outbox, rows};
+use crate::sessions::stored::blocking;
+use crate::store::{Family, Store, StoreError, keys::prefix_end, ledger_keys};
+
+/// Rows of the jobs' outbox that are read at once; each has at most 256 orders.
+const ORDER_ROWS: usize = 4;
+/// Notices that are read at once.
+const NOTICES: usize = 512;
+/// An outbox is looked at this often, whether or not something was announced.
+const TICK: Duration = Duration::from_secs(1);
+/// The pause after a side that recovers, or a store that cannot be read.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Both sides, and how they announce that there is something to carry.
+#[derive(Clone)]
+pub struct Relay {
+    /// The jobs.
+    pub engine: EngineHandle,
+    /// The ledger.
+    pub ledger: LedgerHandle,
+    /// Changes when there are orders.
+    pub orders: watch::Receiver<u64>,
+    /// Ends both directions.
+    pub shutdown: CancellationToken,
+}
+
+impl Relay {
+    /// Carries in both directions until shutdown.
+    pub fn start(self) {
+        tokio::spawn(self.clone().carry_orders());
+        tokio::spawn(self.carry_notices());
+    }
+
+    async fn carry_orders(mut self) {
+        let mut due = self.ledger.signals().expiry_due.subscribe();
+        while !self.shutdown.is_cancelled() {
+            if let Err(error) = self.drain_orders(&mut due).await {
+                tracing::debug!(error = %error.message, "orders wait");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            tokio::select! {
+                _ = self.orders.changed() => {}
+                _ = due.changed() => {}
+                () = tokio::time::sleep(TICK) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    async fn carry_notices(self) {
+        let mut announced = self.ledger.signals().notices.subscribe();
+        while !self.shutdown.is_cancelled() {
+            if let Err(error) = self.drain_notices().await {
+                tracing::debug!(error = %error.message, "notices wait");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            tokio::select! {
+                _ = announced.changed() => {}
+                () = tokio::time::sleep(TICK) => {}
+                () = self.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Carries all orders there are; then what came to its end before the first look may return to its payers.
+    async fn drain_orders(&self, due: &mut watch::Receiver<u64>) -> Result<(), ApiError> {
+        let until_ms = *due.borrow_and_update();
+        let mut applied = self.tell_ledger(1, Vec::new()).await?;
+        loop {
+            let (store, from) = (self.engine.store(), applied + 1);
+            let orders = blocking(move || outbox::read(&store, from, ORDER_ROWS)).await?;
+            let Some((first, _)) = orders.first() else {
+                break;
+            };
+            let (first, orders) = (*first, orders.into_iter().map(|(_, order)| order).collect());
+            let now = self.tell_ledger(first, orders).await?;
+            if now == applied {
+                return Err(stuck("the ledger", first));
+            }
+            applied = now;
+            self.engine
+                .call(ToJobs::TrimOrders { through: applied })
+                .await?;
+        }
+        if until_ms > 0 {
+            self.ledger.call(ToLedger::ExpireUntil { until_ms }).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_ledger(&self, first_sequence: u64, orders: Vec<Order>) -> Result<u64, ApiError> {
+        let command = ToLedger::Orders {
+            first_sequence,
+            orders,
+        };
+        match self.ledger.call(command).await? {
+            FromLedger::Applied(through) => Ok(through),
+            _ => Err(stuck("the ledger", first_sequence)),
+        }
+    }
+
+    async fn drain_notices(&self) -> Result<(), ApiError> {
+        let mut applied = self.tell_jobs(1, Vec::new()).await?;
+        loop {
+            let (store, from) = (self.ledger.store(), applied + 1);
+            let notices = blocking(move || read_notices(&*store, from)).await?;
+            if notices.is_empty() {
+                return Ok(());
+            }
+            let now = self.tell_jobs(from, notices).await?;
+            if now == applied {
+                return Err(stuck("the jobs", from));
+            }
+            applied = now;
+            self.ledger
+                .call(ToLedger::TrimNotices { through: applied })
+                .await?;
+        }
+    }
+
+    async fn tell_jobs(&self, first: u64, notices: Vec<Notice>) -> Result<u64, ApiError> {
+        match self.engine.call(ToJobs::Notices { first, notices }).await? {
+            FromJobs::NoticesApplied(through) => Ok(through),
+            _ => Err(stuck("the jobs", first)),
+        }
+    }
+}
+
+/// Notices from this number on, without gaps.
+fn read_notices(store: &dyn Store, from: u64) -> Result<Vec<Notice>, StoreError> {
+    let (first, end) = (
+        ledger_keys::notice(from),
+        prefix_end(&ledger_keys::notices()),
+    );
+    let page = store.scan(Family::Active, &first..&end, NOTICES)?;
+    let mut notices = Vec::with_capacity(page.rows.len());
+    for ((key, row), number) in page.rows.into_iter().zip(from..) {
+        if ledger_keys::number(&key) != Some(number) {
+            return Err(StoreError::Corrupt(format!("notice {number} is missing")));
+        }
+        notices.push(rows::read_notice(row)?);
+    }
+    Ok(notices)
+}
+
+fn stuck(side: &str, number: u64) -> ApiError {
+    let message = format!("{side} did not take what was told from number {number} on");
+    tracing::error!(message);
+    ApiError::new(ErrorReason::Internal, message)
+}
