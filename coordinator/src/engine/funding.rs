@@ -74,7 +74,8 @@ impl EngineCore {
         let Some(job_id) = job else {
             return turn.outbox.void(lock, VoidReason::UnknownJob);
         };
-        let refused = match (self.jobs.get(&job_id), opened.owner) {
+        let owner = opened.owner.or_else(|| self.owner_of(job_id));
+        let refused = match (self.jobs.get(&job_id), owner) {
             (Some(live), _) => self.refuse_lock(live, &opened),
             (None, Some(owner)) => {
                 turn.edit_any(job_id, owner, Edit::PayLate(Box::new(opened)));

@@ -1,5 +1,6 @@
 //! A whole coordinator in this process, called over the network.
 
+mod funding;
 mod streams;
 mod watches;
 
@@ -25,12 +26,14 @@ use tonic::Streaming;
 
 use crate::config::{Config, Options};
 use crate::coordinator::Coordinator;
+use crate::engine::handle::EngineHandle;
 
 const ENGINE: &str = "test/1";
 
 /// A running coordinator with its data in memory.
 struct Running {
     url: CoordinatorUrl,
+    engine: EngineHandle,
     shutdown: CancellationToken,
     _folder: tempfile::TempDir,
 }
@@ -48,11 +51,13 @@ async fn start() -> Running {
     let config = Config::load(&Options::parse_from(arguments)).unwrap();
     let shutdown = CancellationToken::new();
     let coordinator = Coordinator::open(&config, shutdown.clone()).unwrap();
+    let engine = coordinator.services.context.engine.clone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(coordinator.serving.run(coordinator.services, listener));
     Running {
         url: CoordinatorUrl::parse(&address).unwrap(),
+        engine,
         shutdown,
         _folder: folder,
     }
