@@ -74,7 +74,8 @@ impl EngineCore {
         let Some(job_id) = job else {
             return turn.outbox.void(lock, VoidReason::UnknownJob);
         };
-        let refused = match (self.jobs.get(&job_id), opened.owner) {
+        let owner = opened.owner.or_else(|| self.owner_of(job_id));
+        let refused = match (self.jobs.get(&job_id), owner) {
             (Some(live), _) => self.refuse_lock(live, &opened),
             (None, Some(owner)) => {
                 turn.edit_any(job_id, owner, Edit::PayLate(Box::new(opened)));
@@ -172,7 +173,10 @@ impl EngineCore {
         let next = by_funds(&live.requirement, paid, |key| {
             self.miner_keys.get(key).copied()
         });
-        live.requirement = self.queue.shared(next);
+        let next = self.queue.shared(next);
+        self.requirements.remove(&live.owner, &live.requirement);
+        self.requirements.add(live.owner, &next);
+        live.requirement = next;
     }
 
     /// The live attempt's newer assignment goes to its session, and to watchers.

@@ -160,7 +160,8 @@ impl LedgerCore {
         Ok(Reply::Done)
     }
 
-    /// A lock returns whole. One that is not open any more has come to its own end before.
+    /// A lock returns whole, as the jobs ordered: they need no notice. One that is not open any more has come to its own end
+    /// before.
     fn void(
         &mut self,
         turn: &mut Turn,
@@ -168,12 +169,10 @@ impl LedgerCore {
         reason: VoidReason,
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
-        let Some(open) = self.open_lock(turn, lock, reads)? else {
-            return Ok(());
-        };
-        turn.record(self, RecordBody::Void { lock, reason }, reads)?
-            .expect("an open lock may always return");
-        self.notify_returned(turn, lock, &open);
+        if self.open_lock(turn, lock, reads)?.is_some() {
+            turn.record(self, RecordBody::Void { lock, reason }, reads)?
+                .expect("an open lock may always return");
+        }
         Ok(())
     }
 

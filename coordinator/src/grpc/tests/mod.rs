@@ -1,5 +1,6 @@
 //! A whole coordinator in this process, called over the network.
 
+mod funding;
 mod lists;
 mod streams;
 mod watches;

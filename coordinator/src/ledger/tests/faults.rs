@@ -59,6 +59,8 @@ proptest! {
     fn what_was_answered_is_in_the_log_and_the_log_adds_up(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::new();
         let mut open: Vec<(Hash, Hash)> = Vec::new();
+        // A job that was paid is paid no more: the jobs see to that.
+        let mut generation = 0_u8;
         let mut orders: Vec<Order> = Vec::new();
         let mut recorded: Vec<(Hash, u64)> = Vec::new();
         let mut newest_checkpoint = 0;
@@ -71,6 +73,7 @@ proptest! {
                     }
                 }
                 Step::Lock { from, job, amount } => {
+                    let job_ref = [job + 4 * generation; 32];
                     let terms = LockTerms {
                         purpose: LockPurpose::Job,
                         expires_at: world.now + HOUR,
@@ -78,10 +81,10 @@ proptest! {
                         max_fee_bps: 250,
                         miner_key: PublicKey::default(),
                     };
-                    let reply = world.send(from, TransactionKind::Lock, amount, [job; 32], terms.encode());
+                    let reply = world.send(from, TransactionKind::Lock, amount, job_ref, terms.encode());
                     if let Reply::Recorded { id, index, .. } = reply {
                         recorded.push((id, index));
-                        open.push((id, [job; 32]));
+                        open.push((id, job_ref));
                     }
                 }
                 Step::Resolve { settle, ms } => {
@@ -89,6 +92,7 @@ proptest! {
                     let (of_job, others) = open.into_iter().partition(|(_, job)| *job == job_ref);
                     open = others;
                     let of_job: Vec<(Hash, Hash)> = of_job;
+                    generation += 1;
                     if settle {
                         orders.push(Order::Settle {
                             job: JobId::default(),
