@@ -8,6 +8,7 @@ pub mod command;
 pub mod core;
 mod dispatch;
 pub mod driver;
+mod earnings;
 mod edits;
 pub mod effect;
 mod funding;
