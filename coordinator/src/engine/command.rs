@@ -337,6 +337,13 @@ pub enum Command {
         /// Its owner: needed only once it is final.
         owner: Option<PublicKey>,
     },
+    /// What a miner earned in the last `days` days (UTC), today included → [`Reply::Earnings`].
+    GetEarnings {
+        /// The miner's identity.
+        miner_key: PublicKey,
+        /// From 1.
+        days: u32,
+    },
     /// Time passes: timers fire → [`Reply::Done`].
     Tick,
 }
@@ -462,6 +469,8 @@ pub enum Reply {
     NoticesApplied(u64),
     /// To GetPayable.
     Payable(Box<v1::GetPayableResponse>),
+    /// To GetEarnings: newest day first, at most 1,000.
+    Earnings(Vec<v1::Earning>),
     /// To any of them.
     Refused(ApiError),
 }

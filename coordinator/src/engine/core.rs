@@ -426,6 +426,9 @@ impl EngineCore {
                 turn.reply(Reply::Done);
             }
             Command::GetPayable { job, owner } => self.get_payable(turn, job, owner),
+            Command::GetEarnings { miner_key, days } => {
+                self.get_earnings(turn, &miner_key, days, reads)?;
+            }
             Command::Tick => turn.reply(Reply::Done),
         }
         Ok(())

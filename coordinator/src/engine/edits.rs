@@ -157,6 +157,7 @@ impl Edit {
             Self::PayLate(opened) => payment::pay_late(row, owner, core, outbox, &opened),
             Self::Settled(posted, fee, returned) => {
                 payment::settled(row, (posted, fee, returned), outbox);
+                outbox.earnings.add(row, core.now, posted, fee);
             }
             Self::LockReturned(lock) => payment::returned(row, lock, outbox),
             Self::DeleteContent => {

@@ -9,6 +9,7 @@ mod completions;
 pub mod core;
 mod dispatch;
 pub mod driver;
+mod earnings;
 mod edits;
 pub mod effect;
 mod funding;

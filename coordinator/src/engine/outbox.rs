@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::command::Effect;
 use super::core::{EngineCore, Reads};
+use super::earnings::Earnings;
 use crate::payments::Order;
 use crate::payments::outbox::ROW_ORDERS;
 use crate::payments::rows::order;
@@ -30,6 +31,8 @@ pub(super) struct Outbox {
     pub stopped: Vec<(PublicKey, JobId, Option<StoppedRow>)>,
     /// Rows of orders that the ledger has applied.
     pub trimmed: Vec<Bytes>,
+    /// Counters of settled jobs.
+    pub earnings: Earnings,
     /// The ledger told something.
     pub heard: bool,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::JobSpec;
 use aitbc_proto::v1::{self, ErrorReason, JobStatus};
 use bytes::Bytes;
@@ -41,23 +42,7 @@ impl EngineCore {
         }
         let requirement = self.queue.shared(requirement_of(&submission));
         let warnings = self.warnings(&requirement);
-        let live = self
-            .owners
-            .get(&submission.owner)
-            .map_or(0, |jobs| jobs.len());
-        if live >= self.config.jobs_per_identity {
-            let message = format!(
-                "{live} jobs of this identity are unfinished, the bound; wait for some to finish"
-            );
-            let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
-            return turn.reply(Reply::Refused(error));
-        }
-        if !self.requirements.has_room(&submission.owner, &requirement) {
-            let message = format!(
-                "{PER_OWNER} different requirements of unfinished jobs of this identity, the bound; use the same model, \
-                 --max-price and other requirements for more of them, or wait for some to finish"
-            );
-            let error = ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY);
+        if let Some(error) = self.over_bounds(&submission.owner, &requirement) {
             return turn.reply(Reply::Refused(error));
         }
         if let (true, Some(warning)) = (submission.require_miner, warnings.first()) {
@@ -104,11 +89,29 @@ impl EngineCore {
         });
     }
 
+    /// Why this owner may not have one more live job with these requirements.
+    fn over_bounds(&self, owner: &PublicKey, requirement: &Requirement) -> Option<ApiError> {
+        let live = self.owners.get(owner).map_or(0, |jobs| jobs.len());
+        let message = if live >= self.config.jobs_per_identity {
+            format!(
+                "{live} jobs of this identity are unfinished, the bound; wait for some to finish"
+            )
+        } else if self.requirements.has_room(owner, requirement) {
+            return None;
+        } else {
+            format!(
+                "{PER_OWNER} different requirements of unfinished jobs of this identity, the bound; use the same model, \
+                 --max-price and other requirements for more of them, or wait for some to finish"
+            )
+        };
+        Some(ApiError::new(ErrorReason::RateLimited, message).retry_after(FULL_RETRY))
+    }
+
     /// Makes the live job of a row: new, or read at recovery.
     pub(super) fn insert_job(
         &mut self,
         row: &JobRow,
-        owner: aitbc_common::identity::PublicKey,
+        owner: PublicKey,
         requirement: Arc<Requirement>,
     ) {
         let job = Job {

@@ -244,6 +244,7 @@ impl Turn {
             put_job(&mut batch, row, owner);
         }
         self.put_others(core, &mut batch);
+        self.outbox.earnings.put(reads, &mut batch)?;
         let told = self.outbox.put(core, &mut batch);
         self.effects.extend(told.map(Pending::Ready));
         if !batch.is_empty() || self.outbox.heard {

@@ -166,6 +166,25 @@ impl Miners {
     }
 }
 
+impl Miners {
+    async fn earnings(
+        &self,
+        request: Request<v1::GetEarningsRequest>,
+    ) -> Result<v1::GetEarningsResponse, ApiError> {
+        let miner_key = self.0.caller(&request, Scope::Miner)?;
+        let days = match request.get_ref().days {
+            0 => 30,
+            days @ 1..=90 => days,
+            days => return Err(ApiError::field("days", format!("is {days}, takes 1 to 90"))),
+        };
+        let command = Command::GetEarnings { miner_key, days };
+        match self.0.call(command).await? {
+            Reply::Earnings(earnings) => Ok(v1::GetEarningsResponse { earnings }),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl MinerService for Miners {
     type OpenSessionStream = SessionResponses;
@@ -250,6 +269,13 @@ impl MinerService for Miners {
         Ok(Response::new(
             deliveries::complete(&self.0, miner, request.into_inner()).await?,
         ))
+    }
+
+    async fn get_earnings(
+        &self,
+        request: Request<v1::GetEarningsRequest>,
+    ) -> Result<Response<v1::GetEarningsResponse>, Status> {
+        Ok(Response::new(self.earnings(request).await?))
     }
 
     async fn fail_job(

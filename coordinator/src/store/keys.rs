@@ -25,6 +25,8 @@ const ORDERS: u8 = b'x';
 const STOPPED: u8 = b's';
 /// The jobs of open locks: [`super::Family::Archive`].
 const LOCK: u8 = b'l';
+/// What miners earned: [`super::Family::Archive`].
+const EARNINGS: u8 = b'n';
 
 /// Milliseconds of a day, the granularity at which idempotency keys are dropped.
 pub const DAY_MS: u64 = 24 * 3_600_000;
@@ -150,6 +152,29 @@ pub fn lock(lock: &Hash) -> Vec<u8> {
     let mut key = vec![0, LOCK];
     key.extend(lock);
     key
+}
+
+/// Where what a miner earned on a day (since 1970) and before begins: newer days come first.
+#[must_use]
+pub fn earnings_from(miner: &PublicKey, day: u64) -> Vec<u8> {
+    let mut key = owner_prefix(EARNINGS, miner);
+    key.extend((!u32::try_from(day).unwrap_or(u32::MAX)).to_be_bytes());
+    key
+}
+
+/// What a miner earned with a model on a day (since 1970).
+#[must_use]
+pub fn earnings(miner: &PublicKey, day: u64, model: &str) -> Vec<u8> {
+    let mut key = earnings_from(miner, day);
+    key.extend(&sha256(model.as_bytes())[..8]);
+    key
+}
+
+/// The day of such a row.
+#[must_use]
+pub fn earnings_day(key: &[u8]) -> Option<u64> {
+    let day = key.get(34..38)?.try_into().ok()?;
+    Some(u64::from(!u32::from_be_bytes(day)))
 }
 
 /// The methods that take idempotency keys: each has its own.

@@ -179,6 +179,23 @@ pub struct StoppedRow {
     pub status: i32,
 }
 
+/// What a miner earned with one model on one day.
+#[derive(Clone, PartialEq, Message)]
+pub struct EarningsRow {
+    /// Canonical name.
+    #[prost(string, tag = "1")]
+    pub model: String,
+    /// Jobs that were settled.
+    #[prost(uint64, tag = "2")]
+    pub jobs: u64,
+    /// Micro-AIT paid, fee included.
+    #[prost(uint64, tag = "3")]
+    pub paid: u64,
+    /// Micro-AIT of that which are the market's fee.
+    #[prost(uint64, tag = "4")]
+    pub fee: u64,
+}
+
 /// The job of an open lock.
 #[derive(Clone, PartialEq, Message)]
 pub struct LockedJobRow {

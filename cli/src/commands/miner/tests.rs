@@ -292,6 +292,13 @@ impl MinerService for Coordinator {
         }))
     }
 
+    async fn get_earnings(
+        &self,
+        _: Request<GetEarningsRequest>,
+    ) -> Result<Response<GetEarningsResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
     async fn fail_job(
         &self,
         request: Request<FailJobRequest>,

@@ -58,6 +58,14 @@ async fn paid(running: &Running, client: &Connection, id: &str, wanted: PaymentS
     }
 }
 
+/// Work that takes no time costs nothing: waits until the engine's clock has moved on.
+async fn work_a_while(running: &Running) {
+    let began = running.services.context.engine.now_ms();
+    while running.services.context.engine.now_ms() < began + 2 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A wallet with money.
 struct Payer {
     key: WalletKey,
@@ -148,6 +156,7 @@ async fn a_finished_job_is_paid_afterwards_and_the_miner_earns() {
     ] {
         miner.send(&assign, kind, 0, bytes).await;
     }
+    work_a_while(&running).await;
     let complete = answer.complete(&assign, &miner.identity);
     miner.say(Up::Complete(complete)).await;
     assert_eq!(miner.acknowledged().await, None);
@@ -196,6 +205,7 @@ async fn a_paid_job_that_is_cancelled_pays_for_what_had_arrived() {
     miner
         .send(&assign, OutputKind::Output, 0, &answer.output)
         .await;
+    work_a_while(&running).await;
     payer
         .lock(&running, &held.job_id, &client, &held.job_ref)
         .await;

@@ -170,6 +170,7 @@ async fn register(connection: &Connection, models: Vec<v1::MinerModel>) -> Strin
         models,
         slots: 1,
         payout_address: Address([6; 20]).0.to_vec().into(),
+        price_per_hour_micro_ait: 500_000,
         engine: ENGINE.into(),
         ..v1::RegisterMinerRequest::default()
     };

@@ -34,6 +34,44 @@ fn completed_paid_work_is_settled_once_and_its_end_is_told() {
 }
 
 #[test]
+fn earnings_are_counted_once_by_day_and_model() {
+    let mut rig = Rig::new();
+    rig.miner(1, 2);
+    let settled = |n: u8| Notice::Settled {
+        job: job_id(n, 1),
+        owner: owner(1),
+        posted: 200,
+        fee: 5,
+        returned: 0,
+    };
+    let earned = |rig: &mut Rig, days| match rig.ask(Command::GetEarnings {
+        miner_key: miner_key(1),
+        days,
+    }) {
+        Reply::Earnings(earnings) => earnings
+            .into_iter()
+            .map(|earning| (earning.jobs, earning.paid_micro_ait, earning.fee_micro_ait))
+            .collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    for n in 1..=3 {
+        rig.submit(n, 1);
+        rig.ask(completion(attempt(job_id(n, 1), 1), 1));
+    }
+    rig.hear(vec![settled(1), settled(2)]);
+    let again = Command::Notices {
+        first: 1,
+        notices: vec![settled(1), settled(2)],
+    };
+    rig.ask(again);
+    assert_eq!(earned(&mut rig, 1), [(2, 400, 10)]);
+    rig.wait(crate::store::keys::DAY_MS);
+    rig.hear(vec![settled(3)]);
+    assert_eq!(earned(&mut rig, 1), [(1, 200, 5)]);
+    assert_eq!(earned(&mut rig, 30), [(1, 200, 5), (2, 400, 10)]);
+}
+
+#[test]
 fn unpaid_work_is_logged() {
     let mut rig = Rig::new();
     rig.miner(1, 1);
