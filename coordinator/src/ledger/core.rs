@@ -66,8 +66,6 @@ impl LedgerConfig {
 pub struct BrokenRules {
     /// Carry out orders again that were applied before.
     pub repeat_orders: bool,
-    /// Sign a checkpoint in the batch of its seal, before that is durable.
-    pub sign_before_sync: bool,
 }
 
 /// What a batch of commands comes to. Nothing of it may be seen before `batch` is durable.

@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long, requires = "seed")]
     trace: bool,
     /// Break a rule on purpose, and tell how many seeds it takes to notice: attempt-check, requeue-on-loss,
-    /// resume-offset or sync.
+    /// resume-offset, sync or orders-once.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.

@@ -131,15 +131,18 @@ pub enum Rule {
     ResumeOffset,
     /// Nothing is answered before it is synced.
     Sync,
+    /// The ledger carries out each order once.
+    OrdersOnce,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
         Self::Sync,
+        Self::OrdersOnce,
     ];
 
     /// Its name on the command line.
@@ -150,6 +153,7 @@ impl Rule {
             Self::RequeueOnLoss => "requeue-on-loss",
             Self::ResumeOffset => "resume-offset",
             Self::Sync => "sync",
+            Self::OrdersOnce => "orders-once",
         }
     }
 }

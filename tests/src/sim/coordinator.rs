@@ -371,7 +371,7 @@ fn refusals_as_errors(reply: Reply) -> Result<Reply, ApiError> {
 }
 
 /// The store may fail at the next commit, or another coordinator may have claimed it.
-fn strike_store(ctx: &mut Context, memory: &MemoryStore) {
+pub fn strike_store(ctx: &mut Context, memory: &MemoryStore) {
     if !ctx.strikes(Fault::Commit, 120) {
         return;
     }

@@ -1,143 +1,268 @@
-//! A stand-in for the ledger: it records locks, tells of them, and carries out what the jobs order. It forgets nothing.
+//! The ledger: its core over the coordinator's store, the relay between it and the jobs, and the people who pay.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use aitbc_common::hash::{Hash, sha256};
+use aitbc_common::address::Address;
+use aitbc_common::genesis::Genesis;
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{LockPurpose, NO_MAX_RATE};
-use aitbc_common::ledger::settlement::posts;
+use aitbc_common::layouts::{
+    LockPurpose, LockTerms, NO_MAX_RATE, Record, RecordBody, SignMode, SignedTransaction,
+    Transaction, TransactionKind,
+};
+use aitbc_common::ledger::audit::Audit;
+use aitbc_common::ledger::checkpoint::LogIdentity;
+use aitbc_common::ledger::entry::AccountId;
+use aitbc_common::ledger::log::{self, TreeHead};
+use aitbc_common::wallet::WalletKey;
 use aitbc_coordinator::engine::command::{Command, Reply, Submission};
-use aitbc_coordinator::payments::{LockOpened, Notice, Order, outbox};
+use aitbc_coordinator::ledger::command::{self as ledger, Effect};
+use aitbc_coordinator::ledger::core::{LedgerConfig, LedgerCore};
+use aitbc_coordinator::ledger::proofs::{LogRows, leaf};
+use aitbc_coordinator::payments::{Notice, outbox, rows};
+use aitbc_coordinator::store::{
+    Durability, Family, Fence, LEDGER_PARTITION, Store, StoreError, keys::prefix_end, ledger_keys,
+};
 use rand::Rng;
 
 use super::clients::ClientJob;
-use super::context::{Context, one_in};
-use super::coordinator::{Caller, Coordinator};
+use super::context::{Context, Rule, one_in};
+use super::coordinator::{Caller, Coordinator, strike_store};
 use super::world::Event;
 
 /// Micro-AIT of a first lock: enough for every miner.
 const PLENTY: u64 = 1_000_000_000;
-/// The market's fee in hundredths of a percent.
-const FEE_BPS: u16 = 250;
+/// Micro-AIT that the payer owns: enough for all locks of a run, and for one that overdraws.
+const OWNED: u64 = 1 << 60;
+const DAY_MS: u64 = 24 * 3_600_000;
+/// Notices that are told at once.
+const NOTICES: usize = 64;
 
-/// The stand-in.
-#[derive(Debug, Default)]
+/// A payment that its payer has not heard of yet.
+struct Payment {
+    signed: SignedTransaction,
+    job: JobId,
+    owner: PublicKey,
+}
+
+/// The ledger, and the wallet that pays.
 pub struct Ledger {
-    /// What it has to tell, from number 1 on.
-    notices: Vec<Notice>,
+    config: LedgerConfig,
+    /// While it runs: its core, its right to write, and the moment its clock starts from.
+    running: Option<(LedgerCore, Fence)>,
+    payer: WalletKey,
+    nonce: u64,
+    /// In the order of their nonces.
+    unanswered: Vec<Payment>,
+    /// Transactions that were answered, and where they are.
+    recorded: BTreeMap<Hash, u64>,
+    /// Checkpoints that were shown.
+    shown: Vec<TreeHead>,
     /// Notices that the engine said it has.
     heard: u64,
-    /// Orders that were carried out.
+    told: u64,
     applied: u64,
-    /// Locks that no order answered yet, with their amounts.
-    open: BTreeMap<Hash, u64>,
 }
 
 impl Ledger {
-    /// Somebody locks funds for a job.
+    pub fn new(ctx: &Context) -> Self {
+        let payer = WalletKey::from_bytes(&[5; 32]).expect("a valid key");
+        let log_key = Identity::from_seed(&[6; 32]);
+        let genesis = Genesis {
+            allocations: BTreeMap::from([(payer.address(), OWNED)]),
+            faucet: None,
+            fee_bps: 250,
+            log_key: log_key.public().0,
+            previous: None,
+            profile: "standard".into(),
+            random: [7; 32],
+            service_key: [8; 32],
+            version: 1,
+        };
+        let file = genesis.to_bytes();
+        let rules = genesis.rules(&file).expect("it gives out less than all");
+        let mut config = LedgerConfig::new(rules, file.into(), log_key, None);
+        config.broken.repeat_orders = ctx.broken(Rule::OrdersOnce);
+        Self {
+            config,
+            running: None,
+            payer,
+            nonce: 0,
+            unanswered: Vec::new(),
+            recorded: BTreeMap::new(),
+            shown: Vec::new(),
+            heard: 0,
+            told: 0,
+            applied: 0,
+        }
+    }
+
+    /// Somebody signs a lock for a job; it is sent until an answer comes.
     pub fn pay(&mut self, ctx: &mut Context, job: JobId, submission: &Submission) {
-        let number = self.notices.len() as u64;
         let small = !submission.hold && one_in(&mut ctx.random.ledger, 4);
         let amount = if small {
             ctx.random.ledger.random_range(1_000..1_000_000)
         } else {
             PLENTY
         };
-        let lock = sha256(&number.to_be_bytes());
-        self.open.insert(lock, amount);
-        ctx.trace
-            .note(ctx.now, format_args!("{amount} are locked for {job}"));
-        self.notices.push(Notice::Locked(LockOpened {
-            lock,
-            target: submission.spec.job_ref(),
+        let terms = LockTerms {
             purpose: LockPurpose::Job,
-            payer: Default::default(),
-            amount,
-            expires_at: u64::MAX,
+            expires_at: ctx.now + 8 * DAY_MS,
             max_rate: NO_MAX_RATE,
             max_fee_bps: 10_000,
-            miner_key: Default::default(),
-            log_index: number,
-            job: Some(job),
-            owner: Some(submission.owner),
-        }));
+            miner_key: PublicKey::default(),
+        };
+        let transaction = Transaction {
+            kind: TransactionKind::Lock,
+            sign_mode: SignMode::Wallet,
+            chain_id: self.config.rules.chain_id,
+            public_key: [0; 33],
+            account: Address::default(),
+            nonce: self.nonce,
+            valid_until: ctx.now + DAY_MS / 2,
+            amount,
+            max_fee: 0,
+            target: submission.spec.job_ref(),
+            payload_hash: Hash::default(),
+        };
+        self.nonce += 1;
+        let signed = SignedTransaction::by_wallet(transaction, terms.encode(), &self.payer)
+            .expect("the terms fit");
+        ctx.trace
+            .note(ctx.now, format_args!("{amount} are locked for {job}"));
+        self.unanswered.push(Payment {
+            signed,
+            job,
+            owner: submission.owner,
+        });
     }
 
-    /// Carries orders and notices between the two, at its own pace.
+    /// Sends payments, and carries orders and notices between the two sides, at its own pace.
     pub fn relay(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
         let pause = ctx.random.ledger.random_range(50..3_000);
         ctx.after(pause, Event::Relay);
         if coordinator.running.is_none() {
+            self.running = None;
             return;
         }
-        let orders = outbox::read(&coordinator.store, self.applied + 1, 2);
-        for (number, order) in orders.expect("a store in memory can be read") {
-            if number != self.applied + 1 {
-                ctx.checker
-                    .violated(format!("order {number} follows {}", self.applied));
-            }
-            self.applied = number;
-            self.carry_out(ctx, order);
+        self.send_payments(ctx, coordinator);
+        self.carry_orders(ctx, coordinator);
+        self.carry_notices(ctx, coordinator);
+    }
+
+    fn send_payments(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
+        let submissions = self.unanswered.iter().map(|payment| {
+            let submission = ledger::Submission {
+                signed: payment.signed.clone(),
+                job: Some(payment.job),
+                owner: Some(payment.owner),
+            };
+            ledger::Command::Submit(Box::new(submission))
+        });
+        let mut commands: Vec<_> = submissions.collect();
+        // A replay of what was answered long ago changes nothing; the answer may get lost.
+        let lost = one_in(&mut ctx.random.ledger, 8);
+        commands.extend(commands.first().cloned());
+        let Some(replies) = self.step(ctx, coordinator, commands) else {
+            return;
+        };
+        if lost {
+            return;
         }
-        let mut commands = Vec::new();
-        let told = usize::try_from(self.heard).unwrap_or(usize::MAX);
-        // What was told before is told again now and then.
-        let from = told.saturating_sub(usize::from(one_in(&mut ctx.random.ledger, 3)));
-        if told < self.notices.len() {
-            commands.push(Command::Notices {
-                first: from as u64 + 1,
-                notices: self.notices[from..].to_vec(),
-            });
+        for (payment, reply) in std::mem::take(&mut self.unanswered)
+            .into_iter()
+            .zip(replies)
+        {
+            match reply {
+                ledger::Reply::Recorded { id, index, .. } => {
+                    let before = self.recorded.insert(id, index);
+                    if before.is_some_and(|before| before != index) {
+                        ctx.checker
+                            .violated("a transaction was recorded twice".into());
+                    }
+                }
+                other => {
+                    let signed = payment.signed.transaction;
+                    ctx.checker
+                        .violated(format!("the lock {} was answered {other:?}", signed.nonce));
+                }
+            }
+        }
+    }
+
+    fn carry_orders(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
+        // What was applied before is told again now and then, while it is still there.
+        let again = 2 * u64::from(one_in(&mut ctx.random.ledger, 3));
+        let from = (self.applied + 1).saturating_sub(again).max(1);
+        let orders =
+            outbox::read(&coordinator.store, from, 2).expect("a store in memory can be read");
+        let first_sequence = orders.first().map_or(1, |(number, _)| *number);
+        let drained = orders
+            .last()
+            .is_none_or(|(number, _)| *number <= self.applied);
+        let orders = orders.into_iter().map(|(_, order)| order).collect();
+        let mut commands = vec![ledger::Command::Orders {
+            first_sequence,
+            orders,
+        }];
+        if drained {
+            commands.push(ledger::Command::ExpireUntil { until_ms: ctx.now });
+        }
+        let Some(replies) = self.step(ctx, coordinator, commands) else {
+            return;
+        };
+        if let Some(ledger::Reply::Applied(through)) = replies.first() {
+            self.applied = *through;
         }
         if one_in(&mut ctx.random.ledger, 4) {
             let through = self.applied;
-            commands.push(Command::TrimOrders { through });
-        }
-        if !commands.is_empty() {
-            coordinator.ask(ctx, commands, Caller::Ledger);
+            coordinator.ask(ctx, vec![Command::TrimOrders { through }], Caller::Ledger);
         }
     }
 
-    fn carry_out(&mut self, ctx: &mut Context, order: Order) {
-        match order {
-            Order::LogReceipt(_) => {}
-            Order::Void { lock, .. } => {
-                self.close(ctx, lock);
-            }
-            Order::Settle {
-                job,
-                owner,
-                work,
-                locks,
-            } => {
-                if work.billed_ms > work.observed_ms.min(work.work_ms) {
-                    ctx.checker
-                        .violated(format!("{job} is billed more than was worked"));
-                }
-                let amounts: Vec<_> = locks
-                    .iter()
-                    .map(|lock| (*lock, self.close(ctx, *lock)))
-                    .collect();
-                let posts = posts(&work, &amounts, FEE_BPS);
-                let posted = posts.iter().map(|post| post.posted).sum();
-                let locked: u64 = amounts.iter().map(|(_, amount)| amount).sum();
-                self.notices.push(Notice::Settled {
-                    job,
-                    owner,
-                    posted,
-                    fee: posts.iter().map(|post| post.fee).sum(),
-                    returned: locked - posted,
-                });
-            }
+    fn carry_notices(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
+        // What was told before is told again now and then, while it is still there.
+        let again = u64::from(one_in(&mut ctx.random.ledger, 3));
+        let from = (self.heard + 1).saturating_sub(again).max(1);
+        let (start, end) = (
+            ledger_keys::notice(from),
+            prefix_end(&ledger_keys::notices()),
+        );
+        let page = coordinator
+            .store
+            .scan(Family::Active, &start..&end, NOTICES)
+            .expect("a store in memory can be read");
+        let first = page
+            .rows
+            .first()
+            .and_then(|(key, _)| ledger_keys::number(key));
+        self.told = page
+            .rows
+            .last()
+            .and_then(|(key, _)| ledger_keys::number(key))
+            .unwrap_or(self.heard);
+        let notices: Vec<Notice> = page
+            .rows
+            .into_iter()
+            .map(|(_, row)| rows::read_notice(row).expect("the ledger wrote it"))
+            .collect();
+        if let Some(first) = first {
+            coordinator.ask(
+                ctx,
+                vec![Command::Notices { first, notices }],
+                Caller::Ledger,
+            );
         }
-    }
-
-    /// A lock is answered; what was in it.
-    fn close(&mut self, ctx: &mut Context, lock: Hash) -> u64 {
-        self.open.remove(&lock).unwrap_or_else(|| {
-            ctx.checker.violated("a lock was answered twice".to_owned());
-            0
-        })
+        if one_in(&mut ctx.random.ledger, 4) {
+            let through = self.heard;
+            self.step(
+                ctx,
+                coordinator,
+                vec![ledger::Command::TrimNotices { through }],
+            );
+        }
     }
 
     /// The engine said what it has.
@@ -147,9 +272,156 @@ impl Ledger {
         }
     }
 
-    /// What is not answered or not told yet.
-    pub fn unsettled(&self) -> usize {
-        self.open.len() + self.notices.len() - usize::try_from(self.heard).unwrap_or(0)
+    /// One batch of the ledger; none where it cannot be reached, or its commit failed.
+    fn step(
+        &mut self,
+        ctx: &mut Context,
+        coordinator: &mut Coordinator,
+        commands: Vec<ledger::Command>,
+    ) -> Option<Vec<ledger::Reply>> {
+        self.start(ctx, coordinator);
+        let store = coordinator.store.clone();
+        let (core, fence) = self.running.as_mut()?;
+        let output = core
+            .apply(ctx.now, commands, &store)
+            .expect("rows that the ledger wrote can be read");
+        if !output.batch.is_empty() {
+            strike_store(ctx, &coordinator.memory);
+            let durability = if ctx.broken(Rule::Sync) {
+                Durability::Buffered
+            } else {
+                Durability::Synced
+            };
+            if let Err(error) = store.commit(fence, output.batch, durability) {
+                ctx.trace.note(
+                    ctx.now,
+                    format_args!("commit of the ledger failed: {error}"),
+                );
+                self.failed(ctx, coordinator, &error);
+                return None;
+            }
+        }
+        for effect in output.effects {
+            if let Effect::Released { checkpoint, .. } = effect {
+                self.show(ctx, &checkpoint);
+            }
+        }
+        Some(output.replies)
+    }
+
+    /// As the driver does: another writer's claim or reopening is answered by a new claim, everything else by a reopening.
+    fn failed(&mut self, ctx: &mut Context, coordinator: &mut Coordinator, error: &StoreError) {
+        self.running = None;
+        match error {
+            StoreError::SyncFailed(_) => {
+                coordinator.crash(ctx);
+                ctx.after(2_000, Event::CoordinatorUp);
+            }
+            StoreError::Fenced => {}
+            _ => coordinator
+                .store
+                .reopen()
+                .expect("a store in memory can be opened"),
+        }
+    }
+
+    fn start(&mut self, ctx: &mut Context, coordinator: &Coordinator) {
+        if self.running.is_some() {
+            return;
+        }
+        let store = &coordinator.store;
+        let fence = store
+            .claim(LEDGER_PARTITION..=LEDGER_PARTITION)
+            .expect("a store in memory can be claimed");
+        let rng = &mut ctx.random.ledger;
+        let set_back = if one_in(rng, 4) {
+            rng.random_range(0..600_000)
+        } else {
+            0
+        };
+        let mut core = LedgerCore::recover(self.config.clone(), ctx.now - set_back, store)
+            .expect("rows that the ledger wrote can be read");
+        if core.is_new() {
+            let output = core.begin(store).expect("the genesis file is good");
+            if store
+                .commit(&fence, output.batch, Durability::Synced)
+                .is_err()
+            {
+                return;
+            }
+        }
+        self.applied = core.applied_orders();
+        self.running = Some((core, fence));
+    }
+
+    fn show(&mut self, ctx: &mut Context, checkpoint: &str) {
+        let log = LogIdentity {
+            chain_id: self.config.rules.chain_id,
+            key: self.config.log_key.public(),
+        };
+        let head = log.open(checkpoint).expect("the log's key signed it");
+        let newest = self.shown.last().map_or(0, |head| head.size);
+        if head.size < newest {
+            ctx.checker.violated("a checkpoint shrank".into());
+        }
+        self.shown.push(head);
+    }
+
+    /// What is not answered, resolved or told yet.
+    pub fn unsettled(&self, coordinator: &Coordinator) -> usize {
+        let prefix = ledger_keys::state_of_type(2);
+        let end = prefix_end(&prefix);
+        let open = coordinator
+            .store
+            .scan(Family::Active, &prefix..&end, usize::MAX)
+            .map_or(1, |page| page.rows.len());
+        let untold = usize::try_from(self.told.saturating_sub(self.heard)).unwrap_or(1);
+        open + untold + self.unanswered.len()
+    }
+
+    /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it.
+    pub fn audit(&self, store: &Arc<dyn Store>) -> Result<(), String> {
+        let mut audit = Audit::default();
+        let mut receipts = BTreeMap::new();
+        let mut transactions = BTreeMap::new();
+        while let Some(bytes) = leaf(store, audit.head().size).map_err(|e| e.to_string())? {
+            let index = audit.head().size;
+            audit.record(&bytes).map_err(|error| error.to_string())?;
+            match Record::decode(&bytes).map_err(|e| e.to_string())?.body {
+                RecordBody::Receipt(entry) => {
+                    let before = receipts.insert((entry.job_ref, entry.attempt), index);
+                    if let Some(before) = before {
+                        return Err(format!("records {before} and {index} log one receipt"));
+                    }
+                }
+                RecordBody::Transaction(signed) => {
+                    transactions.insert(signed.transaction.id(), index);
+                }
+                _ => {}
+            }
+        }
+        audit.check_state().map_err(|error| error.to_string())?;
+        for (id, index) in &self.recorded {
+            if transactions.get(id) != Some(index) {
+                return Err(format!(
+                    "a payment was answered with record {index} and is not there"
+                ));
+            }
+        }
+        for head in &self.shown {
+            let root = log::root(&LogRows(store), head.size).map_err(|e| e.to_string())?;
+            if root != head.root {
+                return Err(format!(
+                    "the checkpoint of {} records is of another log",
+                    head.size
+                ));
+            }
+        }
+        let pending = audit.state().account(AccountId::Settlement).credits_pending;
+        if pending != 0 {
+            return Err(format!("{pending} micro-AIT are still locked"));
+        }
+        Ok(())
     }
 }
 

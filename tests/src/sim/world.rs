@@ -107,6 +107,7 @@ impl World {
         faults::plan(&mut ctx, in_session);
         ctx.after(0, Event::Relay);
         let registered = vec![false; in_session + polling];
+        let ledger = Ledger::new(&ctx);
         Self {
             seed,
             ctx,
@@ -115,7 +116,7 @@ impl World {
             pollers,
             registered,
             jobs,
-            ledger: Ledger::default(),
+            ledger,
             settled: false,
         }
     }
@@ -384,11 +385,14 @@ impl World {
             .iter()
             .filter(|job| job.watcher.as_ref().is_some_and(|watcher| !watcher.done))
             .count();
-        let unsettled = self.ledger.unsettled();
+        let unsettled = self.ledger.unsettled(&self.coordinator);
         if unfinished.is_empty() && unanswered == 0 && watching == 0 && unsettled == 0 {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
+            if let Err(problem) = self.ledger.audit(&self.coordinator.store) {
+                ctx.checker.violated(problem);
+            }
             self.settled = true;
             return;
         }

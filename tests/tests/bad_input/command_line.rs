@@ -142,7 +142,7 @@ fn names_options_and_numbers() {
             ("SUBMIT --prompt x --min-vram 4097", 2, "4096"),
             ("SUBMIT --prompt x --min-vram many", 2, "vram"),
             ("SUBMIT --prompt x --priority 101", 2, "100"),
-            ("SUBMIT --prompt x --hold", 2, "--hold"),
+            ("SUBMIT --prompt x --offer x", 2, "--offer"),
             ("SUBMIT --prompt x --request-id ''", 2, "request-id"),
             ("SUBMIT --prompt x --miner rig-1", 2, "miner_"),
             (
