@@ -3,6 +3,7 @@
 mod disk;
 mod kills;
 mod model_servers;
+mod money;
 mod processes;
 
 use aitbc_common::hash::{hash_text, sha256};

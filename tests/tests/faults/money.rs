@@ -1,0 +1,485 @@
+//! kill -9 at random moments of pay, settle, void and seal: what was acknowledged is there, nothing is paid twice, and log,
+//! accounts and jobs agree. `AITBC_KILLS` says how often (default 100).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aitbc_common::hash::{Hash, sha256};
+use aitbc_common::identity::Identity;
+use aitbc_common::layouts::{
+    Assignment, JobSpec, LockPurpose, LockTerms, NO_MAX_RATE, Outcome, Receipt, Record, RecordBody,
+    SignMode, SignedTransaction, Transaction, TransactionKind, address_target,
+};
+use aitbc_common::ledger::audit::Audit;
+use aitbc_common::ledger::entry::AccountId;
+use aitbc_common::runtime::channel::{AuthorizedChannel, Connection, CoordinatorUrl};
+use aitbc_common::runtime::unix_ms;
+use aitbc_common::token::Scope;
+use aitbc_common::wallet::WalletKey;
+use aitbc_proto::v1::complete_job_request::Part;
+use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
+use aitbc_proto::v1::{self, JobStatus, PaymentStatus};
+use aitbc_tests::harness::Network;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tonic::{Code, Status};
+
+const AIT: u64 = 1_000_000;
+const GIVEN: u64 = 1_000 * AIT;
+const OUTPUT: &str = "Hello";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Somebody who pays, runs jobs by hand, and writes down every answer.
+struct Person {
+    url: CoordinatorUrl,
+    connection: Option<(Connection, Connection)>,
+    owner: [u8; 32],
+    miner: [u8; 32],
+    wallet: WalletKey,
+    nonce: u64,
+    rng: StdRng,
+    acknowledged: Vec<(Hash, u64)>,
+    jobs: Vec<(String, JobStatus)>,
+}
+
+impl Person {
+    fn new(network: &Network) -> Self {
+        Self {
+            url: network.user("me").coordinator_url(),
+            connection: None,
+            owner: [1; 32],
+            miner: [2; 32],
+            wallet: WalletKey::from_bytes(&[3; 32]).expect("a valid key"),
+            nonce: 0,
+            rng: StdRng::seed_from_u64(9),
+            acknowledged: Vec::new(),
+            jobs: Vec::new(),
+        }
+    }
+
+    /// Calls until there is an answer: the coordinator may be killed at any moment. Every call may be repeated.
+    async fn until_answered<T, F>(
+        &mut self,
+        call: impl Fn(Connection, Connection) -> F,
+    ) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < until, "no answer for a minute");
+            let Some((owner, miner)) = self.connected().await else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            match call(owner, miner).await {
+                Err(status) if again(&status) => self.connection = None,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn connected(&mut self) -> Option<(Connection, Connection)> {
+        if self.connection.is_none() {
+            let owner = Arc::new(Identity::from_seed(&self.owner));
+            let miner = Arc::new(Identity::from_seed(&self.miner));
+            let owner = Connection::open(&self.url, owner, Scope::Client)
+                .await
+                .ok()?;
+            let miner = Connection::open(&self.url, miner, Scope::Miner)
+                .await
+                .ok()?;
+            self.connection = Some((owner, miner));
+        }
+        self.connection.clone()
+    }
+
+    async fn transact(
+        &mut self,
+        kind: TransactionKind,
+        amount: u64,
+        target: Hash,
+        payload: Vec<u8>,
+        job_id: &str,
+    ) {
+        let (owner, _) = loop {
+            if let Some(connected) = self.connected().await {
+                break connected;
+            }
+        };
+        let transaction = Transaction {
+            kind,
+            sign_mode: SignMode::Wallet,
+            chain_id: *owner.chain_id(),
+            public_key: [0; 33],
+            account: self.wallet.address(),
+            nonce: self.nonce,
+            valid_until: unix_ms() + 3_600_000,
+            amount,
+            max_fee: 0,
+            target,
+            payload_hash: Hash::default(),
+        };
+        self.nonce += 1;
+        let signed =
+            SignedTransaction::by_wallet(transaction, payload, &self.wallet).expect("it fits");
+        let request = v1::SubmitTransactionRequest {
+            transaction: signed.encode().into(),
+            job_id: job_id.to_owned(),
+            job_owner: Identity::from_seed(&self.owner).public().0.to_vec().into(),
+        };
+        let answer = self
+            .until_answered(|owner, _| {
+                let (mut ledger, request) = (ledger(&owner), request.clone());
+                async move { ledger.submit_transaction(request).await }
+            })
+            .await
+            .expect("a good transaction is recorded");
+        let answer = answer.into_inner();
+        assert_eq!(answer.transaction_id, signed.transaction.id()[..]);
+        self.acknowledged
+            .push((signed.transaction.id(), answer.index));
+    }
+
+    /// A job is held, paid, and cancelled or done by hand; or a friend gets something.
+    async fn story(&mut self, number: usize) {
+        let friend = WalletKey::from_bytes(&[4; 32])
+            .expect("a valid key")
+            .address();
+        self.transact(
+            TransactionKind::Transfer,
+            1,
+            address_target(friend),
+            Vec::new(),
+            "",
+        )
+        .await;
+        let spec = v1::JobSpec {
+            r#type: v1::JobType::Inference.into(),
+            model: "llama3".into(),
+            input: br#"{"prompt":"Hello"}"#.to_vec().into(),
+            salt: sha256(&number.to_be_bytes()).to_vec().into(),
+            ..v1::JobSpec::default()
+        };
+        let request = v1::SubmitJobRequest {
+            request_id: format!("story-{number}"),
+            spec: Some(spec),
+            hold: true,
+            ..v1::SubmitJobRequest::default()
+        };
+        let submitted = self
+            .until_answered(|owner, _| {
+                let request = request.clone();
+                async move { owner.jobs().submit_job(request).await }
+            })
+            .await
+            .expect("a good job is accepted")
+            .into_inner();
+        let job_id = submitted.job_id;
+        let terms = LockTerms {
+            purpose: LockPurpose::Job,
+            expires_at: unix_ms() + 48 * 3_600_000,
+            max_rate: NO_MAX_RATE,
+            max_fee_bps: 10_000,
+            miner_key: Default::default(),
+        };
+        let target = submitted.job_ref.as_ref().try_into().expect("a hash");
+        self.transact(
+            TransactionKind::Lock,
+            AIT / 10,
+            target,
+            terms.encode(),
+            &job_id,
+        )
+        .await;
+        let ending = if self.rng.random_bool(0.5) {
+            self.cancel(&job_id).await;
+            JobStatus::Cancelled
+        } else {
+            self.work(&job_id).await;
+            JobStatus::Completed
+        };
+        self.jobs.push((job_id, ending));
+    }
+
+    async fn cancel(&mut self, job_id: &str) {
+        let cancelled = self.until_answered(|owner, _| {
+            let job_id = job_id.to_owned();
+            async move {
+                owner
+                    .jobs()
+                    .cancel_job(v1::CancelJobRequest { job_id })
+                    .await
+            }
+        });
+        cancelled.await.expect("its own job");
+    }
+
+    /// Polls until it is there (once the lock has been adopted), and delivers.
+    async fn work(&mut self, job_id: &str) {
+        let request = v1::PollJobRequest {
+            wait: Some(prost_types::Duration {
+                seconds: 5,
+                nanos: 0,
+            }),
+            request_id: format!("poll-{job_id}"),
+            ..v1::PollJobRequest::default()
+        };
+        let assign = loop {
+            let polled = self.until_answered(|_, miner| {
+                let request = request.clone();
+                async move { miner.miners().poll_job(request).await }
+            });
+            let polled = polled.await.expect("a registered miner").into_inner();
+            if let Some(assign) = polled.job.and_then(|job| job.assign) {
+                break assign;
+            }
+        };
+        assert_eq!(assign.job_id, job_id);
+        let parts = delivery(&assign, &Identity::from_seed(&self.miner));
+        let delivered = self.until_answered(|_, miner| {
+            let parts = tokio_stream::iter(parts.clone());
+            async move { miner.miners().complete_job(parts).await }
+        });
+        delivered.await.expect("an honest delivery");
+    }
+}
+
+/// Whether the same call may be answered better later.
+fn again(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::Internal
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+    )
+}
+
+fn ledger(connection: &Connection) -> LedgerServiceClient<AuthorizedChannel> {
+    connection.ledger()
+}
+
+fn delivery(assign: &v1::Assign, miner: &Identity) -> Vec<v1::CompleteJobRequest> {
+    let spec = JobSpec::decode(&assign.spec).expect("a specification");
+    let assignment = Assignment::decode(&assign.assignment).expect("an assignment");
+    let result = format!(
+        r#"{{"content":"{OUTPUT}","finish_reason":"stop","usage":{{"input_tokens":0,"output_tokens":0}}}}"#
+    );
+    let receipt = Receipt {
+        outcome: Outcome::Complete,
+        attempt: assignment.attempt,
+        chain_id: assignment.chain_id,
+        job_id: assignment.job_id,
+        job_ref: assignment.job_ref,
+        assignment_hash: assignment.id(&assign.assignment_signature),
+        miner_key: assignment.miner_key,
+        payee: assignment.payee,
+        model_name_hash: spec.model_name_hash,
+        model_digest: spec.model_digest,
+        engine_hash: sha256(b"manual"),
+        output_len: OUTPUT.len() as u64,
+        output_hash: sha256(OUTPUT.as_bytes()),
+        result_hash: sha256(result.as_bytes()),
+        tokens_in: 0,
+        tokens_out: 0,
+        work_ms: 500,
+        seen_size: 0,
+        seen_root: [0; 32],
+    };
+    let complete = v1::Complete {
+        job_id: assign.job_id.clone(),
+        attempt: assign.attempt,
+        receipt: receipt.encode().into(),
+        signature: receipt.sign(miner).to_vec().into(),
+        served_model: assign.model.clone(),
+        engine: "manual".into(),
+    };
+    let parts = [
+        Part::Complete(complete),
+        Part::Output(OUTPUT.into()),
+        Part::Result(result.into()),
+    ];
+    parts
+        .map(|part| v1::CompleteJobRequest { part: Some(part) })
+        .into()
+}
+
+/// Lives until it is told to stop; then waits until every payment has its end.
+async fn live(mut person: Person, stop: Arc<AtomicBool>) -> Person {
+    let request = v1::RegisterMinerRequest {
+        name: "by-hand".into(),
+        slots: 1,
+        price_per_hour_micro_ait: AIT / 2,
+        payout_address: vec![8; 20].into(),
+        ..v1::RegisterMinerRequest::default()
+    };
+    let registered = person.until_answered(|_, miner| {
+        let request = request.clone();
+        async move { miner.miners().register_miner(request).await }
+    });
+    registered.await.expect("a good registration");
+    let mut number = 0;
+    while !stop.load(Ordering::Acquire) {
+        person.story(number).await;
+        number += 1;
+    }
+    for (job_id, ending) in person.jobs.clone() {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let asked = person.until_answered(|owner, _| {
+                let job_id = job_id.clone();
+                async move { owner.jobs().get_job(v1::GetJobRequest { job_id }).await }
+            });
+            let job = asked
+                .await
+                .expect("its own job")
+                .into_inner()
+                .job
+                .expect("a job");
+            assert_eq!(job.status(), ending, "{job_id}");
+            // A lock that came when the job was cancelled already returns without having been the job's.
+            if matches!(
+                job.payment_status(),
+                PaymentStatus::Settled | PaymentStatus::Refunded | PaymentStatus::Unfunded
+            ) {
+                break;
+            }
+            assert!(Instant::now() < until, "{job_id} is not settled: {job:?}");
+        }
+    }
+    person
+}
+
+#[test]
+fn money_survives_kills_at_random_moments() {
+    let kills = std::env::var("AITBC_KILLS").map_or(100, |kills| kills.parse().expect("a number"));
+    let mut network = Network::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let mut person = Person::new(&network);
+    let address = person.wallet.address();
+    runtime.block_on(async {
+        let request = v1::FaucetRequest {
+            address: address.0.to_vec().into(),
+            amount_micro_ait: GIVEN,
+        };
+        let (owner, _) = person.connected().await.expect("the coordinator runs");
+        owner
+            .network()
+            .faucet(request)
+            .await
+            .expect("a development network");
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let living = runtime.spawn(live(person, Arc::clone(&stop)));
+    let mut rng = StdRng::seed_from_u64(7);
+    for _ in 0..kills {
+        // The moment of the kill is what is random; nothing is waited for.
+        std::thread::park_timeout(Duration::from_millis(rng.random_range(0..150)));
+        network.kill_coordinator();
+        network.restart_coordinator();
+    }
+    stop.store(true, Ordering::Release);
+    let mut person = runtime
+        .block_on(living)
+        .expect("every answer was as it must be");
+    let audit = runtime.block_on(check(&mut person));
+    let paid: u128 = u128::from(GIVEN)
+        - audit
+            .state()
+            .account(AccountId::Wallet(address))
+            .available();
+    println!(
+        "{kills} kills, {} jobs, {} transactions, {} records, {paid} micro-AIT spent",
+        person.jobs.len(),
+        person.acknowledged.len(),
+        audit.head().size
+    );
+    assert!(!person.jobs.is_empty());
+}
+
+/// Waits until nothing of the wallet is locked: what the jobs decided has reached the ledger.
+async fn unlocked(person: &mut Person) {
+    let address = person.wallet.address().0.to_vec();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let request = v1::GetAccountRequest {
+            address: address.clone().into(),
+            ..v1::GetAccountRequest::default()
+        };
+        let account = person.until_answered(|owner, _| {
+            let (mut ledger, request) = (ledger(&owner), request.clone());
+            async move { ledger.get_account(request).await }
+        });
+        let account = account.await.expect("a public call").into_inner();
+        if account.locked_micro_ait == 0 {
+            return;
+        }
+        assert!(Instant::now() < until, "locks stay: {account:?}");
+    }
+}
+
+/// A stranger recomputes the ledger; what was acknowledged is compared with it.
+async fn check(person: &mut Person) -> Audit {
+    unlocked(person).await;
+    let (owner, _) = person.connected().await.expect("the coordinator runs");
+    let newest = ledger(&owner)
+        .get_checkpoint(v1::GetCheckpointRequest::default())
+        .await;
+    let min_size = newest.expect("a public call").into_inner().next_index;
+    let wait = Some(prost_types::Duration {
+        seconds: 20,
+        nanos: 0,
+    });
+    let sealed = ledger(&owner)
+        .get_checkpoint(v1::GetCheckpointRequest { min_size, wait })
+        .await;
+    assert!(
+        !sealed
+            .expect("a public call")
+            .into_inner()
+            .checkpoint
+            .is_empty()
+    );
+    let mut stream = ledger(&owner)
+        .get_records(v1::GetRecordsRequest::default())
+        .await
+        .expect("a public call")
+        .into_inner();
+    let mut audit = Audit::default();
+    let mut transactions = Vec::new();
+    while let Some(records) = stream.message().await.expect("the stream goes on") {
+        for leaf in records.leaves {
+            let index = audit.head().size;
+            audit
+                .record(&leaf)
+                .unwrap_or_else(|error| panic!("{error}"));
+            if let RecordBody::Transaction(signed) =
+                Record::decode(&leaf).expect("it was audited").body
+            {
+                transactions.push((signed.transaction.id(), index));
+            }
+        }
+    }
+    audit
+        .check_state()
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(audit.head().size >= min_size, "everything is sealed");
+    assert_eq!(
+        transactions, person.acknowledged,
+        "each transaction is there, once, where it was said to be"
+    );
+    assert_eq!(
+        audit.state().account(AccountId::Settlement).credits_pending,
+        0,
+        "every lock has its end"
+    );
+    audit
+}
