@@ -134,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn a_transactions_hash_has_64_digits() {
+        let digits = "5c".repeat(32);
+        assert_eq!(transaction_id(&digits), Ok([0x5c; 32]));
+        assert_eq!(transaction_id(&format!("0x{digits}")), Ok([0x5c; 32]));
+        for bad in ["", "0x", &digits[1..], &format!("0x0x{digits}"), "last"] {
+            assert!(transaction_id(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
     fn jobs_are_ids_or_last() {
         let id = JobId::new(1_000, 3, [9; 10]);
         assert_eq!(

@@ -1,12 +1,14 @@
 """Replays an exported ledger, written from docs/formats.md alone: python replay.py FILE
 
-The file has one record a line, {"index":0,"leaf":"hexadecimal digits"}. Prints a summary as JSON; at the first record that
+The file has one record a line, {"index":0,"leaf":"hexadecimal digits"}, and may end with the checkpoint that signs them,
+{"checkpoint":"…"}. Prints a summary as JSON; at the first record that
 breaks a rule it says which and why, and ends with exit code 1."""
 
 import json
 import sys
 
 import layouts
+import merkle
 from ledger import (
     ALLOW, ALLOW_TERMS, BIND, CONSENT, DAY_MS, FEES, ISSUANCE, LOCK, LOCK_TERMS, NOBODY, SETTLEMENT, STAKE, TRANSFER, UNSTAKE,
     ZERO, check_transaction, consent_hash, decode_record, fee_of, log_root, parse_genesis, price, require, state_root,
@@ -94,6 +96,7 @@ class Ledger:
         self.allocations, faucet, self.fee_bps = parse_genesis(file)
         self.most = sum(amount for _, amount in self.allocations) + faucet
         self.chain_id = layouts.tagged("aitbc/genesis/v1", file)
+        self.log_key = bytes.fromhex(json.loads(file)["log_key"])
 
     def mint(self, body):
         if body["reason"] == 1:
@@ -282,20 +285,27 @@ def balances(ledger):
 
 
 def main(file):
-    ledger = Ledger()
-    with open(file, encoding="ascii") as lines:
+    ledger, signed = Ledger(), None
+    with open(file, encoding="utf-8") as lines:
         for place, line in enumerate(lines):
             try:
                 record = json.loads(line)
+                require(signed is None, "it stands after the checkpoint")
+                if "checkpoint" in record:
+                    origin = "aitbc/" + ledger.chain_id.hex()
+                    signed = merkle.open_checkpoint(origin, ledger.log_key, record["checkpoint"])
+                    continue
                 require(record["index"] == place, f"line {place + 1} has index {record['index']}")
                 ledger.apply(bytes.fromhex(record["leaf"]))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise SystemExit(f"error: record {place}: {error}")
     require(ledger.leaves and not ledger.allocations, "the log ends before the genesis file's allocations")
+    root = log_root(ledger.leaves)
+    require(signed in (None, (len(ledger.leaves), root)), "the records are not those that the checkpoint signs")
     print(json.dumps({
         "chain_id": ledger.chain_id.hex(), "size": len(ledger.leaves), "seals": ledger.seals,
-        "log_root": log_root(ledger.leaves).hex(), "state_root": state_root(ledger.entries()).hex(),
-        "balances": balances(ledger),
+        "log_root": root.hex(), "state_root": state_root(ledger.entries()).hex(),
+        "signed": signed is not None, "balances": balances(ledger),
     }))
 
 

@@ -1,13 +1,16 @@
 //! A coordinator that lies: a proxy that carries every call to the real one and changes what comes back.
 
+mod ledger;
 mod lies;
 
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aitbc_common::identity::Identity;
 use aitbc_proto::v1::job_service_client::JobServiceClient;
 use aitbc_proto::v1::job_service_server::{JobService, JobServiceServer};
+use aitbc_proto::v1::ledger_service_server::LedgerServiceServer;
 use aitbc_proto::v1::network_service_client::NetworkServiceClient;
 use aitbc_proto::v1::network_service_server::{NetworkService, NetworkServiceServer};
 use aitbc_proto::v1::*;
@@ -34,6 +37,7 @@ struct Shared {
     earlier: Option<ExecutionProof>,
     /// A completed job that was asked for before.
     earlier_job: Option<Job>,
+    ledger: ledger::Earlier,
 }
 
 impl LyingProxy {
@@ -47,6 +51,7 @@ impl LyingProxy {
             lie: Lie::None,
             earlier: None,
             earlier_job: None,
+            ledger: ledger::Earlier::default(),
         }));
         let proxy = Proxy {
             endpoint: Endpoint::from_shared(format!("http://{coordinator}")).expect("an address"),
@@ -60,6 +65,12 @@ impl LyingProxy {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Gives the liar the key that signs the log: it is the coordinator, after all.
+    pub fn has_log_key(&self, key: Identity) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.ledger.log_key = Some(key);
     }
 
     /// Tells this lie from now on.
@@ -81,10 +92,15 @@ fn serve(proxy: Proxy, listener: TcpListener) {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listening socket");
         let jobs = Jobs {
             channel: channel.clone(),
+            shared: proxy.shared.clone(),
+        };
+        let ledger = ledger::Ledger {
+            channel: channel.clone(),
             shared: proxy.shared,
         };
         let serving = Server::builder()
             .add_service(JobServiceServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES))
+            .add_service(LedgerServiceServer::new(ledger))
             .add_service(NetworkServiceServer::new(Network { channel }))
             .serve_with_incoming(TcpListenerStream::new(listener));
         serving.await.expect("a bound socket can be served");
@@ -172,6 +188,7 @@ macro_rules! pass_on {
         )*
     };
 }
+use pass_on;
 
 #[tonic::async_trait]
 impl JobService for Jobs {

@@ -2,6 +2,7 @@
 //! and every checkpoint continues the newest one that this user has seen, which is kept per chain.
 
 mod kept;
+mod proofs;
 mod records;
 mod refusals;
 
@@ -10,8 +11,8 @@ use std::time::Duration;
 use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
 use aitbc_proto::v1::{
     GetCheckpointRequest, GetCheckpointResponse, GetConsistencyProofRequest,
-    GetInclusionProofRequest, GetRecordsRequest, GetStateProofRequest, GetStateProofResponse,
-    GetTransactionRequest, LogRecord,
+    GetInclusionProofRequest, GetRecordsRequest, GetStateProofRequest, GetTransactionRequest,
+    LogRecord,
 };
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -20,16 +21,16 @@ use tonic::Request;
 pub use self::records::Records;
 
 use self::kept::Kept;
+use self::proofs::{check_entry, check_seal, hashes, resolved};
 use super::channel::{AuthorizedChannel, Connection};
 use super::errors::{CommandError, ExitCode};
 use super::files::Home;
 use super::retries::with_retries;
 use crate::hash::Hash;
-use crate::layouts::{Record, RecordBody, Seal};
+use crate::layouts::{Record, RecordBody};
 use crate::ledger::checkpoint::{Advance, LogIdentity, Violation};
 use crate::ledger::entry::{Entry, StateKey};
 use crate::ledger::log::{TreeHead, leaf_hash, verify_inclusion};
-use crate::ledger::state_tree;
 
 /// Keys of one question about the state.
 pub const MAX_KEYS: usize = 64;
@@ -114,7 +115,7 @@ impl VerifiedLedger {
         })
     }
 
-    /// Entries of the state as of the newest checkpoint: 1 to 64 keys.
+    /// Entries of the state as of the newest checkpoint: 1 to [`MAX_KEYS`].
     ///
     /// # Errors
     /// Exit code 8 where anything about the answer is not proven or goes back behind what was seen.
@@ -331,7 +332,7 @@ impl VerifiedLedger {
         let before = self.kept.read()?;
         let request = GetCheckpointRequest {
             min_size,
-            wait: prost_types::Duration::try_from(wait).ok(),
+            wait: prost_types::Duration::try_from(whole_ms(wait)).ok(),
         };
         let client = self.client.clone();
         let answer: GetCheckpointResponse =
@@ -431,55 +432,6 @@ impl VerifiedLedger {
     }
 }
 
-/// The lock or unstaking that a record resolves.
-fn resolved(body: &RecordBody) -> Option<&Hash> {
-    match body {
-        RecordBody::Post(post) => Some(&post.lock),
-        RecordBody::Void { lock, .. } | RecordBody::Expire { lock, .. } => Some(lock),
-        _ => None,
-    }
-}
-
-/// Time and content of the seal that is a checkpoint's last leaf.
-fn check_seal(
-    answer: &GetStateProofResponse,
-    head: &TreeHead,
-) -> Result<(u64, Seal), CommandError> {
-    let last = head
-        .size
-        .checked_sub(1)
-        .ok_or_else(|| refusals::proof("its log is empty"))?;
-    let proof = hashes(&answer.seal_inclusion)?;
-    verify_inclusion(&proof, last, &leaf_hash(&answer.seal), head).map_err(|error| {
-        refusals::proof(format_args!(
-            "the seal is not shown to be the checkpoint's: {error}"
-        ))
-    })?;
-    match Record::decode(&answer.seal) {
-        Ok(Record {
-            body: RecordBody::Seal(seal),
-            time_ms,
-            ..
-        }) => Ok((time_ms, seal)),
-        _ => Err(refusals::proof("the checkpoint does not end with a seal")),
-    }
-}
-
-fn check_entry(seal: &Seal, key: &StateKey, proof: &[u8]) -> Result<Option<Entry>, CommandError> {
-    let value =
-        state_tree::verify(&seal.state_root, &key.tree_key(), proof).map_err(refusals::proof)?;
-    value
-        .map(|value| Entry::decode(key, &value))
-        .transpose()
-        .map_err(refusals::proof)
-}
-
-fn hashes(given: &[Bytes]) -> Result<Vec<Hash>, CommandError> {
-    let hash = |bytes: &Bytes| Hash::try_from(&bytes[..]).ok();
-    let hashes: Option<Vec<Hash>> = given.iter().map(hash).collect();
-    hashes.ok_or_else(|| refusals::proof("a hash of it has not 32 bytes"))
-}
-
 /// A refusal of what a signed checkpoint says is there is not the caller's mistake.
 fn instead(error: CommandError, what: &str) -> CommandError {
     let is_refusal = matches!(error.exit, ExitCode::Usage | ExitCode::NotFound);
@@ -488,6 +440,11 @@ fn instead(error: CommandError, what: &str) -> CommandError {
     } else {
         error
     }
+}
+
+/// Requests take whole milliseconds.
+fn whole_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn within<T>(message: T, wait: Duration) -> Request<T> {

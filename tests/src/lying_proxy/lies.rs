@@ -33,6 +33,22 @@ pub enum Lie {
     InventedJob,
     /// The coordinator was asked for any model where the client pinned one.
     SpecUnpinned,
+    /// The newest checkpoint is an older one.
+    Rollback,
+    /// Another root of the same size, signed by the log's key.
+    Fork,
+    /// A checkpoint that another key signed.
+    LogKeyChanged,
+    /// A proof of inclusion with one bit changed.
+    InclusionChanged,
+    /// A proof of consistency with one bit changed.
+    ConsistencyChanged,
+    /// A proof of the state with one bit changed.
+    StateChanged,
+    /// What the state was before.
+    StateStale,
+    /// No checkpoint covers what came since the lie began, and no record is shown.
+    RecordWithheld,
 }
 
 /// Bytes of the chunks that output is cut into, so that there are enough of them to lie about.

@@ -123,3 +123,82 @@ fn damaged(path: &Path) -> CommandError {
         "restore it from a backup; moving it away forgets what was seen, so that a rollback before now goes unnoticed",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+    use crate::ledger::checkpoint::sign;
+    use crate::ledger::log::TreeHead;
+    use crate::runtime::random_bytes;
+
+    const CHAIN: [u8; 32] = [1; 32];
+
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _gone = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn kept() -> (Folder, Kept) {
+        let name = format!("aitbc-kept-{}", hex::encode(random_bytes::<8>()));
+        let folder = std::env::temp_dir().join(name);
+        let log = LogIdentity {
+            chain_id: CHAIN,
+            key: Identity::from_seed(&[2; 32]).public(),
+        };
+        (Folder(folder.clone()), Kept::new(folder, log))
+    }
+
+    fn checkpoint(size: u64) -> Checkpoint {
+        let head = TreeHead {
+            size,
+            root: [9; 32],
+        };
+        let text = sign(&CHAIN, &head, &Identity::from_seed(&[2; 32]));
+        Checkpoint { text, head }
+    }
+
+    #[test]
+    fn only_the_one_that_was_read_is_replaced() {
+        let (_folder, kept) = kept();
+        let (one, two, three) = (checkpoint(1), checkpoint(2), checkpoint(3));
+        assert_eq!(kept.read().unwrap(), None);
+        assert!(kept.replace(None, &two).unwrap());
+        // Two others read the state before: neither puts the older one back.
+        assert!(!kept.replace(None, &one).unwrap());
+        assert!(!kept.replace(Some(&one), &three).unwrap());
+        assert_eq!(kept.read().unwrap(), Some(two.clone()));
+        assert!(kept.replace(Some(&two), &three).unwrap());
+        assert_eq!(kept.read().unwrap(), Some(three));
+    }
+
+    #[test]
+    fn a_checkpoint_that_another_key_signed_is_not_taken_for_what_was_seen() {
+        let (_folder, kept) = kept();
+        assert!(kept.replace(None, &checkpoint(1)).unwrap());
+        let other = sign(&CHAIN, &checkpoint(1).head, &Identity::from_seed(&[3; 32]));
+        fs::write(kept.file(), other).unwrap();
+        let error = kept.read().unwrap_err();
+        assert_eq!(error.exit, ExitCode::ProofFailed);
+        assert!(error.hint.unwrap().contains("backup"));
+    }
+
+    #[test]
+    fn evidence_is_kept_word_for_word_and_once() {
+        let (folder, kept) = kept();
+        let texts = (checkpoint(2).text, checkpoint(1).text);
+        for _ in 0..2 {
+            let paths = kept
+                .keep_evidence("rollback", Some(&texts.0), &texts.1)
+                .unwrap();
+            let found = paths.iter().map(|path| fs::read_to_string(path).unwrap());
+            assert_eq!(found.collect::<Vec<_>>(), [&*texts.0, &*texts.1]);
+        }
+        assert_eq!(fs::read_dir(folder.0.join("evidence")).unwrap().count(), 2);
+        let first_contact = kept.keep_evidence("key", None, "anything").unwrap();
+        assert_eq!(first_contact.len(), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! LedgerService, honest and not. Every lie is told as well as one can who has the log's key.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::Identity;
+use aitbc_common::ledger::checkpoint::{self, LogIdentity};
+use aitbc_common::ledger::log::TreeHead;
+use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
+use aitbc_proto::v1::ledger_service_server::LedgerService;
+use aitbc_proto::v1::*;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use super::{Lie, MESSAGE_BYTES, Shared, Streamed, pass_on};
+
+pub(super) struct Ledger {
+    pub channel: Channel,
+    pub shared: Arc<Mutex<Shared>>,
+}
+
+/// What was said before, for later lies.
+#[derive(Debug, Default)]
+pub(super) struct Earlier {
+    /// The log's key, where the liar is to have it.
+    pub log_key: Option<Identity>,
+    first: Option<String>,
+    newest: Option<String>,
+    state: Option<GetStateProofResponse>,
+}
+
+impl Ledger {
+    fn client(&self) -> LedgerServiceClient<Channel> {
+        LedgerServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lie(&self) -> Lie {
+        self.shared().lie
+    }
+
+    fn twist_checkpoint(&self, text: &mut String) {
+        let mut shared = self.shared();
+        let lie = shared.lie;
+        let earlier = &mut shared.ledger;
+        match lie {
+            Lie::Rollback => *text = earlier.first.clone().expect("one was asked for before"),
+            Lie::RecordWithheld => {
+                *text = earlier.newest.clone().expect("one was asked for before")
+            }
+            Lie::Fork => {
+                let key = earlier
+                    .log_key
+                    .as_ref()
+                    .expect("the liar has the log's key");
+                let (chain_id, mut head) = read(text, key);
+                head.root[0] ^= 1;
+                *text = checkpoint::sign(&chain_id, &head, key);
+            }
+            Lie::LogKeyChanged => {
+                let key = earlier
+                    .log_key
+                    .as_ref()
+                    .expect("the liar has the log's key");
+                let (chain_id, head) = read(text, key);
+                *text = checkpoint::sign(&chain_id, &head, &Identity::from_seed(&[9; 32]));
+            }
+            _ => {
+                earlier.first.get_or_insert_with(|| text.clone());
+                earlier.newest = Some(text.clone());
+            }
+        }
+    }
+}
+
+/// Chain, size and root of an honest checkpoint.
+fn read(text: &str, key: &Identity) -> (Hash, TreeHead) {
+    let origin = text.lines().next().expect("a checkpoint has lines");
+    let mut chain_id = Hash::default();
+    let digits = origin.strip_prefix("aitbc/").expect("an origin");
+    hex::decode_to_slice(digits, &mut chain_id).expect("a chain id");
+    let log = LogIdentity {
+        chain_id,
+        key: key.public(),
+    };
+    (chain_id, log.open(text).expect("an honest checkpoint"))
+}
+
+fn twist_hashes(hashes: &mut [Bytes]) {
+    if let Some(hash) = hashes.last_mut() {
+        *hash = flipped(hash);
+    }
+}
+
+/// The same with one bit of the last byte changed.
+fn flipped(bytes: &Bytes) -> Bytes {
+    let mut bytes = BytesMut::from(&bytes[..]);
+    if let Some(byte) = bytes.last_mut() {
+        *byte ^= 1;
+    }
+    bytes.freeze()
+}
+
+#[tonic::async_trait]
+impl LedgerService for Ledger {
+    pass_on! {
+        get_account(GetAccountRequest) -> GetAccountResponse;
+        get_payable(GetPayableRequest) -> GetPayableResponse;
+        submit_transaction(SubmitTransactionRequest) -> SubmitTransactionResponse;
+        get_transaction(GetTransactionRequest) -> GetTransactionResponse;
+        list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<GetCheckpointRequest>,
+    ) -> Result<Response<GetCheckpointResponse>, Status> {
+        let mut answer = self.client().get_checkpoint(request).await?;
+        self.twist_checkpoint(&mut answer.get_mut().checkpoint);
+        Ok(answer)
+    }
+
+    type GetRecordsStream = Streamed<GetRecordsResponse>;
+
+    async fn get_records(
+        &self,
+        request: Request<GetRecordsRequest>,
+    ) -> Result<Response<Self::GetRecordsStream>, Status> {
+        if self.lie() == Lie::RecordWithheld {
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        }
+        let answer = self.client().get_records(request).await?;
+        Ok(answer.map(StreamExt::boxed))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        request: Request<GetInclusionProofRequest>,
+    ) -> Result<Response<GetInclusionProofResponse>, Status> {
+        let mut answer = self.client().get_inclusion_proof(request).await?;
+        if self.lie() == Lie::InclusionChanged {
+            twist_hashes(&mut answer.get_mut().hashes);
+        }
+        Ok(answer)
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<GetConsistencyProofRequest>,
+    ) -> Result<Response<GetConsistencyProofResponse>, Status> {
+        let mut answer = self.client().get_consistency_proof(request).await?;
+        if self.lie() == Lie::ConsistencyChanged {
+            twist_hashes(&mut answer.get_mut().hashes);
+        }
+        Ok(answer)
+    }
+
+    async fn get_state_proof(
+        &self,
+        request: Request<GetStateProofRequest>,
+    ) -> Result<Response<GetStateProofResponse>, Status> {
+        let mut answer = self.client().get_state_proof(request).await?;
+        let mut shared = self.shared();
+        match shared.lie {
+            Lie::StateStale => {
+                let earlier = shared.ledger.state.clone();
+                *answer.get_mut() = earlier.expect("the same was asked before");
+            }
+            Lie::StateChanged => {
+                for proof in &mut answer.get_mut().proofs {
+                    proof.proof = flipped(&proof.proof);
+                }
+            }
+            _ => shared.ledger.state = Some(answer.get_ref().clone()),
+        }
+        Ok(answer)
+    }
+}

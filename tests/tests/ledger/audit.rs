@@ -1,0 +1,134 @@
+//! Exports and audits.
+
+use std::path::{Path, PathBuf};
+
+use aitbc_tests::harness::{Network, Process, tool};
+
+use super::{AIT, Payer};
+
+/// A network with some records, and its export.
+fn exported() -> (Network, PathBuf) {
+    let network = Network::start();
+    let me = network.user("me");
+    let mut payer = Payer::new(&me);
+    for memo in ["one", "two", "three"] {
+        payer.transfers(AIT, memo);
+    }
+    payer.unstakes();
+    let file = network.folder().join("ledger.ndjson");
+    let export = format!("aitbc ledger export --output {}", file.display());
+    let _written = me.types(&export).succeeds();
+    (network, file)
+}
+
+fn audit(file: &Path) -> String {
+    format!("aitbc ledger audit {} --json", file.display())
+}
+
+#[test]
+fn the_network_its_export_and_python_come_to_the_same() {
+    let (network, file) = exported();
+    let me = network.user("me");
+    let online = me.types("aitbc ledger audit --json").succeeds().json();
+    // Somebody else, without a coordinator.
+    let stranger = network
+        .user("stranger")
+        .with("AITBC_COORDINATOR", "127.0.0.1:1");
+    let offline = stranger.types(&audit(&file)).succeeds().json();
+    for field in [
+        "chain_id",
+        "records",
+        "log_root",
+        "supply_ait",
+        "accounts",
+        "seals",
+    ] {
+        assert_eq!(online[field], offline[field], "{field}");
+    }
+    assert_eq!(
+        (&offline["checkpoint"], &offline["supply_ait"]),
+        (&"matches".into(), &"100.000000".into())
+    );
+    let streamed = me.types("aitbc ledger export").succeeds();
+    assert_eq!(
+        streamed.stdout,
+        std::fs::read(&file).expect("it was written")
+    );
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/replay.py");
+    let user = stranger.with("PYTHONDONTWRITEBYTECODE", "1");
+    let arguments = [&script, &file].map(|path| path.to_str().expect("UTF-8"));
+    let replayed = Process::start(user.command(&tool("AITBC_TEST_PYTHON"), &arguments))
+        .wait()
+        .succeeds()
+        .json();
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    assert_eq!(replayed["size"], offline["records"]);
+    assert_eq!(replayed["signed"], true);
+    for (theirs, ours) in [("log_root", "log_root"), ("chain_id", "chain_id")] {
+        let theirs = format!("sha256:{}", text(&replayed[theirs]));
+        assert_eq!(theirs, text(&offline[ours]));
+    }
+}
+
+#[test]
+fn one_changed_byte_anywhere_is_found_and_named() {
+    let (network, file) = exported();
+    let stranger = network
+        .user("stranger")
+        .with("AITBC_COORDINATOR", "127.0.0.1:1");
+    let good = std::fs::read(&file).expect("it was written");
+    let changed = network.folder().join("changed.ndjson");
+    let step = good.len() / 60;
+    for at in (0..good.len()).step_by(step).chain([good.len() - 1]) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&changed, bytes).expect("a temporary folder is writable");
+        let found = stranger.types(&audit(&changed)).exits(8);
+        let error = found.json_error();
+        let message = error["message"].as_str().expect("a message");
+        assert!(
+            message.contains("record")
+                && error["reason"]
+                    .as_str()
+                    .is_some_and(|r| r.starts_with("LEDGER_")),
+            "byte {at}: {error}"
+        );
+    }
+}
+
+#[test]
+fn the_first_bad_record_is_named_and_missing_ones_are_missed() {
+    let (network, file) = exported();
+    let stranger = network
+        .user("stranger")
+        .with("AITBC_COORDINATOR", "127.0.0.1:1");
+    let good = std::fs::read_to_string(&file).expect("it was written");
+    let lines: Vec<&str> = good.lines().collect();
+    let changed = network.folder().join("changed.ndjson");
+    let audited = |text: String| {
+        std::fs::write(&changed, text).expect("a temporary folder is writable");
+        stranger.types(&format!("aitbc ledger audit {}", changed.display()))
+    };
+    // The last digit of a transaction is of its memo, which is signed.
+    let memo = lines
+        .iter()
+        .position(|line| line.contains(&hex::encode("two")))
+        .expect("the memo is there");
+    let other = good.replace(&hex::encode("two"), &hex::encode("six"));
+    audited(other).refuses(8, &format!("record {memo} is bad"));
+    audited(lines[..lines.len() - 2].join("\n") + "\n" + lines[lines.len() - 1])
+        .refuses(8, "checkpoint of");
+    audited(lines[1..].join("\n")).refuses(8, "line 1");
+    audited(String::new()).refuses(8, "there are no records");
+    audited("{\"hello\":1}\n".to_owned()).refuses(8, "line 1");
+    audited("\0".repeat(3_000_000)).refuses(8, "longer than any record");
+    let unsigned = audited(lines[..lines.len() - 1].join("\n")).succeeds();
+    assert!(
+        unsigned.stderr.contains("no signed checkpoint"),
+        "{unsigned:?}"
+    );
+    stranger
+        .types("aitbc ledger audit nowhere.ndjson")
+        .refuses(1, "nowhere.ndjson");
+}
