@@ -4,7 +4,7 @@ use aitbc_common::runtime::command_line::GlobalOptions;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, client, completions, config, dev, identity, miner, models, run, token, wallet,
+    chat, client, completions, config, dev, identity, ledger, miner, models, run, token, wallet,
 };
 
 const EXAMPLES: &str = "\
@@ -49,9 +49,12 @@ pub enum Command {
     /// Show who you are to the network
     #[command(subcommand)]
     Identity(identity::Command),
-    /// Make, import and back up wallets
+    /// Make, import and back up wallets; check transactions
     #[command(subcommand)]
     Wallet(wallet::Command),
+    /// Check payments: records, proofs, the whole ledger
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Print a bearer token for another client, such as grpcurl
     Token(token::Arguments),
     /// Show and change settings

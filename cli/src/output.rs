@@ -3,6 +3,7 @@
 pub mod job;
 pub mod json;
 pub mod miner;
+pub mod record;
 pub mod table;
 
 use std::borrow::Cow;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aitbc_common::hash::Hash;
 use aitbc_common::ids::{IdError, JobId, MinerId};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
 use aitbc_common::runtime::errors::CommandError;
@@ -46,6 +47,18 @@ impl fmt::Display for JobSelector {
 pub fn miner_id(text: &str) -> Result<MinerId, CommandError> {
     text.parse()
         .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
+/// Reads a transaction's hash: `0x` and 64 hexadecimal digits.
+pub fn transaction_id(text: &str) -> Result<Hash, CommandError> {
+    let mut id = Hash::default();
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    hex::decode_to_slice(digits, &mut id).map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        CommandError::usage(format!("{shown:?} is no transaction's hash"))
+            .with_hint("give 0x and 64 hexadecimal digits, as the command printed that sent it")
+    })?;
+    Ok(id)
 }
 
 /// Reads a duration such as `90s`, `10m`, `1h30m`; a plain number counts seconds.

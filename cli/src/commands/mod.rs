@@ -8,6 +8,7 @@ pub mod completions;
 pub mod config;
 pub mod dev;
 pub mod identity;
+pub mod ledger;
 pub mod miner;
 pub mod models;
 pub mod run;
@@ -32,7 +33,8 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Models(arguments) => models::run(context, arguments).await,
         Command::Miner(command) => miner::run(context, command).await,
         Command::Identity(command) => identity::run(context, command),
-        Command::Wallet(command) => wallet::run(context, command),
+        Command::Wallet(command) => wallet::run(context, command).await,
+        Command::Ledger(command) => ledger::run(context, command).await,
         Command::Token(arguments) => token::run(context, arguments).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Dev(arguments) => dev::run(context, arguments).await,

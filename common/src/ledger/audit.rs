@@ -171,15 +171,16 @@ fn invariants(state: &State) -> Result<(), BadRecord> {
     Ok(())
 }
 
-/// The right edge of the log: its complete subtrees, the largest first.
+/// The right edge of a log, which is all that its root needs: its complete subtrees, the largest first.
 #[derive(Debug, Clone, Default)]
-struct Edge {
+pub struct Edge {
     size: u64,
     subtrees: Vec<Hash>,
 }
 
 impl Edge {
-    fn push(&mut self, leaf: Hash) {
+    /// Takes the next record, by the hash of its leaf.
+    pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;
         for _ in 0..self.size.trailing_ones() {
             let left = self
@@ -192,7 +193,9 @@ impl Edge {
         self.size += 1;
     }
 
-    fn head(&self) -> TreeHead {
+    /// The log over all records so far.
+    #[must_use]
+    pub fn head(&self) -> TreeHead {
         let mut subtrees = self.subtrees.iter().rev();
         let root = match subtrees.next() {
             None => EMPTY_ROOT,

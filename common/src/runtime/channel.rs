@@ -9,6 +9,7 @@ use std::time::Duration;
 use aitbc_proto::v1::GetNetworkInfoRequest;
 pub use aitbc_proto::v1::GetNetworkInfoResponse;
 use aitbc_proto::v1::job_service_client::JobServiceClient;
+use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
 use aitbc_proto::v1::miner_service_client::MinerServiceClient;
 use aitbc_proto::v1::network_service_client::NetworkServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -250,6 +251,7 @@ pub struct Connection {
     pub info: GetNetworkInfoResponse,
     chain_id: Hash,
     service_key: PublicKey,
+    log_key: PublicKey,
     channel: Channel,
     authorization: Authorization,
 }
@@ -274,7 +276,7 @@ impl Connection {
             .map_err(|_| not_a_coordinator(url, "no answer within 5 s"))?
             .map_err(|status| not_a_coordinator_status(url, status))?
             .into_inner();
-        let (chain_id, service_key) = check_network(url, &info)?;
+        let (chain_id, service_key, log_key) = check_network(url, &info)?;
         let authorization = Authorization::new(identity.clone(), chain_id, scope);
         Ok(Self {
             url: url.clone(),
@@ -282,6 +284,7 @@ impl Connection {
             info,
             chain_id,
             service_key,
+            log_key,
             channel,
             authorization,
         })
@@ -297,6 +300,20 @@ impl Connection {
     #[must_use]
     pub fn service_key(&self) -> &PublicKey {
         &self.service_key
+    }
+
+    /// The key that signs its log: the one in the genesis file, so that the chain id settles it.
+    #[must_use]
+    pub fn log_key(&self) -> &PublicKey {
+        &self.log_key
+    }
+
+    /// The ledger's service. Its answers are as good as their proofs: see `runtime::ledger`.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerServiceClient<AuthorizedChannel> {
+        LedgerServiceClient::with_interceptor(self.channel.clone(), self.authorization.clone())
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES)
     }
 
     /// The jobs' service.
@@ -324,11 +341,11 @@ impl Connection {
     }
 }
 
-/// Chain id and service key of an answer that agrees with the genesis file in it.
+/// Chain id, service key and log key of an answer that agrees with the genesis file in it.
 fn check_network(
     url: &CoordinatorUrl,
     info: &GetNetworkInfoResponse,
-) -> Result<(Hash, PublicKey), CommandError> {
+) -> Result<(Hash, PublicKey, PublicKey), CommandError> {
     let contradiction = |what: &str| {
         CommandError::new(
             ExitCode::ProofFailed,
@@ -354,7 +371,7 @@ fn check_network(
             "its service key is not the one in its genesis file",
         ));
     }
-    Ok((chain_id, PublicKey(service_key)))
+    Ok((chain_id, PublicKey(service_key), PublicKey(genesis.log_key)))
 }
 
 fn start_hint(url: &CoordinatorUrl) -> String {

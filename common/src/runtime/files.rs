@@ -132,6 +132,12 @@ impl Home {
         self.state.join("jobs")
     }
 
+    /// Where the newest checkpoint of a chain is kept, and the evidence against its coordinator.
+    #[must_use]
+    pub fn ledger_dir(&self, chain_id: &Hash) -> PathBuf {
+        self.state.join("ledger").join(hex::encode(chain_id))
+    }
+
     /// The file of the client's identity.
     #[must_use]
     pub fn identity_file(&self) -> PathBuf {

@@ -6,6 +6,8 @@ pub mod command_line;
 pub mod config;
 pub mod errors;
 pub mod files;
+pub mod ledger;
+pub mod retries;
 pub mod status;
 pub mod submitter;
 pub mod telemetry;

@@ -1,4 +1,4 @@
-//! `aitbc wallet`: keys that hold money. None of these verbs needs a coordinator.
+//! `aitbc wallet`: keys that hold money. Only `verify` needs a coordinator.
 
 mod check_backup;
 mod create;
@@ -7,6 +7,7 @@ mod import;
 mod list;
 mod show;
 mod r#use;
+mod verify;
 
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::wallets::{StoredWallet, WALLET_VARIABLE};
@@ -33,10 +34,12 @@ pub enum Command {
     Export(export::Arguments),
     /// Check that your copy of the seed phrase opens a wallet
     CheckBackup(check_backup::Arguments),
+    /// Check that a transaction is in the ledger, and what became of it
+    Verify(verify::Arguments),
 }
 
 /// Carries out a verb.
-pub fn run(context: &Context, command: Command) -> Result<(), CommandError> {
+pub async fn run(context: &Context, command: Command) -> Result<(), CommandError> {
     secrets::keep_out_of_dumps();
     match command {
         Command::Create(arguments) => create::run(context, &arguments),
@@ -46,6 +49,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), CommandError> {
         Command::Import(arguments) => import::run(context, &arguments),
         Command::Export(arguments) => export::run(context, &arguments),
         Command::CheckBackup(arguments) => check_backup::run(context, &arguments),
+        Command::Verify(arguments) => verify::run(context, &arguments).await,
     }
 }
 

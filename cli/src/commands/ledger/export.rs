@@ -1,0 +1,68 @@
+//! `aitbc ledger export`.
+
+use std::path::PathBuf;
+
+use aitbc_common::hash::hash_text;
+use aitbc_common::ledger::audit::Edge;
+use aitbc_common::ledger::log::leaf_hash;
+use aitbc_common::runtime::errors::CommandError;
+use clap::Args;
+use serde_json::json;
+
+use super::auditor::other_root;
+use super::export_file::Writer;
+use super::{open, progress};
+use crate::context::Context;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc ledger export --output ledger.ndjson
+  aitbc ledger export | gzip > ledger.ndjson.gz
+  aitbc ledger audit ledger.ndjson             needs no coordinator
+
+One JSON object a line, a record each, then the signed checkpoint: see docs/formats.md.";
+
+/// Where to.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Write to this file instead of stdout; it appears only once it is whole
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Writes what the newest checkpoint covers, and checks that it is what the checkpoint signs.
+pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
+    let mut ledger = open(context).await?;
+    let (checkpoint, _) = ledger.checkpoint().await?;
+    let head = checkpoint.head;
+    let mut writer = Writer::create(arguments.output.as_deref())?;
+    let mut records = ledger.records(0, head.size).await?;
+    let mut edge = Edge::default();
+    let bar = progress::bar(context, head.size, "exporting");
+    while let Some(leaves) = records.next().await? {
+        for leaf in &leaves {
+            edge.push(leaf_hash(leaf));
+            writer.leaf(leaf)?;
+        }
+        bar.inc(leaves.len() as u64);
+    }
+    if edge.head() != head {
+        return Err(other_root(&edge.head(), &head));
+    }
+    writer.finish(&checkpoint.text)?;
+    bar.finish_and_clear();
+    let Some(path) = &arguments.output else {
+        context.note(format_args!("{} records exported", head.size));
+        return Ok(());
+    };
+    let document = json!({
+        "file": path.display().to_string(),
+        "records": head.size,
+        "log_root": hash_text(&head.root),
+    });
+    let text = format!("Ledger exported: {} records, {}", head.size, path.display());
+    context.result(&document, text)?;
+    context.next(format_args!("aitbc ledger audit {}", path.display()));
+    Ok(())
+}
