@@ -49,7 +49,7 @@ pub enum Command {
     /// Show who you are to the network
     #[command(subcommand)]
     Identity(identity::Command),
-    /// Make, import and back up wallets; check transactions
+    /// Make and back up wallets; send, stake, follow and check money
     #[command(subcommand)]
     Wallet(wallet::Command),
     /// Check payments: records, proofs, the whole ledger

@@ -7,6 +7,7 @@ mod output;
 mod retries;
 mod secrets;
 mod siblings;
+mod transactions;
 mod values;
 
 use std::ffi::OsString;

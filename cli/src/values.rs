@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use aitbc_common::address::{Address, AddressError};
+use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{IdError, JobId, MinerId};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
 use aitbc_common::runtime::errors::CommandError;
@@ -89,6 +92,42 @@ pub fn duration(text: &str) -> Result<Duration, CommandError> {
     Duration::try_from(parsed).map_err(|_| refuse(": it is negative"))
 }
 
+/// Reads a wallet's address.
+pub fn address(text: &str) -> Result<Address, CommandError> {
+    text.parse().map_err(|error: AddressError| {
+        CommandError::usage(error.to_string())
+            .with_hint("copy it again, for example from: aitbc wallet show")
+    })
+}
+
+/// Reads an identity's public key: `ed25519:` and 64 hexadecimal digits.
+pub fn identity_key(text: &str) -> Result<PublicKey, CommandError> {
+    let mut key = [0; 32];
+    let digits = text.strip_prefix("ed25519:").unwrap_or_default();
+    hex::decode_to_slice(digits, &mut key).map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        CommandError::usage(format!("{shown:?} is no identity's key")).with_hint(
+            "it is ed25519: and 64 hexadecimal digits, as its owner sees it with: aitbc identity show",
+        )
+    })?;
+    Ok(PublicKey(key))
+}
+
+/// Reads an amount of money above zero, in AIT with at most 6 decimals.
+pub fn amount(text: &str) -> Result<MicroAit, CommandError> {
+    match amount_or_zero(text)? {
+        MicroAit(0) => Err(CommandError::usage("the amount is zero")
+            .with_hint("give at least 0.000001 AIT, for example 0.5")),
+        amount => Ok(amount),
+    }
+}
+
+/// Reads an amount of money that may be zero, in AIT with at most 6 decimals.
+pub fn amount_or_zero(text: &str) -> Result<MicroAit, CommandError> {
+    MicroAit::parse(text, MicroAit(SUPPLY_BOUND - 1))
+        .map_err(|error| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
 /// Reads a price in AIT per hour, 0 to 1,000,000 with at most 6 decimals.
 pub fn price_per_hour(text: &str) -> Result<MicroAit, CommandError> {
     MicroAit::parse(text, MAX_PRICE_PER_HOUR)
@@ -140,6 +179,40 @@ mod tests {
         assert_eq!(transaction_id(&format!("0x{digits}")), Ok([0x5c; 32]));
         for bad in ["", "0x", &digits[1..], &format!("0x0x{digits}"), "last"] {
             assert!(transaction_id(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_parse_exactly_or_not_at_all() {
+        assert_eq!(amount("10").unwrap(), MicroAit(10_000_000));
+        assert_eq!(amount_or_zero("0").unwrap(), MicroAit(0));
+        for bad in [
+            "0",
+            "1e3",
+            "-1",
+            "0.0000001",
+            "NaN",
+            "1,000",
+            "1_000",
+            "1 000",
+            "1'000",
+            "+1",
+            "",
+            "inf",
+            "0x1",
+            "9223372036854775807",
+        ] {
+            let error = amount(bad).unwrap_err();
+            assert!(error.hint.is_some() && error.exit.number() == 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn identities_are_named_by_their_keys() {
+        let text = format!("ed25519:{}", "ab".repeat(32));
+        assert_eq!(identity_key(&text).unwrap(), PublicKey([0xab; 32]));
+        for bad in ["", "ed25519:", &text[8..], &text[..70], "ed25519:zz"] {
+            assert!(identity_key(bad).unwrap_err().hint.is_some(), "{bad}");
         }
     }
 

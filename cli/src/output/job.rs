@@ -7,7 +7,7 @@ use super::json::{ait, enum_value, failure, hash_or_null, seconds, text_or_null,
 
 /// The whole job, every field that the coordinator sent.
 pub fn job_json(job: &Job) -> Value {
-    json!({
+    let mut document = json!({
         "job_id": job.job_id,
         "status": enum_value!(JobStatus, "JOB_STATUS_", job.status),
         "payment_status": enum_value!(PaymentStatus, "PAYMENT_STATUS_", job.payment_status),
@@ -40,7 +40,24 @@ pub fn job_json(job: &Job) -> Value {
         "priority": job.priority,
         "request_id": text_or_null(&job.request_id),
         "job_ref": hash_or_null(&job.job_ref),
-    })
+    });
+    add_payment(&mut document, job);
+    document
+}
+
+/// Adds what was locked for a job and what became of it; nothing for a job that nobody paid.
+pub fn add_payment(document: &mut Value, job: &Job) {
+    if job.locked_micro_ait == 0 && job.returned_micro_ait == 0 {
+        return;
+    }
+    for (name, micro) in [
+        ("locked_ait", job.locked_micro_ait),
+        ("paid_ait", job.paid_micro_ait),
+        ("fee_ait", job.fee_micro_ait),
+        ("returned_ait", job.returned_micro_ait),
+    ] {
+        document[name] = ait(micro);
+    }
 }
 
 fn attempt_json(attempt: &Attempt) -> Value {
@@ -77,6 +94,23 @@ mod tests {
             assert_eq!(document[absent], Value::Null, "{absent}");
         }
         assert_eq!(document["attempts"], json!([]));
+    }
+
+    #[test]
+    fn a_paid_job_says_what_became_of_the_money() {
+        assert!(job_json(&Job::default()).get("locked_ait").is_none());
+        let job = Job {
+            locked_micro_ait: 10_000_000,
+            paid_micro_ait: 298,
+            fee_micro_ait: 8,
+            returned_micro_ait: 9_999_702,
+            ..Job::default()
+        };
+        let document = job_json(&job);
+        assert_eq!(document["locked_ait"], "10.000000");
+        assert_eq!(document["paid_ait"], "0.000298");
+        assert_eq!(document["fee_ait"], "0.000008");
+        assert_eq!(document["returned_ait"], "9.999702");
     }
 
     #[test]

@@ -159,6 +159,8 @@ pub struct ClientSettings {
     pub ca_file: Option<PathBuf>,
     /// Name of this user's miner where a command does not say; default rig-1.
     pub miner: String,
+    /// Address of the wallet whose allowance pays where no password can be had; default none.
+    pub payer: Option<String>,
 }
 
 impl Default for ClientSettings {
@@ -167,6 +169,7 @@ impl Default for ClientSettings {
             coordinator: DEFAULT_COORDINATOR.to_owned(),
             ca_file: None,
             miner: DEFAULT_MINER.to_owned(),
+            payer: None,
         }
     }
 }

@@ -330,6 +330,8 @@ impl VerifiedLedger {
         wait: Duration,
     ) -> Result<(Checkpoint, u64), CommandError> {
         let before = self.kept.read()?;
+        // A request's durations are whole milliseconds.
+        let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let request = GetCheckpointRequest {
             min_size,
             wait: prost_types::Duration::try_from(whole_ms(wait)).ok(),

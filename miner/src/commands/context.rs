@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aitbc_common::address::Address;
 use aitbc_common::identity::Identity;
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
 use aitbc_common::runtime::command_line::GlobalOptions;
@@ -11,6 +12,7 @@ use aitbc_common::runtime::config::{ClientOptions, ClientSettings};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
 use aitbc_common::runtime::terminal::note_line;
+use aitbc_common::runtime::wallets::WALLET_VARIABLE;
 use aitbc_common::token::Scope;
 use serde_json::json;
 
@@ -48,6 +50,22 @@ impl Context {
     /// The miner's folder.
     pub fn folder(&self) -> PathBuf {
         self.home.miner_dir(&self.miner)
+    }
+
+    /// The address of the wallet in use (`AITBC_WALLET`, else the active one), where there is one.
+    pub fn wallet(&self) -> Result<Option<Address>, CommandError> {
+        let wallets = self.home.wallets();
+        let variable = std::env::var(WALLET_VARIABLE).ok();
+        match wallets.select(None, variable.as_deref()) {
+            Ok(wallet) => Ok(Some(wallet.address)),
+            // Nobody named one.
+            Err(_)
+                if variable.is_none_or(|name| name.is_empty()) && wallets.active()?.is_none() =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Connects as the miner, to the network that is pinned for the address.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
 use aitbc_common::money::MicroAit;
@@ -136,14 +137,18 @@ async fn registered(
     }
     let declared = Declaration {
         slots: Some(offer.slots),
+        wallet: context.wallet()?,
         ..Declaration::default()
     };
     let inventory = Some(state.inventory.clone());
     let response = register(connection, &context.miner, identity, declared, inventory).await?;
     let miner = response.miner.ok_or_else(incomplete)?;
+    let payee = <[u8; 20]>::try_from(&miner.payout_address[..]).map(Address);
     context.note(format_args!(
-        "registered as {} ({})",
-        miner.miner_id, miner.name
+        "registered as {} ({}), paid to {}",
+        miner.miner_id,
+        miner.name,
+        payee.map_or_else(|_| "–".to_owned(), |address| address.to_string())
     ));
     Ok(miner)
 }

@@ -34,7 +34,8 @@ pub struct Arguments {
     /// The price per hour and slot, in AIT (default: as before, at first 0)
     #[arg(long, value_name = "AIT", value_parser = parse_price, allow_hyphen_values = true)]
     price_per_hour: Option<MicroAit>,
-    /// The address that is paid (default: as before, at first one made from the miner's identity)
+    /// The address that is paid (default: as before, at first the active wallet's; on a development network without a
+    /// wallet one made from the miner's identity)
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     payout: Option<Address>,
     /// The miner's name; each has an identity of its own (default: rig-1)
@@ -93,6 +94,7 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         gpus: arguments.gpus.map(|list| list.0).unwrap_or_default(),
         price: arguments.price_per_hour,
         payout: arguments.payout,
+        wallet: context.wallet()?,
         slots: arguments.slots,
     };
     let inventory = server.as_ref().map(|server| server.inventory.clone());

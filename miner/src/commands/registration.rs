@@ -8,8 +8,8 @@ use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{
-    ErrorReason, GetMinerRequest, Gpu, GpuSource, Inventory, Miner, RegisterMinerRequest,
-    RegisterMinerResponse,
+    ErrorReason, GetMinerRequest, Gpu, GpuSource, Inventory, Miner, NetworkProfile,
+    RegisterMinerRequest, RegisterMinerResponse,
 };
 use bytes::Bytes;
 
@@ -27,6 +27,8 @@ pub struct Declaration {
     pub price: Option<MicroAit>,
     /// Where the pay goes.
     pub payout: Option<Address>,
+    /// Where it goes if nothing is said: the active wallet.
+    pub wallet: Option<Address>,
     /// Jobs at once.
     pub slots: Option<u32>,
 }
@@ -74,6 +76,7 @@ pub async fn register(
         inventory,
         &hardware,
         before.as_ref(),
+        connection.info.profile() == NetworkProfile::Dev,
     )?;
     Ok(connection
         .miners()
@@ -89,6 +92,7 @@ fn request(
     inventory: Option<Inventory>,
     hardware: &Hardware,
     before: Option<&Miner>,
+    dev: bool,
 ) -> Result<RegisterMinerRequest, CommandError> {
     let mut gpus = gpus(&declared.gpus, hardware)?;
     if gpus.is_empty()
@@ -102,9 +106,7 @@ fn request(
             .cloned()
             .collect();
     }
-    let payout = declared
-        .payout
-        .map(|address| Bytes::copy_from_slice(&address.0));
+    let payout = payout(&declared, identity, before, dev)?;
     let former = |value: fn(&Miner) -> u64| before.map(value);
     let (models, engine) = match inventory {
         Some(inventory) => (inventory.models, inventory.engine),
@@ -127,12 +129,38 @@ fn request(
             .map(|price| price.0)
             .or_else(|| former(|before| before.price_per_hour_micro_ait))
             .unwrap_or(0),
-        payout_address: payout
-            .or_else(|| before.map(|before| before.payout_address.clone()))
-            .unwrap_or_else(|| Bytes::copy_from_slice(&Address::dev_payee(identity).0)),
+        payout_address: payout,
         engine,
         processor,
         memory_gib: hardware.memory_gib,
+    })
+}
+
+/// Who is paid: the address that is given, else the registered one, else the active wallet, else (development networks
+/// only) one made from the identity. A wallet takes the place of that last one.
+fn payout(
+    declared: &Declaration,
+    identity: &Identity,
+    before: Option<&Miner>,
+    dev: bool,
+) -> Result<Bytes, CommandError> {
+    let bytes = |address: Address| Bytes::copy_from_slice(&address.0);
+    let own = bytes(Address::dev_payee(identity));
+    let registered = before
+        .map(|before| before.payout_address.clone())
+        .filter(|address| !address.is_empty());
+    let chosen = registered.clone().filter(|address| *address != own);
+    let address = declared.payout.map(bytes).or(chosen);
+    let address = address.or(declared.wallet.map(bytes)).or(registered);
+    address.or(dev.then_some(own)).ok_or_else(|| {
+        CommandError::new(
+            ExitCode::Authentication,
+            "PAYOUT_MISSING",
+            "there is no address that could be paid",
+        )
+        .with_hint(
+            "make a wallet: aitbc wallet create --name my_wallet; or name an address: --payout 0x…",
+        )
     })
 }
 
@@ -178,7 +206,7 @@ mod tests {
             price: Some(MicroAit(400_000)),
             ..Declaration::default()
         };
-        let first = request("rig-1", &identity, declared, None, &machine(), None).unwrap();
+        let first = request("rig-1", &identity, declared, None, &machine(), None, true).unwrap();
         assert_eq!(
             (first.slots, first.gpus[0].vram_gib, first.gpus[0].source()),
             (1, 24, GpuSource::Declared)
@@ -198,6 +226,7 @@ mod tests {
             None,
             &machine(),
             Some(&before),
+            true,
         )
         .unwrap();
         assert_eq!((again.slots, again.price_per_hour_micro_ait), (3, 400_000));
@@ -205,6 +234,47 @@ mod tests {
             (again.gpus, again.payout_address),
             (before.gpus.clone(), before.payout_address.clone())
         );
+    }
+
+    #[test]
+    fn the_wallet_is_paid_unless_something_else_is_said() {
+        let identity = Identity::from_seed(&[1; 32]);
+        let dev_payee = Address::dev_payee(&identity);
+        let (given, wallet, other) = (Address([1; 20]), Address([2; 20]), Address([3; 20]));
+        let registered = |address: Address| Miner {
+            payout_address: Bytes::copy_from_slice(&address.0),
+            ..Miner::default()
+        };
+        let who = |payout, wallet, before: Option<Address>, dev| {
+            let declared = Declaration {
+                payout,
+                wallet,
+                ..Declaration::default()
+            };
+            payee(&declared, &identity, before.map(registered).as_ref(), dev)
+        };
+        let payee = |address: Address| Some(address.0.to_vec());
+        for (expected, payout, wallet, before, dev) in [
+            (payee(given), Some(given), Some(wallet), Some(other), true),
+            (payee(other), None, Some(wallet), Some(other), true),
+            (payee(wallet), None, Some(wallet), Some(dev_payee), true),
+            (payee(wallet), None, Some(wallet), None, false),
+            (payee(dev_payee), None, None, Some(dev_payee), true),
+            (payee(dev_payee), None, None, None, true),
+            (None, None, None, None, false),
+        ] {
+            assert_eq!(who(payout, wallet, before, dev), expected);
+        }
+    }
+
+    fn payee(
+        declared: &Declaration,
+        identity: &Identity,
+        before: Option<&Miner>,
+        dev: bool,
+    ) -> Option<Vec<u8>> {
+        let found = payout(declared, identity, before, dev);
+        found.ok().map(|address| address.to_vec())
     }
 
     #[test]
@@ -219,7 +289,7 @@ mod tests {
             gpus: rtx(),
             ..Declaration::default()
         };
-        let error = request("rig-1", &identity, declared, None, &machine, None).unwrap_err();
+        let error = request("rig-1", &identity, declared, None, &machine, None, true).unwrap_err();
         assert_eq!(
             (error.exit, error.reason.as_str()),
             (ExitCode::Usage, "GPU_CONTRADICTED")

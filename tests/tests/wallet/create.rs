@@ -75,7 +75,8 @@ fn the_words_never_go_into_a_pipe() {
             "address",
             "active",
             "keystore_file",
-            "seed_phrase_file"
+            "seed_phrase_file",
+            "faucet_ait"
         ]
     );
     assert_eq!(document["address"], phrase.key("").address().to_string());

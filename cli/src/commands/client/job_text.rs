@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::clock_ms;
 use aitbc_proto::v1::{
-    Attempt, AttemptOutcome, Failure, FailureReason, Job, JobStatus, SubmitJobResponse,
+    Attempt, AttemptOutcome, Failure, FailureReason, Job, JobStatus, PaymentStatus,
+    SubmitJobResponse,
 };
 use prost_types::Duration;
 
+use super::payment::job_payment;
 use crate::output::json::{duration_ms, enum_value, failure_name, text_of, timestamp_ms};
 use crate::output::short_id;
 
@@ -55,6 +57,9 @@ pub fn state(job: &Job) -> String {
         let _infallible = write!(text, ", {}", payment_name(job.payment_status));
         return text;
     }
+    if job.payment_status() == PaymentStatus::Funded && job.status() != JobStatus::Funded {
+        text.push_str(", funded");
+    }
     if let Some(position) = job.queue_position {
         let _infallible = write!(text, ", position {position}");
     }
@@ -99,6 +104,9 @@ pub fn job_text(job: &Job) -> String {
         .filter(|attempt| attempt.failure.is_some())
     {
         let _infallible = write!(text, "\n  before  {}", failed_attempt(attempt));
+    }
+    if let Some(payment) = job_payment(job) {
+        let _infallible = write!(text, "\n  payment {payment}");
     }
     if let Some(failure) = &job.failure {
         let _infallible = write!(text, "\n  reason  {}", failure_text(failure));
@@ -268,7 +276,6 @@ fn verb(job: &Job) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use aitbc_proto::v1::PaymentStatus;
     use prost_types::Timestamp;
 
     use super::*;

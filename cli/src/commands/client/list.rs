@@ -8,7 +8,7 @@ use aitbc_common::token::Scope;
 use aitbc_proto::v1::{Job, JobStatus, ListJobsRequest};
 use clap::Args;
 
-use super::job_text::status_name;
+use super::job_text::{payment_name, status_name};
 use crate::context::Context;
 use crate::output::job::job_json;
 use crate::output::json::{page, timestamp_ms};
@@ -100,6 +100,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         "SUBMITTED",
         ">TOKENS",
         ">COST",
+        "PAYMENT",
     ];
     context.result(
         &document,
@@ -139,6 +140,7 @@ fn row(job: &Job) -> Vec<String> {
             .map_or_else(unknown, |tokens| tokens.to_string()),
         job.cost_micro_ait
             .map_or_else(unknown, |cost| format!("{} AIT", MicroAit(cost))),
+        payment_name(job.payment_status),
     ]
 }
 

@@ -11,6 +11,8 @@ mod job_text;
 mod list;
 mod logs;
 pub mod new_job;
+mod pay;
+mod payment;
 mod proof_text;
 mod records;
 mod result;
@@ -37,6 +39,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Print a job's output and check its proof
     Result(result::Arguments),
+    /// Lock money for a job
+    Pay(pay::Arguments),
     /// Check a saved receipt, without a network
     Verify(verify::Arguments),
     /// List your jobs, newest first
@@ -67,6 +71,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
         Command::Submit(arguments) => submit::run(context, arguments).await,
         Command::Status(arguments) => status::run(context, arguments).await,
         Command::Result(arguments) => result::run(context, arguments).await,
+        Command::Pay(arguments) => pay::run(context, arguments).await,
         Command::Verify(arguments) => verify::run(context, &arguments),
         Command::List(arguments) => list::run(context, arguments).await,
         Command::Cancel(arguments) => cancel::run(context, arguments).await,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::delivery::Delivery;
 use super::job_text::{elapsed_seconds, payment_name, short_digest, status_name};
+use crate::output::job::add_payment;
 use crate::output::json::{ait, seconds_of_ms, text_or_null};
 
 /// `proof ✓ signed by rig-1: attempt 1, llama3:latest sha256:365c0bd3c000, 2.140 s, 0.000298 AIT (unfunded)`.
@@ -67,7 +68,7 @@ pub fn receipt_json(proof: &Proof, miner_id: &str, model: &str) -> Value {
 /// A result as one JSON document; an embedding job's vectors exactly as the miner signed them.
 pub fn result_json(delivery: &Delivery) -> String {
     let verified = &delivery.verified;
-    let document = json!({
+    let mut document = json!({
         "job_id": delivery.job.job_id,
         "status": status_name(delivery.job.status),
         "output": String::from_utf8_lossy(&delivery.output),
@@ -78,8 +79,10 @@ pub fn result_json(delivery: &Delivery) -> String {
         "payment_status": payment_name(delivery.job.payment_status),
         "thinking": verified.document.thinking,
         "tool_calls": verified.document.tool_calls,
-        "embeddings": null,
     });
+    add_payment(&mut document, &delivery.job);
+    // The last one, so that the vectors can be written in its place.
+    document["embeddings"] = Value::Null;
     let mut text = document.to_string();
     if let Some(embeddings) = &verified.document.embeddings {
         let nothing = "null}";

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::delivery::{Delivery, print_delivery, proof_parts, write_file};
 use super::follow::{Target, follow};
+use super::payment::job_payment;
 use super::proof_text::{proof_line, result_json};
 use super::show::completed;
 use super::status::{get, id_of, is_final};
@@ -71,6 +72,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         print_delivery(&delivery)?;
     }
     context.note(clean_err(&proof_line(&delivery)));
+    if let Some(payment) = job_payment(&delivery.job) {
+        context.note(format_args!("payment {payment}"));
+    }
     if let Some(calls) = &delivery.verified.document.tool_calls {
         context.note(format_args!(
             "the model asks for {} tool calls: aitbc client result {} --json",

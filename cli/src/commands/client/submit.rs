@@ -7,19 +7,23 @@ use aitbc_common::ids::MinerId;
 use aitbc_common::job_input::JobType;
 use aitbc_common::limits::{MAX_PRIORITY, MAX_RETRIES, MAX_VRAM_GIB, REQUEST_ID_CHARS};
 use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::SubmitJobResponse;
+use aitbc_proto::v1::{JobStatus, SubmitJobResponse};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
 use super::input::{self, Source};
 use super::new_job::{self, Model, NewJob};
+use super::pay::lock_amount;
+use super::payment::{Paid, Payable, check_payer};
 use super::show::{self, Telling};
 use super::watchers::event;
 use super::{explain, job_text, submission};
 use crate::context::Context;
 use crate::output::json::{enum_value, hash_or_null, seconds, time, warning_name, warnings};
+use crate::transactions::{Chosen, PayerOptions, Signer};
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -29,6 +33,7 @@ Examples:
   aitbc client submit --type embedding --model all-minilm --data '{\"input\":[\"one\",\"two\"]}'
   aitbc client submit --type inference --model llama3 --data @chat.json --max-price 0.5 --timeout 10m
   aitbc client submit --type inference --model llama3 --prompt Hi --explain
+  aitbc client submit --type inference --model llama3 --prompt Hi --pay 1
 
 An inference job takes \"prompt\" or \"messages\", and \"system\", \"tools\", \"think\", \"keep_alive\", \"format\", \"options\".";
 
@@ -80,6 +85,11 @@ pub struct Arguments {
     /// Keep the job pending until funds are locked for it (aitbc client pay)
     #[arg(long)]
     hold: bool,
+    /// Lock so much for it, in AIT: no miner gets it before
+    #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true, conflicts_with = "explain")]
+    pay: Option<MicroAit>,
+    #[command(flatten)]
+    payer: PayerOptions,
     /// Submit nothing: show which miners match and what removed the others
     #[arg(long)]
     explain: bool,
@@ -138,27 +148,45 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         priority: arguments.priority,
         max_retries: arguments.max_retries,
         require_miner: arguments.require_miner,
-        hold: arguments.hold,
+        hold: arguments.hold || arguments.pay.is_some(),
         request_id: arguments.request_id,
+    };
+    let payer = match arguments.pay {
+        Some(amount) => Some((arguments.payer.choose(context)?, amount)),
+        None => None,
     };
     let connection = context.connect(Scope::Client).await?;
     if arguments.explain {
         return explain::run(context, &connection, &job).await;
     }
+    let payer = unlock(&connection, payer).await?;
     let submitted = submission::submit(context, &connection, &job).await?;
     let response = &submitted.response;
     warn(context, response);
+    let paid = match payer {
+        Some((signer, amount)) => {
+            Some(pay_for(context, &connection, response, &signer, amount).await?)
+        }
+        None => None,
+    };
     if !arguments.watch {
-        return print(context, "Job submitted", response);
+        return match paid {
+            Some(paid) => print_paid(context, response, &paid),
+            None => print(context, "Job submitted", response),
+        };
     }
     if context.json {
-        aitbc_common::runtime::terminal::print_line(event("submitted", submitted_json(response)))?;
+        let document = match &paid {
+            Some(paid) => paid_json(response, paid),
+            None => submitted_json(response),
+        };
+        aitbc_common::runtime::terminal::print_line(event("submitted", document))?;
     } else {
-        context.note(format_args!(
-            "{}  {}",
-            response.job_id,
-            job_text::submitted_state(response)
-        ));
+        let state = match &paid {
+            Some(paid) => format!("funded, {}", paid.short_text()),
+            None => job_text::submitted_state(response),
+        };
+        context.note(format_args!("{}  {state}", response.job_id));
     }
     show::submitted(
         context,
@@ -169,6 +197,68 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     )
     .await?;
     Ok(())
+}
+
+/// Everything that can be refused or mistyped comes before there is a job.
+async fn unlock(
+    connection: &Connection,
+    payer: Option<(Chosen, MicroAit)>,
+) -> Result<Option<(Signer, MicroAit)>, CommandError> {
+    let Some((payer, amount)) = payer else {
+        return Ok(None);
+    };
+    check_payer(connection, &payer, Some(amount)).await?;
+    Ok(Some((payer.unlock(&connection.identity).await?, amount)))
+}
+
+/// Pays a job that was just submitted and waits for it.
+async fn pay_for(
+    context: &Context,
+    connection: &Connection,
+    response: &SubmitJobResponse,
+    signer: &Signer,
+    amount: MicroAit,
+) -> Result<Paid, CommandError> {
+    let pay = async {
+        let job = response
+            .job_id
+            .parse()
+            .map_err(|_| super::status::empty_answer("a job's id"))?;
+        let payable = Payable::find(context, connection, job, None).await?;
+        payable.pay(context, connection, signer, amount).await
+    };
+    pay.await.map_err(|mut error| {
+        let id = &response.job_id;
+        error.message = format!("{id} is submitted and waits for its pay: {}", error.message);
+        error.with_hint(format!(
+            "pay it: aitbc client pay {id} --amount {amount}; or give it up: aitbc client cancel {id}"
+        ))
+    })
+}
+
+fn print_paid(
+    context: &Context,
+    response: &SubmitJobResponse,
+    paid: &Paid,
+) -> Result<(), CommandError> {
+    let text = format!(
+        "Job submitted\n  job_id  {}\n  status  funded, {}",
+        response.job_id,
+        paid.short_text()
+    );
+    context.result(&paid_json(response, paid), text)?;
+    context.next("aitbc client result last --wait");
+    Ok(())
+}
+
+/// A submitted and paid job as JSON.
+fn paid_json(response: &SubmitJobResponse, paid: &Paid) -> Value {
+    let mut document = submitted_json(response);
+    document["payment"] = paid.json();
+    for field in ["status", "payment_status"] {
+        document[field] = document["payment"][field].clone();
+    }
+    document
 }
 
 /// Says what there is to know about an accepted job.
@@ -190,7 +280,11 @@ pub fn print(
     let state = job_text::submitted_state(response);
     let text = format!("{title}\n  job_id  {}\n  status  {state}", response.job_id);
     context.result(&submitted_json(response), text)?;
-    context.next("aitbc client result last --wait");
+    if response.status() == JobStatus::Pending {
+        context.next("aitbc client pay last --amount 10");
+    } else {
+        context.next("aitbc client result last --wait");
+    }
     Ok(())
 }
 

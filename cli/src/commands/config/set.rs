@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::values;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +23,7 @@ Examples:
   aitbc config set miner rig-2
   aitbc config set miner \"\"                    back to the default
 
-Settings: coordinator, ca_file, miner.";
+Settings: coordinator, ca_file, miner, payer.";
 
 /// What to set.
 #[derive(Debug, Args)]
@@ -75,6 +76,7 @@ fn check(key: &str, value: &str) -> Result<(), CommandError> {
         _ if value.is_empty() => Ok(()),
         "coordinator" => CoordinatorUrl::parse(value).map(|_| ()),
         "miner" => check_miner_name(value),
+        "payer" => values::address(value).map(|_| ()),
         "ca_file" if !Path::new(value).is_absolute() => Err(CommandError::usage(format!(
             "{value:?} is not an absolute path"
         ))
@@ -153,6 +155,7 @@ mod tests {
         for (key, value) in [
             ("coordinator", "nonsense"),
             ("miner", "../x"),
+            ("payer", "0x12"),
             ("ca_file", "relative.pem"),
         ] {
             assert!(check(key, value).unwrap_err().hint.is_some(), "{key}");

@@ -3,6 +3,7 @@
 mod complete;
 mod delegated;
 mod deregister;
+mod earnings;
 mod extend;
 mod fail;
 mod list;
@@ -49,6 +50,8 @@ pub enum Command {
     /// Take jobs again
     #[command(after_help = resume::EXAMPLES)]
     Resume(OwnMiner),
+    /// Show what your miner earned
+    Earnings(earnings::Arguments),
     /// Remove your miner from the network
     Deregister(deregister::Arguments),
     /// Take one job to work it by hand
@@ -73,6 +76,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
         Command::Update(arguments) => update::run(context, arguments).await,
         Command::Pause(own) => pause::run(context, own).await,
         Command::Resume(own) => resume::run(context, own).await,
+        Command::Earnings(arguments) => earnings::run(context, arguments).await,
         Command::Deregister(arguments) => deregister::run(context, arguments).await,
         Command::Poll(arguments) => poll::run(context, arguments).await,
         Command::Extend(arguments) => extend::run(context, arguments).await,

@@ -3,16 +3,21 @@
 use std::fs;
 use std::path::PathBuf;
 
-use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::random_bytes;
+use aitbc_common::runtime::terminal::print_line;
 use aitbc_common::runtime::wallets::StoredWallet;
+use aitbc_common::token::Scope;
 use aitbc_common::wallet::SeedPhrase;
+use aitbc_proto::v1::NetworkProfile;
 use clap::Args;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{command_for, is_active, made_text, wallet_json};
+use super::{command_for, faucet, is_active, made_text, wallet_json};
 use crate::context::Context;
+use crate::output::json::ait;
 use crate::secrets::password::PasswordOptions;
 use crate::secrets::phrase::{self, PhraseSink};
 
@@ -22,7 +27,8 @@ Examples:
   aitbc wallet create --name ci --password-file /run/secrets/wallet --seed-phrase-file /secure/seed.txt
 
 The 24 words are the wallet: they open it here and in any Ethereum wallet (m/44'/60'/0'/0/0). They are shown once, on the
-terminal, or written to the file; the password only protects the copy on this machine.";
+terminal, or written to the file; the password only protects the copy on this machine. On a development network the new
+wallet gets 100 AIT of the faucet.";
 
 /// What to make.
 #[derive(Debug, Args)]
@@ -34,12 +40,15 @@ pub struct Arguments {
     /// Write the 24 words to this new file (mode 0600) instead of showing them [env: AITBC_SEED_PHRASE_FILE]
     #[arg(long, value_name = "FILE")]
     seed_phrase_file: Option<PathBuf>,
+    /// Draw nothing of a development network's faucet
+    #[arg(long)]
+    no_faucet: bool,
     #[command(flatten)]
     password: PasswordOptions,
 }
 
 /// Makes it. Whatever it needs to ask or to show is known to be possible before anything is made.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
+pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
     let wallets = context.home.wallets();
     if wallets.exists(&arguments.name)? {
         return Err(wallets.taken(&arguments.name));
@@ -57,14 +66,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError>
         }
         PhraseSink::Terminal(_) => wallets.add(&arguments.name, &phrase.key(""), &password)?,
     };
-    report(context, &wallet, &sink, &phrase)
+    report(context, arguments, &wallet, (&sink, &phrase)).await
 }
 
-fn report(
+async fn report(
     context: &Context,
+    arguments: &Arguments,
     wallet: &StoredWallet,
-    sink: &PhraseSink,
-    phrase: &SeedPhrase,
+    (sink, phrase): (&PhraseSink, &SeedPhrase),
 ) -> Result<(), CommandError> {
     let active = is_active(context, wallet)?;
     let mut document = wallet_json(wallet, active);
@@ -77,8 +86,12 @@ fn report(
             "\n      seed phrase  {file}; keep it offline, whoever has it has the money"
         ));
     }
-    let printed = context.result(&document, text);
-    // Shown even where nobody reads stdout: there is no other copy.
+    let printed = if context.json {
+        Ok(())
+    } else {
+        context.result(&document, text)
+    };
+    // Shown even where nobody reads stdout, and before anything that can take time: there is no other copy.
     if let PhraseSink::Terminal(terminal) = sink {
         phrase::show(*terminal, phrase).map_err(|error| {
             error.with_hint(format!(
@@ -87,7 +100,22 @@ fn report(
             ))
         })?;
     }
+    let given = if arguments.no_faucet {
+        None
+    } else {
+        draw(context, wallet).await
+    };
+    document["faucet_ait"] = given.map_or(Value::Null, ait);
     printed?;
+    if context.json {
+        return print_line(document);
+    }
+    if let Some(given) = given {
+        print_line(format_args!(
+            "{} AIT from the development faucet.",
+            MicroAit(given)
+        ))?;
+    }
     context.note(format_args!(
         "check your copy: {}",
         command_for("check-backup", wallet, active)
@@ -96,4 +124,29 @@ fn report(
         context.next(format_args!("aitbc wallet use {}", wallet.name));
     }
     Ok(())
+}
+
+/// Micro-AIT that the faucet gave. The wallet is made, whether it gives or not.
+async fn draw(context: &Context, wallet: &StoredWallet) -> Option<u64> {
+    let drawn = async {
+        let connection = context.connect(Scope::Client).await?;
+        if connection.info.profile() != NetworkProfile::Dev {
+            return Ok(None);
+        }
+        let given = faucet::draw(&connection, wallet.address, 0).await?;
+        Ok::<_, CommandError>(Some(given.amount_micro_ait))
+    };
+    match drawn.await {
+        Ok(given) => given,
+        Err(error) if error.exit == ExitCode::Unreachable => {
+            context.note(
+                "no coordinator answers, so no money was drawn; on a development network later: aitbc wallet faucet",
+            );
+            None
+        }
+        Err(error) => {
+            context.note(format_args!("no money was drawn: {}", error.message));
+            None
+        }
+    }
 }

@@ -1,11 +1,19 @@
-//! `aitbc wallet`: keys that hold money. Only `verify` needs a coordinator.
+//! `aitbc wallet`: keys that hold money, and what is done with it.
 
+mod allow;
+mod balance;
 mod check_backup;
 mod create;
 mod export;
+mod faucet;
+mod history;
 mod import;
 mod list;
+mod send;
 mod show;
+mod stake;
+mod transaction;
+mod unstake;
 mod r#use;
 mod verify;
 
@@ -36,13 +44,27 @@ pub enum Command {
     CheckBackup(check_backup::Arguments),
     /// Check that a transaction is in the ledger, and what became of it
     Verify(verify::Arguments),
+    /// Show what a wallet has, proven by the ledger
+    Balance(balance::Arguments),
+    /// Show what changed a wallet, newest first
+    History(history::Arguments),
+    /// Draw money of a development network
+    Faucet(faucet::Arguments),
+    /// Send money to an address
+    Send(send::Arguments),
+    /// Let an identity pay for jobs, up to a limit and a date
+    Allow(allow::Arguments),
+    /// Stake money on a miner
+    Stake(stake::Arguments),
+    /// Take money back from a miner's stake, in 7 days
+    Unstake(unstake::Arguments),
 }
 
 /// Carries out a verb.
 pub async fn run(context: &Context, command: Command) -> Result<(), CommandError> {
     secrets::keep_out_of_dumps();
     match command {
-        Command::Create(arguments) => create::run(context, &arguments),
+        Command::Create(arguments) => create::run(context, &arguments).await,
         Command::List(arguments) => list::run(context, &arguments),
         Command::Use(arguments) => r#use::run(context, &arguments),
         Command::Show(arguments) => show::run(context, &arguments),
@@ -50,6 +72,13 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
         Command::Export(arguments) => export::run(context, &arguments),
         Command::CheckBackup(arguments) => check_backup::run(context, &arguments),
         Command::Verify(arguments) => verify::run(context, &arguments).await,
+        Command::Balance(arguments) => balance::run(context, arguments).await,
+        Command::History(arguments) => history::run(context, arguments).await,
+        Command::Faucet(arguments) => faucet::run(context, arguments).await,
+        Command::Send(arguments) => send::run(context, arguments).await,
+        Command::Allow(arguments) => allow::run(context, arguments).await,
+        Command::Stake(arguments) => stake::run(context, arguments).await,
+        Command::Unstake(arguments) => unstake::run(context, arguments).await,
     }
 }
 

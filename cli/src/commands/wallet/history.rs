@@ -1,0 +1,158 @@
+//! `aitbc wallet history`: what changed a wallet.
+
+mod movement;
+
+use std::collections::HashMap;
+
+use aitbc_common::hash::Hash;
+use aitbc_common::layouts::{Record, RecordBody, SignedTransaction};
+use aitbc_common::runtime::channel::Connection;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::terminal::rfc3339_ms;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::{GetTransactionRequest, ListTransactionsRequest, LogRecord};
+use clap::Args;
+
+use self::movement::{Movement, needs};
+use super::select;
+use crate::context::Context;
+use crate::output::json::page;
+use crate::output::table;
+use crate::retries::with_retries;
+
+const EXAMPLES: &str = "\
+Examples:
+  aitbc wallet history
+  aitbc wallet history savings --page-size 1000 --json
+
+Newest first. What one of them says is proven with: aitbc wallet verify TX";
+
+/// Which one, and which page.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The wallet [env: AITBC_WALLET] [default: the active one]
+    name: Option<String>,
+    /// Records on one page, 1 to 1,000
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    page_size: u32,
+    /// The page after the one that gave this token
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        default_value = "",
+        hide_default_value = true
+    )]
+    page_token: String,
+}
+
+/// Asks and prints.
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+    let wallet = select(context, arguments.name.as_deref())?;
+    let connection = context.connect(Scope::Read).await?;
+    let request = ListTransactionsRequest {
+        address: wallet.address.0.to_vec().into(),
+        page_size: arguments.page_size,
+        page_token: arguments.page_token,
+    };
+    let answer = with_retries(
+        connection.ledger(),
+        request,
+        |mut ledger, request| async move { ledger.list_transactions(request).await },
+    )
+    .await?;
+    let records: Vec<Record> = answer
+        .records
+        .iter()
+        .map(decode)
+        .collect::<Result<_, _>>()?;
+    let made = transactions(&connection, &records).await?;
+    let movements: Vec<Movement> = records
+        .iter()
+        .map(|record| Movement::of(wallet.address, record, &made))
+        .collect();
+    let document = page(
+        "transactions",
+        movements.iter().map(Movement::json).collect(),
+        &answer.next_page_token,
+    );
+    if movements.is_empty() {
+        context.result(
+            &document,
+            format_args!("{} has no transactions", wallet.name),
+        )?;
+        context.next("aitbc wallet show");
+        return Ok(());
+    }
+    let header = ["TIME", ">HEIGHT", "KIND", ">AIT", "", "TRANSACTION"];
+    let row = |movement: &Movement| {
+        vec![
+            rfc3339_ms(movement.time_ms),
+            movement.index.to_string(),
+            movement.kind.to_owned(),
+            movement.change_text(),
+            movement.about.clone(),
+            movement
+                .transaction
+                .map_or_else(|| "–".to_owned(), |id| format!("0x{}", hex::encode(id))),
+        ]
+    };
+    context.result(
+        &document,
+        table::render(&header, movements.iter().map(row).collect()),
+    )?;
+    if !answer.next_page_token.is_empty() {
+        context.next(format_args!(
+            "aitbc wallet history --page-token {}",
+            answer.next_page_token
+        ));
+    }
+    Ok(())
+}
+
+fn decode(record: &LogRecord) -> Result<Record, CommandError> {
+    let decoded = Record::decode(&record.leaf).ok();
+    decoded
+        .filter(|decoded| decoded.index == record.index)
+        .ok_or_else(|| {
+            CommandError::new(
+                ExitCode::ProofFailed,
+                "PROOF_INVALID",
+                format!("the coordinator's record {} cannot be read", record.index),
+            )
+            .with_hint("the versions of this command and the coordinator may not fit together")
+        })
+}
+
+/// The transactions that these records speak of: those among them, and those that they resolve.
+async fn transactions(
+    connection: &Connection,
+    records: &[Record],
+) -> Result<HashMap<Hash, SignedTransaction>, CommandError> {
+    let mut known = HashMap::new();
+    for record in records {
+        if let RecordBody::Transaction(signed) = &record.body {
+            known.insert(signed.transaction.id(), signed.clone());
+        }
+    }
+    for wanted in records.iter().filter_map(needs) {
+        if known.contains_key(&wanted) {
+            continue;
+        }
+        let request = GetTransactionRequest {
+            transaction_id: wanted.to_vec().into(),
+        };
+        let answer = with_retries(
+            connection.ledger(),
+            request,
+            |mut ledger, request| async move { ledger.get_transaction(request).await },
+        )
+        .await?;
+        if let Some(record) = &answer.record
+            && let RecordBody::Transaction(signed) = decode(record)?.body
+        {
+            known.insert(signed.transaction.id(), signed);
+        }
+    }
+    Ok(known)
+}

@@ -1,0 +1,11 @@
+//! Transactions of this user's wallets: signed once, on disk before they are sent, and sent again, the same bytes, until
+//! their fate is known. So a lost answer never pays twice.
+
+mod kept;
+mod payer;
+mod send;
+mod signer;
+
+pub use payer::{PayerOptions, WalletOptions};
+pub use send::{Draft, Payload, Sent, account, has_unanswered, send, with_funds_hint};
+pub use signer::{Chosen, Signer};
