@@ -11,6 +11,7 @@ mod dispatch;
 pub mod driver;
 mod edits;
 pub mod effect;
+pub mod figures;
 mod funding;
 pub mod handle;
 mod invariants;
