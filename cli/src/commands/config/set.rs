@@ -18,11 +18,11 @@ use crate::context::Context;
 const EXAMPLES: &str = "\
 Examples:
   aitbc config set coordinator 127.0.0.1:50052
-  aitbc config set ca_file /etc/aitbc/ca.pem
+  aitbc config set ca_certificate /etc/aitbc/ca.pem
   aitbc config set miner rig-2
   aitbc config set miner \"\"                    back to the default
 
-Settings: coordinator, ca_file, miner.";
+Settings: coordinator, ca_certificate, miner.";
 
 /// What to set.
 #[derive(Debug, Args)]
@@ -75,7 +75,7 @@ fn check(key: &str, value: &str) -> Result<(), CommandError> {
         _ if value.is_empty() => Ok(()),
         "coordinator" => CoordinatorUrl::parse(value).map(|_| ()),
         "miner" => check_miner_name(value),
-        "ca_file" if !Path::new(value).is_absolute() => Err(CommandError::usage(format!(
+        "ca_certificate" if !Path::new(value).is_absolute() => Err(CommandError::usage(format!(
             "{value:?} is not an absolute path"
         ))
         .with_hint("give the whole path, beginning with /")),
@@ -141,8 +141,8 @@ mod tests {
         );
         assert_eq!(changed("", "miner", "x"), "miner = \"x\"\n");
         assert_eq!(
-            changed("", "ca_file", "/a \"b\"\\c"),
-            "ca_file = \"/a \\\"b\\\"\\\\c\"\n"
+            changed("", "ca_certificate", "/a \"b\"\\c"),
+            "ca_certificate = \"/a \\\"b\\\"\\\\c\"\n"
         );
     }
 
@@ -153,7 +153,7 @@ mod tests {
         for (key, value) in [
             ("coordinator", "nonsense"),
             ("miner", "../x"),
-            ("ca_file", "relative.pem"),
+            ("ca_certificate", "relative.pem"),
         ] {
             assert!(check(key, value).unwrap_err().hint.is_some(), "{key}");
         }
