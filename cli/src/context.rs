@@ -34,6 +34,7 @@ impl Context {
             home: Home::discover()?,
             options: ClientOptions {
                 coordinator: options.coordinator.clone(),
+                ca_certificate: options.ca_certificate.clone(),
                 miner: None,
             },
         })
@@ -47,7 +48,7 @@ impl Context {
             home: Home::below(folder),
             options: ClientOptions {
                 coordinator: Some(coordinator.to_string()),
-                miner: None,
+                ..ClientOptions::default()
             },
         }
     }

@@ -46,9 +46,14 @@ fn skip_global_options<'a>(mut rest: &'a [OsString], before: &mut Vec<OsString>)
         let verbose =
             option.len() > 1 && option.starts_with('-') && option.chars().skip(1).all(|c| c == 'v');
         let count = match option {
-            "--coordinator" => 2,
+            "--coordinator" | "--ca-certificate" => 2,
             "--json" | "--verbose" => 1,
-            _ if verbose || option.starts_with("--coordinator=") => 1,
+            _ if verbose
+                || option.starts_with("--coordinator=")
+                || option.starts_with("--ca-certificate=") =>
+            {
+                1
+            }
             _ => break,
         };
         let count = count.min(rest.len());
@@ -121,6 +126,10 @@ mod tests {
             (
                 "--coordinator a:1 miner --json -vv mine --help --nonsense",
                 "mine --coordinator a:1 --json -vv --help --nonsense",
+            ),
+            (
+                "--ca-certificate ca.pem --ca-certificate=b miner mine",
+                "mine --ca-certificate ca.pem --ca-certificate=b",
             ),
             (
                 "--coordinator=a:1 miner test -- --x",

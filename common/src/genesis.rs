@@ -70,8 +70,10 @@ pub struct PreviousChain {
 
 /// The profile of a development network.
 pub const DEV: &str = "dev";
+/// The profile of a network on which jobs are paid.
+pub const STANDARD: &str = "standard";
 /// The profiles there are.
-pub const PROFILES: [&str; 2] = [DEV, "standard"];
+pub const PROFILES: [&str; 2] = [DEV, STANDARD];
 
 /// All the money there may be is below this: 2^63 micro-AIT.
 pub const SUPPLY_BOUND: u64 = 1 << 63;

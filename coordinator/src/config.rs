@@ -1,18 +1,20 @@
 //! Settings: defaults < file (`--config`) < environment (`AITBC_COORDINATOR_…`) < options.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use aitbc_common::runtime::config::{self, Layers};
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::files::Home;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::init;
 use crate::limits::LimitConfig;
 use crate::retention::Retention;
 use crate::server::ServerSettings;
+use crate::tls::TlsFiles;
 
 /// What begins the name of each environment variable.
 const PREFIX: &str = "AITBC_COORDINATOR_";
@@ -44,10 +46,18 @@ pub enum LogFormat {
 #[command(
     name = "aitbc-coordinator",
     version,
-    after_help = "Examples:\n  aitbc-coordinator --dev\n  aitbc-coordinator --dev --listen 127.0.0.1:0 --data-dir /tmp/aitbc\n\n\
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "Examples:\n  aitbc-coordinator --dev\n  aitbc-coordinator --dev --listen 127.0.0.1:0 --data-dir /tmp/aitbc\n  \
+                  aitbc-coordinator init --data-dir /var/lib/aitbc --allocate 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266=1000000\n  \
+                  aitbc-coordinator --data-dir /var/lib/aitbc --listen 0.0.0.0:50051 --tls-certificate chain.pem --tls-key key.pem\n\n\
                   Every setting is also read from a TOML file (--config) and from AITBC_COORDINATOR_… variables."
 )]
 pub struct Options {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
     /// Run a development network on this machine: loopback only, funding optional.
     #[arg(long)]
     #[serde(skip)]
@@ -58,6 +68,15 @@ pub struct Options {
     /// Folder for the network's keys and data [default: the XDG data folder, aitbc/coordinator].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Certificate, and the intermediate ones after it (PEM); needed to listen beyond loopback.
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve Prometheus metrics at /metrics here: loopback only, port 0 picks a free one [default: off].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics_listen: Option<String>,
     /// Where jobs are kept [default: rocksdb].
     #[arg(long, value_enum)]
     pub store: Option<StoreKind>,
@@ -77,6 +96,13 @@ pub struct Options {
     pub verbose: u8,
 }
 
+/// What the program does instead of serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Make a real network: its genesis file and keys, in a new data folder
+    Init(init::Arguments),
+}
+
 /// The settings that there are, with their defaults.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +113,12 @@ pub struct Config {
     pub listen: String,
     /// Folder for keys and data; none = the XDG data folder.
     pub data_dir: Option<PathBuf>,
+    /// Certificate and intermediate ones (PEM).
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Address of the metrics; none = they are not served.
+    pub metrics_listen: Option<String>,
     /// Where jobs are kept.
     pub store: StoreKind,
     /// How log lines look.
@@ -126,6 +158,9 @@ impl Default for Config {
             dev: false,
             listen: "127.0.0.1:50051".into(),
             data_dir: None,
+            tls_certificate: None,
+            tls_key: None,
+            metrics_listen: None,
             store: StoreKind::Rocksdb,
             log_format: LogFormat::Text,
             reflection: None,
@@ -155,6 +190,13 @@ struct GivenOptions<'a> {
 impl Config {
     /// Puts the layers together and checks the outcome.
     pub fn load(options: &Options) -> Result<Self, CommandError> {
+        let config = Self::read(options)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Puts the layers together.
+    pub fn read(options: &Options) -> Result<Self, CommandError> {
         let layers = Layers {
             defaults: Self::default(),
             file: options.config.as_deref(),
@@ -166,26 +208,34 @@ impl Config {
                 rest: options,
             },
         };
-        let config = config::load(layers)?.value;
-        config.check()?;
-        Ok(config)
+        Ok(config::load(layers)?.value)
     }
 
     fn check(&self) -> Result<(), CommandError> {
         let address = self.address()?;
-        if !self.dev {
-            return Err(CommandError::usage(
-                "funding is not built yet, so this coordinator runs development networks only",
-            )
-            .with_hint("start it with --dev (loopback only, jobs need no funding)"));
-        }
-        if !address.ip().is_loopback() {
+        if self.dev && !address.ip().is_loopback() {
             return Err(CommandError::usage(format!(
                 "--dev listens on loopback only, not on {}",
                 self.listen
             ))
             .with_hint("leave --listen away, or take 127.0.0.1:PORT"));
         }
+        if self.tls()?.is_none() && !address.ip().is_loopback() {
+            return Err(CommandError::usage(format!(
+                "beyond loopback everything is encrypted, and no certificate is named to listen on {}",
+                self.listen
+            ))
+            .with_hint(
+                "give --tls-certificate FILE and --tls-key FILE, or listen on 127.0.0.1:PORT",
+            ));
+        }
+        if !self.dev && self.store == StoreKind::Memory {
+            return Err(
+                CommandError::usage("a real network's money is not kept in memory")
+                    .with_hint("leave --store away, or try things with --dev"),
+            );
+        }
+        self.metrics_address()?;
         let positive = [
             ("connections", self.connections),
             (
@@ -213,15 +263,41 @@ impl Config {
 
     /// Where to listen.
     pub fn address(&self) -> Result<SocketAddr, CommandError> {
-        let text = match self.listen.strip_prefix("localhost:") {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => self.listen.clone(),
+        parse_address(&self.listen)
+    }
+
+    /// Where metrics are served, if they are.
+    pub fn metrics_address(&self) -> Result<Option<SocketAddr>, CommandError> {
+        let Some(text) = &self.metrics_listen else {
+            return Ok(None);
         };
-        text.parse().map_err(|_| {
-            let given: String = self.listen.chars().take(100).collect();
-            CommandError::usage(format!("{given:?} is no address to listen on"))
-                .with_hint("give IP:PORT, for example 127.0.0.1:50051; port 0 picks a free one")
-        })
+        let address = parse_address(text)?;
+        if address.ip().is_loopback() {
+            return Ok(Some(address));
+        }
+        Err(CommandError::usage(format!(
+            "metrics are served on loopback only, not on {address}: whoever can ask is not asked who they are"
+        ))
+        .with_hint("take 127.0.0.1:PORT, and a proxy with TLS and authentication where Prometheus runs elsewhere"))
+    }
+
+    /// The certificate's files, if it encrypts.
+    pub fn tls(&self) -> Result<Option<TlsFiles>, CommandError> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(
+                CommandError::usage("the certificate's private key is missing")
+                    .with_hint("name it with --tls-key FILE"),
+            ),
+            (None, Some(_)) => Err(
+                CommandError::usage("the private key's certificate is missing")
+                    .with_hint("name it with --tls-certificate FILE"),
+            ),
+        }
     }
 
     /// The folder for keys and data.
@@ -284,6 +360,17 @@ impl Config {
     }
 }
 
+fn parse_address(text: &str) -> Result<SocketAddr, CommandError> {
+    let port = text.strip_prefix("localhost:");
+    let loopback =
+        port.and_then(|port| Some((Ipv4Addr::LOCALHOST, port.parse::<u16>().ok()?).into()));
+    loopback.or_else(|| text.parse().ok()).ok_or_else(|| {
+        let given: String = text.chars().take(100).collect();
+        CommandError::usage(format!("{given:?} is no address to listen on"))
+            .with_hint("give IP:PORT, for example 127.0.0.1:50051; port 0 picks a free one")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use aitbc_common::runtime::errors::ExitCode;
@@ -321,20 +408,62 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_with_a_hint() {
         for arguments in [
-            &[][..],
+            &["--listen", "0.0.0.0:50051"][..],
+            &["--tls-key", "key.pem"],
+            &["--tls-certificate", "chain.pem"],
+            &["--store", "memory"],
+            &["--metrics-listen", "0.0.0.0:9090"],
+            &["--metrics-listen", "9090"],
             &["--dev", "--listen", "0.0.0.0:50051"],
+            &[
+                "--dev",
+                "--listen",
+                "0.0.0.0:50051",
+                "--tls-certificate",
+                "c",
+                "--tls-key",
+                "k",
+            ],
             &["--dev", "--listen", "nonsense"],
             &["--dev", "--config", "/nonexistent.toml"],
         ] {
             let error = Config::load(&options(arguments)).unwrap_err();
             assert!(error.hint.is_some(), "{arguments:?}");
         }
-        let unfunded = Config::load(&options(&[])).unwrap_err();
-        assert_eq!(unfunded.exit, ExitCode::Usage);
-        assert!(
-            unfunded.message.contains("funding is not built yet")
-                && unfunded.hint.unwrap().contains("--dev")
-        );
+        let plain = Config::load(&options(&["--listen", "[::]:1"])).unwrap_err();
+        assert_eq!(plain.exit, ExitCode::Usage);
+        assert!(plain.hint.unwrap().contains("--tls-certificate"));
+    }
+
+    #[test]
+    fn a_real_network_is_encrypted_beyond_loopback_and_bounded() {
+        let loopback = Config::load(&options(&[])).unwrap();
+        assert!(!loopback.server().reflection);
+        assert_eq!(loopback.limits(), LimitConfig::STANDARD);
+        assert!(loopback.metrics_address().unwrap().is_none());
+        let beyond = &[
+            "--listen",
+            "0.0.0.0:1",
+            "--tls-certificate",
+            "c",
+            "--tls-key",
+            "k",
+        ];
+        let beyond = Config::load(&options(beyond)).unwrap();
+        assert!(beyond.tls().unwrap().is_some());
+        let metrics = Config::load(&options(&["--metrics-listen", "localhost:9"])).unwrap();
+        assert!(metrics.metrics_address().unwrap().is_some());
+    }
+
+    #[test]
+    fn init_takes_options_of_its_own_only() {
+        let parse = |words: &str| {
+            Options::try_parse_from(std::iter::once("aitbc-coordinator").chain(words.split(' ')))
+        };
+        assert!(parse("init --data-dir x --fee-bps 10000").is_ok());
+        assert!(parse("init --fee-bps 10001").is_err());
+        assert!(parse("init --previous x").is_err());
+        assert!(parse("--dev init").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Accepted connections: bounded in number, in all and for each address, without delay, probed when idle.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,6 +26,13 @@ pub struct Connection {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
     _share: Share<IpAddr>,
+}
+
+impl Connection {
+    /// The other side's address.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
 }
 
 /// Accepts up to `bound` connections at once, of them `per_address` from one address (an IPv6 /64 counts as one). More
@@ -137,8 +144,6 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use futures_util::StreamExt;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpSocket;

@@ -8,6 +8,7 @@ use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::ServerTlsConfig;
 
 use crate::auth::Authenticator;
 use crate::config::{Config, StoreKind};
@@ -47,7 +48,11 @@ impl Coordinator {
     /// Opens network and store and starts the engine. Blocks while it recovers.
     pub fn open(config: &Config, shutdown: CancellationToken) -> Result<Self, CommandError> {
         let folder = config.folder()?;
-        let network = Network::open_dev(&folder)?;
+        let network = if config.dev {
+            Network::open_dev(&folder)?
+        } else {
+            Network::open_standard(&folder)?
+        };
         let (store, has_room) = open_store(config, &folder)?;
         let streams = Arc::new(Streams::default());
         let (hub, cleanups) = Hub::new(Arc::clone(&streams));
@@ -98,6 +103,7 @@ impl Serving {
         self,
         services: Arc<Services>,
         listener: TcpListener,
+        tls: Option<ServerTlsConfig>,
     ) -> Result<(), CommandError> {
         let context = &services.context;
         let relay = Relay {
@@ -114,7 +120,7 @@ impl Serving {
             context.shutdown.clone(),
         );
         tokio::spawn(sweep);
-        server::run(listener, services, self.config.server()).await
+        server::run(listener, services, self.config.server(), tls).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The coordinator's command.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -9,9 +10,10 @@ use std::time::Duration;
 use aitbc_common::hash::hash_text;
 use aitbc_common::runtime::errors::{self, CommandError};
 use aitbc_common::runtime::{telemetry, terminal};
-use aitbc_coordinator::config::{Config, LogFormat, Options};
+use aitbc_coordinator::config::{Command, Config, LogFormat, Options};
 use aitbc_coordinator::coordinator::{Coordinator, store_error};
 use aitbc_coordinator::store::StoreError;
+use aitbc_coordinator::{init, prometheus};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,7 +28,11 @@ const LAST_THREADS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match start(&options) {
+    let outcome = match &options.command {
+        Some(Command::Init(arguments)) => init::run(arguments).map(|()| ExitCode::SUCCESS),
+        None => start(&options),
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             error.print(options.log_format == Some(LogFormat::Json));
@@ -68,10 +74,16 @@ type Served = (
 );
 
 async fn serve(config: &Config) -> Result<Served, CommandError> {
-    let listener = listen(config).await?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| CommandError::file("read the listener's address", &error))?;
+    let tls = config.tls()?.map(|files| files.load()).transpose()?;
+    let (tls, warnings) = tls.unzip();
+    for warning in warnings.into_iter().flatten() {
+        tracing::warn!("{warning}");
+    }
+    let (listener, address) = listen(config.address()?, "--listen").await?;
+    let metrics = match config.metrics_address()? {
+        Some(address) => Some(listen(address, "--metrics-listen").await?),
+        None => None,
+    };
     let shutdown = CancellationToken::new();
     let coordinator = Coordinator::open(config, shutdown.clone())?;
     let mut signals = Signals::new()?;
@@ -82,8 +94,14 @@ async fn serve(config: &Config) -> Result<Served, CommandError> {
         hash_text(&network.chain_id),
         network.genesis.profile
     ));
+    if let Some((listener, address)) = metrics {
+        terminal::note_line(format_args!("metrics on http://{address}/metrics"));
+        let served = prometheus::serve(listener, prometheus::Sources::of(&coordinator.services));
+        tokio::spawn(served);
+    }
     terminal::print_line(format_args!("listening on {address}"))?;
-    let mut serving = std::pin::pin!(coordinator.serving.run(coordinator.services, listener));
+    let serving = coordinator.serving.run(coordinator.services, listener, tls);
+    let mut serving = std::pin::pin!(serving);
     tokio::select! {
         served = &mut serving => return Ok((served.map(|()| ExitCode::SUCCESS), writers)),
         () = signals.next() => tracing::info!("stopping; once more stops at once"),
@@ -126,16 +144,22 @@ fn watch(
     Ok((ended, receive))
 }
 
-async fn listen(config: &Config) -> Result<TcpListener, CommandError> {
-    let address = config.address()?;
-    TcpListener::bind(address).await.map_err(|error| {
+async fn listen(
+    address: SocketAddr,
+    option: &str,
+) -> Result<(TcpListener, SocketAddr), CommandError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there, perhaps another coordinator; stop it, or take --listen 127.0.0.1:0",
-            io::ErrorKind::PermissionDenied => "ports below 1024 need privileges; take a higher one with --listen",
-            _ => "choose another address with --listen",
+            io::ErrorKind::AddrInUse => format!("another program listens there, perhaps another coordinator; stop it, or take {option} 127.0.0.1:0"),
+            io::ErrorKind::PermissionDenied => format!("ports below 1024 need privileges; take a higher one with {option}"),
+            _ => format!("choose another address with {option}"),
         };
-        failed("CANNOT_LISTEN", format!("cannot listen on {address}: {}", errors::plain_io_error(&error)), hint)
-    })
+        failed("CANNOT_LISTEN", format!("cannot listen on {address}: {}", errors::plain_io_error(&error)), &hint)
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| CommandError::file("read the listener's address", &error))?;
+    Ok((listener, address))
 }
 
 /// SIGINT and SIGTERM.

@@ -1,19 +1,50 @@
-//! What makes this coordinator's network: the genesis file and the keys, made at the first start.
+//! What makes this coordinator's network: the genesis file and the keys, made at the first start of a development network
+//! and by `init` else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use aitbc_common::genesis::{self, DEV, Genesis};
+use aitbc_common::address::Address;
+use aitbc_common::genesis::{self, DEV, Genesis, PreviousChain, STANDARD};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::runtime::files::{make_folder, write_atomic};
+use aitbc_common::runtime::files::{make_folder, write_new};
 use aitbc_common::runtime::random_bytes;
 use bytes::Bytes;
 
-/// The market's fee of a new development network, in hundredths of a percent.
-const DEV_FEE_BPS: u16 = 250;
+/// The market's fee of a new network where nobody says, in hundredths of a percent.
+pub const FEE_BPS: u16 = 250;
+/// What makes a folder a network.
+const GENESIS_FILE: &str = "genesis.json";
+
+/// What its founder settles for a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// `dev` or `standard`.
+    pub profile: &'static str,
+    /// Who owns what from the beginning: micro-AIT by address.
+    pub allocations: BTreeMap<Address, u64>,
+    /// The market's fee in hundredths of a percent.
+    pub fee_bps: u16,
+    /// The chain that it takes over from.
+    pub previous: Option<PreviousChain>,
+}
+
+impl Terms {
+    /// Of a development network: money comes from the faucet.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self {
+            profile: DEV,
+            allocations: BTreeMap::new(),
+            fee_bps: FEE_BPS,
+            previous: None,
+        }
+    }
+}
 
 /// A network and its keys.
 #[derive(Debug, Clone)]
@@ -34,12 +65,61 @@ impl Network {
     /// Opens the development network of `folder`, or makes one there.
     pub fn open_dev(folder: &Path) -> Result<Self, CommandError> {
         make_folder(folder).map_err(unwritable)?;
-        let file = folder.join("genesis.json");
+        match Self::open(folder, DEV)? {
+            Some(network) => Ok(network),
+            None => Self::make(folder, Terms::dev()),
+        }
+    }
+
+    /// Opens the network that `init` made in `folder`.
+    pub fn open_standard(folder: &Path) -> Result<Self, CommandError> {
+        let place = folder.display();
+        Self::open(folder, STANDARD)?.ok_or_else(|| {
+            CommandError::new(ExitCode::Failed, "NO_NETWORK", format!("there is no network in {place}")).with_hint(format!(
+                "make one: aitbc-coordinator init --data-dir {place}; or, to try things on this machine: aitbc-coordinator --dev"
+            ))
+        })
+    }
+
+    /// Makes a network in `folder`; a folder where that was cut short is finished. Whoever comes second is refused.
+    pub fn make(folder: &Path, terms: Terms) -> Result<Self, CommandError> {
+        let file = folder.join(GENESIS_FILE);
+        if file.exists() {
+            return Err(exists(folder));
+        }
+        if folder.join("rocks").exists() {
+            return Err(damaged(
+                &file,
+                "it is missing, but the data of its network is there",
+            ));
+        }
+        make_folder(folder).map_err(unwritable)?;
+        let service = make_key(&folder.join("service.key"))?;
+        let log = make_key(&folder.join("log.key"))?;
+        let genesis = Genesis {
+            allocations: terms.allocations,
+            faucet: None,
+            previous: terms.previous,
+            fee_bps: terms.fee_bps,
+            log_key: log.public().0,
+            profile: terms.profile.into(),
+            random: random_bytes(),
+            service_key: service.public().0,
+            version: 1,
+        };
+        let bytes = genesis.to_bytes();
+        // Last, as it is what makes the folder a network.
+        if !write_new(&file, &bytes, 0o644).map_err(unwritable)? {
+            return Err(exists(folder));
+        }
+        Ok(Self::new(genesis, bytes, service, log))
+    }
+
+    fn open(folder: &Path, profile: &str) -> Result<Option<Self>, CommandError> {
+        let file = folder.join(GENESIS_FILE);
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Self::make_dev(folder, &file);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(&file, &error)),
         };
         let genesis = Genesis::parse(&bytes).map_err(|error| damaged(&file, &error.to_string()))?;
@@ -49,11 +129,8 @@ impl Network {
                 &format!("version {} is not known, only 1", genesis.version),
             ));
         }
-        if genesis.profile != DEV {
-            return Err(damaged(
-                &file,
-                &format!("its profile is {:?}, --dev takes \"dev\"", genesis.profile),
-            ));
+        if genesis.profile != profile {
+            return Err(other_profile(folder, &file, &genesis.profile));
         }
         let service = read_key(&folder.join("service.key"))?;
         if service.public().0 != genesis.service_key {
@@ -69,27 +146,7 @@ impl Network {
                 "it is not the log key that genesis.json names",
             ));
         }
-        Ok(Self::new(genesis, bytes, service, log))
-    }
-
-    fn make_dev(folder: &Path, file: &Path) -> Result<Self, CommandError> {
-        let service = make_key(&folder.join("service.key"))?;
-        let log = make_key(&folder.join("log.key"))?;
-        let genesis = Genesis {
-            allocations: std::collections::BTreeMap::new(),
-            faucet: None,
-            previous: None,
-            fee_bps: DEV_FEE_BPS,
-            log_key: log.public().0,
-            profile: DEV.into(),
-            random: random_bytes(),
-            service_key: service.public().0,
-            version: 1,
-        };
-        let bytes = genesis.to_bytes();
-        // Last, as it is what makes the folder a network.
-        write_atomic(file, &bytes, 0o644).map_err(unwritable)?;
-        Ok(Self::new(genesis, bytes, service, log))
+        Ok(Some(Self::new(genesis, bytes, service, log)))
     }
 
     fn new(genesis: Genesis, bytes: Vec<u8>, service: Identity, log: Identity) -> Self {
@@ -103,10 +160,10 @@ impl Network {
     }
 }
 
-/// A key file: the seed as 64 hexadecimal digits and a line end.
+/// A key file: the seed as 64 hexadecimal digits and a line end. One that is there is from a start that ended before the
+/// genesis file was written.
 fn make_key(path: &Path) -> Result<Identity, CommandError> {
     if path.exists() {
-        // From a start that ended before the genesis file was written.
         return read_key(path);
     }
     let identity = Identity::from_seed(&random_bytes());
@@ -116,8 +173,38 @@ fn make_key(path: &Path) -> Result<Identity, CommandError> {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     text.push('\n');
-    write_atomic(path, text.as_bytes(), 0o600).map_err(unwritable)?;
-    Ok(identity)
+    if write_new(path, text.as_bytes(), 0o600).map_err(unwritable)? {
+        Ok(identity)
+    } else {
+        read_key(path)
+    }
+}
+
+fn exists(folder: &Path) -> CommandError {
+    let message = format!("there is a network in {} already", folder.display());
+    CommandError::new(ExitCode::Failed, "NETWORK_EXISTS", message)
+        .with_hint("start it without init, or make the new one in another folder: --data-dir DIR")
+}
+
+fn other_profile(folder: &Path, file: &Path, found: &str) -> CommandError {
+    let (message, hint) = match found {
+        DEV => (
+            "is a development network's: its money is worth nothing",
+            "start it with --dev, or make a real network in another folder: aitbc-coordinator init --data-dir DIR",
+        ),
+        STANDARD => (
+            "is a real network's, which --dev does not open",
+            "start it without --dev, or take another folder for development: --data-dir DIR",
+        ),
+        unknown => {
+            return damaged(
+                file,
+                &format!("its profile {unknown:?} is not known, only \"dev\" and \"standard\""),
+            );
+        }
+    };
+    let message = format!("the data folder {} {message}", folder.display());
+    CommandError::new(ExitCode::Failed, "OTHER_PROFILE", message).with_hint(hint)
 }
 
 fn read_key(path: &Path) -> Result<Identity, CommandError> {
@@ -165,6 +252,59 @@ mod tests {
                 .permissions()
                 .mode();
             assert_eq!(mode & 0o777, 0o600, "{key}");
+        }
+    }
+
+    fn standard() -> Terms {
+        Terms {
+            profile: STANDARD,
+            allocations: BTreeMap::from([(Address([7; 20]), 5)]),
+            ..Terms::dev()
+        }
+    }
+
+    #[test]
+    fn a_network_that_was_half_made_is_finished_with_its_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Network::make(folder.path(), standard()).unwrap();
+        fs::remove_file(folder.path().join(GENESIS_FILE)).unwrap();
+        fs::remove_file(folder.path().join("log.key")).unwrap();
+        let finished = Network::make(folder.path(), standard()).unwrap();
+        assert_eq!(finished.service.public(), made.service.public());
+        assert_ne!(finished.chain_id, made.chain_id);
+        let opened = Network::open_standard(folder.path()).unwrap();
+        assert_eq!(opened.genesis, finished.genesis);
+        assert!(opened.genesis.faucet().is_none());
+    }
+
+    #[test]
+    fn a_network_is_never_made_over_another_or_over_its_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Network::make(folder.path(), standard()).unwrap();
+        let again = Network::make(folder.path(), standard()).unwrap_err();
+        assert_eq!(again.reason, "NETWORK_EXISTS");
+        let opened = Network::open_standard(folder.path()).unwrap();
+        assert_eq!(opened.chain_id, made.chain_id);
+        fs::remove_file(folder.path().join(GENESIS_FILE)).unwrap();
+        fs::create_dir(folder.path().join("rocks")).unwrap();
+        let lost = Network::make(folder.path(), standard()).unwrap_err();
+        assert_eq!(lost.reason, "DATA_FOLDER_DAMAGED");
+    }
+
+    #[test]
+    fn a_folder_of_the_other_profile_or_of_none_is_refused_with_a_hint() {
+        let (real, play) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let none = Network::open_standard(real.path()).unwrap_err();
+        assert!(none.reason == "NO_NETWORK" && none.hint.unwrap().contains("init --data-dir"));
+        Network::make(real.path(), standard()).unwrap();
+        Network::open_dev(play.path()).unwrap();
+        for (error, hint) in [
+            (Network::open_dev(real.path()), "without --dev"),
+            (Network::open_standard(play.path()), "with --dev"),
+        ] {
+            let error = error.unwrap_err();
+            assert_eq!(error.reason, "OTHER_PROFILE");
+            assert!(error.hint.unwrap().contains(hint));
         }
     }
 

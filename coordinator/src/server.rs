@@ -11,7 +11,7 @@ use aitbc_proto::v1::miner_service_server::MinerServiceServer;
 use aitbc_proto::v1::network_service_server::NetworkServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -48,11 +48,12 @@ pub struct ServerSettings {
     pub retention: Retention,
 }
 
-/// Serves on `listener` until the services' shutdown is cancelled, then drains.
+/// Serves on `listener`, encrypted where there is a certificate, until the services' shutdown is cancelled, then drains.
 pub async fn run(
     listener: TcpListener,
     services: Arc<Services>,
     settings: ServerSettings,
+    tls: Option<ServerTlsConfig>,
 ) -> Result<(), CommandError> {
     let shutdown = services.context.shutdown.clone();
     let hub = Arc::clone(&services.context.hub);
@@ -66,7 +67,12 @@ pub async fn run(
     let jobs = JobServiceServer::new(Jobs(Arc::clone(&services)));
     let ledger = LedgerServiceServer::new(Ledger(Arc::clone(&services)));
     let miners = MinerServiceServer::new(Miners(services));
-    let router = Server::builder()
+    let mut builder = Server::builder();
+    if let Some(tls) = tls {
+        let encrypted = builder.tls_config(tls);
+        builder = encrypted.map_err(|error| stopped(&format!("TLS: {error}")))?;
+    }
+    let router = builder
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)

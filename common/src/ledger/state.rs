@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::entry::{Account, AccountId, Allowance, Entry, OpenLock, StateKey};
 use super::position::{ChainRules, Position};
 use super::settlement::Settling;
+use super::totals::Totals;
 use super::violation::Violation;
 use crate::address::Address;
 use crate::hash::Hash;
@@ -22,14 +23,16 @@ pub struct State {
     entries: BTreeMap<StateKey, Option<Entry>>,
     changed: BTreeSet<StateKey>,
     position: Position,
+    totals: Totals,
 }
 
 impl State {
-    /// A state whose entries are somewhere else, where the log stands at `position`.
+    /// A state whose entries are somewhere else, with these totals, where the log stands at `position`.
     #[must_use]
-    pub fn resumed(position: Position) -> Self {
+    pub fn resumed(position: Position, totals: Totals) -> Self {
         Self {
             position,
+            totals,
             ..Self::default()
         }
     }
@@ -38,6 +41,12 @@ impl State {
     #[must_use]
     pub fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Sums over all entries, loaded or not.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     /// Entries that `body` touches and that are not loaded. What is loaded may bring up more: ask again until there is none.
@@ -101,8 +110,13 @@ impl State {
         let changes = draft.changes;
         self.position = position;
         for (key, entry) in changes {
-            self.entries
-                .insert(key, entry.filter(|entry| !entry.is_empty()));
+            let entry = entry.filter(|entry| !entry.is_empty());
+            if let Some(entry) = &entry {
+                self.totals.add(&key, entry);
+            }
+            if let Some(Some(before)) = self.entries.insert(key, entry) {
+                self.totals.remove(&key, &before);
+            }
             self.changed.insert(key);
         }
         Ok(())

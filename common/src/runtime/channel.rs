@@ -103,6 +103,12 @@ impl CoordinatorUrl {
         is_loopback(&self.host)
     }
 
+    /// Whether the connection is encrypted.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// `host:port`, for people.
     #[must_use]
     pub fn host_and_port(&self) -> String {
@@ -116,7 +122,7 @@ impl CoordinatorUrl {
                 "TLS_SETTINGS",
                 format!("cannot prepare the connection to {self}: {error}"),
             )
-            .with_hint("check the certificate file: aitbc config show")
+            .with_hint(tls::AUTHORITY_HINT)
         };
         let endpoint = Endpoint::from_shared(self.to_string())
             .map_err(internal)?
@@ -130,13 +136,10 @@ impl CoordinatorUrl {
         if !self.secure {
             return Ok(endpoint);
         }
-        let Some(pem) = &self.authority_pem else {
-            return Err(CommandError::usage(format!(
-                "no certificate authority is known for {self}"
-            ))
-            .with_hint("name its certificate file: aitbc config set ca_file /path/to/ca.pem"));
+        let settings = match &self.authority_pem {
+            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+            None => ClientTlsConfig::new().with_native_roots(),
         };
-        let settings = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
         endpoint.tls_config(settings).map_err(internal)
     }
 }
@@ -374,6 +377,18 @@ fn check_network(
     Ok((chain_id, PublicKey(service_key), PublicKey(genesis.log_key)))
 }
 
+/// What to do about someone who answers, but not as a coordinator.
+fn other_server_hint(url: &CoordinatorUrl) -> String {
+    if url.is_secure() {
+        return start_hint(url);
+    }
+    format!(
+        "if it speaks TLS there, name it so: --coordinator https://{}; else {}",
+        url.host_and_port(),
+        start_hint(url)
+    )
+}
+
 fn start_hint(url: &CoordinatorUrl) -> String {
     if url.is_loopback() {
         "start one with: aitbc-coordinator --dev; or name another: --coordinator HOST:PORT"
@@ -384,6 +399,9 @@ fn start_hint(url: &CoordinatorUrl) -> String {
 }
 
 fn unreachable(url: &CoordinatorUrl, error: &tonic::transport::Error) -> CommandError {
+    if let Some(error) = tls::explain(url, error) {
+        return error;
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;
@@ -407,7 +425,7 @@ fn not_a_coordinator(url: &CoordinatorUrl, why: &str) -> CommandError {
         url.host_and_port()
     );
     CommandError::new(ExitCode::Unreachable, "UNREACHABLE", message)
-        .with_hint(start_hint(url))
+        .with_hint(other_server_hint(url))
         .as_retryable()
 }
 
@@ -419,6 +437,8 @@ fn not_a_coordinator_status(url: &CoordinatorUrl, status: Status) -> CommandErro
     let why = lost_connection(&status).unwrap_or_else(|| status.message().to_owned());
     not_a_coordinator(url, &why)
 }
+
+mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -25,6 +26,14 @@ pub struct GlobalOptions {
         help_heading = "Global options"
     )]
     pub coordinator: Option<String>,
+    /// The authority (PEM) that signed the coordinator's certificate, where the system does not know it [env: AITBC_CA_CERTIFICATE]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub ca_certificate: Option<PathBuf>,
     /// Log more to stderr; repeat for still more
     #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,

@@ -9,11 +9,13 @@ use figment::error::Kind;
 use figment::providers::{Format, Named, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Profile};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{CoordinatorUrl, DEFAULT_COORDINATOR};
-use super::errors::CommandError;
+use super::errors::{CommandError, ExitCode};
 use super::files::{DEFAULT_MINER, Home};
 use crate::nearest::nearest;
 
@@ -155,8 +157,9 @@ fn explain(error: &figment::Error) -> CommandError {
 pub struct ClientSettings {
     /// Where the coordinator is: `HOST:PORT` or `http(s)://HOST:PORT`; default 127.0.0.1:50051.
     pub coordinator: String,
-    /// Certificate authority (PEM file) of a coordinator beyond loopback; default none.
-    pub ca_file: Option<PathBuf>,
+    /// The authority (PEM file) that signed the coordinator's certificate, and the only one trusted then; default none: those
+    /// that the system trusts.
+    pub ca_certificate: Option<PathBuf>,
     /// Name of this user's miner where a command does not say; default rig-1.
     pub miner: String,
     /// Address of the wallet whose allowance pays where no password can be had; default none.
@@ -167,7 +170,7 @@ impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             coordinator: DEFAULT_COORDINATOR.to_owned(),
-            ca_file: None,
+            ca_certificate: None,
             miner: DEFAULT_MINER.to_owned(),
             payer: None,
         }
@@ -179,6 +182,8 @@ impl Default for ClientSettings {
 pub struct ClientOptions {
     /// `--coordinator`.
     pub coordinator: Option<String>,
+    /// `--ca-certificate`.
+    pub ca_certificate: Option<PathBuf>,
     /// `--miner`, where it names the user's own miner.
     pub miner: Option<String>,
 }
@@ -199,23 +204,31 @@ impl ClientSettings {
     /// The coordinator's address, with the certificate authority where one is set.
     pub fn coordinator_url(&self) -> Result<CoordinatorUrl, CommandError> {
         let url = CoordinatorUrl::parse(&self.coordinator)?;
-        let Some(path) = &self.ca_file else {
+        let Some(path) = self.ca_certificate.as_ref().filter(|_| url.is_secure()) else {
             return Ok(url);
         };
+        let hint = "name another: --ca-certificate FILE, or aitbc config set ca_certificate /path/to/ca.pem";
         let pem = fs::read(path).map_err(|error| {
             CommandError::file(
                 format_args!("read the certificate authority {}", path.display()),
                 &error,
             )
-            .with_hint("set another: aitbc config set ca_file /path/to/ca.pem")
+            .with_hint(hint)
         })?;
+        if !matches!(CertificateDer::pem_slice_iter(&pem).next(), Some(Ok(_))) {
+            return Err(CommandError::new(
+                ExitCode::Failed,
+                "TLS_SETTINGS",
+                format!("there is no certificate (PEM) in {}", path.display()),
+            )
+            .with_hint(hint));
+        }
         Ok(url.with_authority(pem))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::errors::ExitCode;
     use super::super::random_bytes;
     use super::*;
 
@@ -262,11 +275,11 @@ mod tests {
         let file = "coordinator = \"file:1\"\nminer = \"from-file\"\n";
         let defaults = load_from("", &[], ClientOptions::default()).unwrap();
         assert_eq!(defaults.value, ClientSettings::default());
-        assert_eq!(defaults.origins["ca_file"], "default");
+        assert_eq!(defaults.origins["ca_certificate"], "default");
         let environment = [
             ("AITBC_COORDINATOR", "env:2"),
             ("AITBC_HOME", "/x"),
-            ("AITBC_CA_FILE", ""),
+            ("AITBC_CA_CERTIFICATE", ""),
         ];
         let loaded = load_from(file, &environment, ClientOptions::default()).unwrap();
         assert_eq!(
@@ -283,11 +296,28 @@ mod tests {
         assert!(loaded.origins["miner"].starts_with("file /"));
         let options = ClientOptions {
             coordinator: Some("option:3".into()),
-            miner: None,
+            ..ClientOptions::default()
         };
         let loaded = load_from(file, &environment, options).unwrap();
         assert_eq!(loaded.value.coordinator, "option:3");
         assert_eq!(loaded.origins["coordinator"], "option");
+    }
+
+    #[test]
+    fn an_authority_is_read_only_where_it_matters_and_must_be_one() {
+        let mut settings = ClientSettings {
+            coordinator: "127.0.0.1:1".into(),
+            ca_certificate: Some("/nonexistent/ca.pem".into()),
+            ..ClientSettings::default()
+        };
+        assert!(settings.coordinator_url().is_ok());
+        settings.coordinator = "https://127.0.0.1:1".into();
+        let missing = settings.coordinator_url().unwrap_err();
+        assert!(missing.message.contains("/nonexistent/ca.pem") && missing.hint.is_some());
+        let file = TemporaryFile::new("no certificate");
+        settings.ca_certificate = Some(file.0.clone());
+        let empty = settings.coordinator_url().unwrap_err();
+        assert_eq!(empty.reason, "TLS_SETTINGS");
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl EngineCore {
         };
         let holder = live.job.phase.holder();
         let (next, effects) = step(&live.job, event, self.now, self.config.broken)?;
+        self.counts.change(live.job.status(), next.status());
         live.job = next;
         let owner = live.owner;
         for effect in effects {

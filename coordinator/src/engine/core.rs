@@ -12,6 +12,7 @@ use aitbc_proto::v1::{self, JobStatus};
 use bytes::Bytes;
 
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
+use super::figures::JobCounts;
 use super::models::Models;
 use super::requirements::OwnerRequirements;
 use super::timers::Timer;
@@ -230,6 +231,8 @@ pub struct EngineCore {
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
     pub(super) stopped: BTreeMap<JobId, Stopped>,
+    /// The live jobs, counted by status.
+    pub(super) counts: JobCounts,
     pub(super) done: Remembered,
     pub(super) change: u64,
     /// Number of the newest notice of the ledger that was applied.

@@ -41,6 +41,7 @@ impl EngineCore {
         let broken = self.config.broken;
         let (live, miner) = (self.jobs.get_mut(&job_id)?, self.miners.get_mut(&miner_id)?);
         let (next, _) = step(&live.job, event, self.now, broken).ok()?;
+        self.counts.change(live.job.status(), next.status());
         live.job = next;
         let attempt = AttemptId {
             job_id,

@@ -48,6 +48,7 @@ pub fn start(
     let (requests, receiver) = mpsc::channel(CHANNEL);
     let fence = Arc::new(RwLock::new(fence));
     let stats = Arc::new(EngineStats::default());
+    stats.show(core.figures());
     let handle = EngineHandle {
         requests,
         fence: Arc::clone(&fence),
@@ -171,6 +172,7 @@ impl Driver {
             });
         match outcome {
             Ok((replies, effects)) => {
+                self.stats.show(self.core.figures());
                 let mut replies = replies.into_iter();
                 for (count, done) in callers {
                     done(

@@ -23,6 +23,7 @@ impl EngineCore {
                 self.jobs.len()
             ));
         }
+        self.check_counts()?;
         let mut held: BTreeMap<MinerId, BTreeSet<AttemptId>> = BTreeMap::new();
         let leases: BTreeSet<AttemptId> = self
             .timers

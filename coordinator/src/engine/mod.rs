@@ -12,6 +12,7 @@ pub mod driver;
 mod earnings;
 mod edits;
 pub mod effect;
+pub mod figures;
 mod funding;
 pub mod handle;
 mod invariants;

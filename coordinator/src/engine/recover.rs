@@ -9,6 +9,7 @@ use super::command::AttemptId;
 use super::core::{
     EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
 };
+use super::figures::JobCounts;
 use super::models::Models;
 use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
@@ -46,6 +47,7 @@ impl EngineCore {
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            counts: JobCounts::default(),
             done: Remembered::default(),
             notices: engine.notices,
             orders: engine.orders,
@@ -136,10 +138,12 @@ impl EngineCore {
         let Some(live) = self.jobs.get_mut(&id.job_id) else {
             return;
         };
+        let before = live.job.status();
         live.job.phase = Phase::Processing {
             miner: miner_id,
             lease_until,
         };
+        self.counts.change(before, live.job.status());
         let started_ms = attempt.started_ms;
         let request_id = row.request_id.clone();
         live.lease = Some(Box::new(Lease {

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::figures::Figures;
 
 /// Counters that only rise. Reading them while they rise gives values of slightly different moments.
 #[derive(Debug, Default)]
@@ -13,6 +16,7 @@ pub struct EngineStats {
     bytes: AtomicU64,
     messages_in: AtomicU64,
     messages_out: AtomicU64,
+    figures: Mutex<Figures>,
 }
 
 impl EngineStats {
@@ -27,6 +31,17 @@ impl EngineStats {
         add(&self.commits, 1);
         add(&self.operations, operations);
         add(&self.bytes, bytes);
+    }
+
+    /// What the engine has after a turn.
+    pub(super) fn show(&self, figures: Figures) {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
+    /// What the engine had after its last turn.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A gRPC message arrived on one of the frequent paths: submissions, sessions, watches.
@@ -46,10 +61,11 @@ impl EngineStats {
     }
 }
 
-impl fmt::Display for EngineStats {
-    /// `commits=3 commands=9 …`, for logs.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counters = [
+impl EngineStats {
+    /// All counters with their names.
+    #[must_use]
+    pub fn counters(&self) -> [(&'static str, u64); 7] {
+        [
             ("turns", &self.turns),
             ("commands", &self.commands),
             ("commits", &self.commits),
@@ -57,10 +73,17 @@ impl fmt::Display for EngineStats {
             ("bytes", &self.bytes),
             ("messages_in", &self.messages_in),
             ("messages_out", &self.messages_out),
-        ];
-        for (index, (name, counter)) in counters.into_iter().enumerate() {
+        ]
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+    }
+}
+
+impl fmt::Display for EngineStats {
+    /// `commits=3 commands=9 …`, for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, count)) in self.counters().into_iter().enumerate() {
             let space = if index == 0 { "" } else { " " };
-            write!(f, "{space}{name}={}", counter.load(Ordering::Relaxed))?;
+            write!(f, "{space}{name}={count}")?;
         }
         Ok(())
     }

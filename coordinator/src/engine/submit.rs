@@ -146,6 +146,7 @@ impl EngineCore {
             paid,
         };
         self.requirements.add(owner, &live.requirement);
+        self.counts.enter(job.status());
         self.jobs.insert(job.id, live);
         self.owners.entry(owner).or_default().insert(job.id);
         self.timers.insert((job.deadline, Timer::Deadline(job.id)));

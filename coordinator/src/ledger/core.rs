@@ -10,6 +10,7 @@ use aitbc_common::ledger::entry::StateKey;
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::ledger::position::ChainRules;
 use aitbc_common::ledger::state::State;
+use aitbc_common::ledger::totals::Totals;
 use bytes::Bytes;
 
 use super::command::{Command, Effect, Reply};
@@ -66,6 +67,23 @@ impl LedgerConfig {
 pub struct BrokenRules {
     /// Carry out orders again that were applied before.
     pub repeat_orders: bool,
+}
+
+/// What a ledger has, as of its last batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Records.
+    pub records: u64,
+    /// Seals.
+    pub seals: u64,
+    /// When the first record since the newest seal was written: Unix ms.
+    pub unsealed_since: Option<Millis>,
+    /// Sums over all accounts and locks.
+    pub totals: Totals,
+    /// Number of the last order applied.
+    pub applied_orders: u64,
+    /// Number of the newest notice to the jobs.
+    pub last_notice: u64,
 }
 
 /// What a batch of commands comes to. Nothing of it may be seen before `batch` is durable.
@@ -178,6 +196,20 @@ impl LedgerCore {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// How much there is of what, for gauges: costs nothing.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let position = self.state.position();
+        Figures {
+            records: position.next,
+            seals: position.height,
+            unsealed_since: self.unsealed_since,
+            totals: *self.state.totals(),
+            applied_orders: self.applied_orders,
+            last_notice: self.last_notice,
+        }
     }
 
     fn carry_out(

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::command::{Command, Effect, Reply};
-use super::core::{LedgerConfig, LedgerCore, Output};
+use super::core::{Figures, LedgerConfig, LedgerCore, Output};
 use super::rows::CheckpointRow;
 use crate::engine::driver::HasRoom;
 use crate::engine::handle::{EngineClock, unavailable};
@@ -47,6 +47,8 @@ pub struct Signals {
     pub notices: watch::Sender<u64>,
     /// Until when expiries are due: Unix ms.
     pub expiry_due: watch::Sender<u64>,
+    /// What there is, as of the last batch.
+    pub figures: watch::Sender<Figures>,
 }
 
 impl Default for Signals {
@@ -55,6 +57,7 @@ impl Default for Signals {
             published: watch::Sender::new(Published::default()),
             notices: watch::Sender::new(0),
             expiry_due: watch::Sender::new(0),
+            figures: watch::Sender::new(Figures::default()),
         }
     }
 }
@@ -226,6 +229,7 @@ impl Driver {
         for effect in output.effects {
             self.perform(effect);
         }
+        self.show_figures();
         Ok(())
     }
 
@@ -261,7 +265,20 @@ impl Driver {
             next: self.core.next_index(),
         });
         self.signals.notices.send_modify(|count| *count += 1);
+        self.show_figures();
         Ok(())
+    }
+
+    fn show_figures(&self) {
+        let figures = self.core.figures();
+        let (broken, before) = (
+            figures.totals.broken(),
+            self.signals.figures.send_replace(figures),
+        );
+        if !broken.is_empty() && broken != before.totals.broken() {
+            let names: Vec<_> = broken.iter().map(|invariant| invariant.name()).collect();
+            tracing::error!(invariants = ?names, "the ledger's sums are wrong; stop, keep the data folder and report it");
+        }
     }
 
     /// Drops all memory and recovers by the start-up path, until it works. Where another writer reopened the store, that

@@ -9,6 +9,7 @@ use aitbc_common::ledger::log::{EMPTY_ROOT, TreeHead};
 use aitbc_common::ledger::position::Position;
 use aitbc_common::ledger::state::State;
 use aitbc_common::ledger::state_tree::EMPTY;
+use aitbc_common::ledger::totals::Totals;
 use bytes::Bytes;
 
 use super::core::{Expiry, LedgerConfig, LedgerCore, Output};
@@ -18,6 +19,8 @@ use crate::engine::core::{Reads, each_active_row as each_row};
 use crate::jobs::lifecycle::Millis;
 use crate::store::{Family, StoreError, keys::prefix_end, ledger_keys as keys, rows};
 
+/// Type of state entries that are accounts.
+const ACCOUNTS: u8 = 1;
 /// Types of state entries that come to an end: open locks and unstakings.
 const ENDING: [u8; 2] = [2, 5];
 
@@ -35,13 +38,9 @@ impl LedgerCore {
         };
         let rules = config.rules.clone();
         let mut core = Self::empty(config, wall);
-        core.state = State::resumed(Position::resumed(
-            rules,
-            row.next,
-            row.time_ms,
-            row.height,
-            row.first_unsealed,
-        ));
+        let position =
+            Position::resumed(rules, row.next, row.time_ms, row.height, row.first_unsealed);
+        core.state = State::resumed(position, read_totals(reads)?);
         core.head = TreeHead {
             size: row.next,
             root: hash_of(&row.root)?,
@@ -163,6 +162,20 @@ impl LedgerCore {
         self.trimmed_notices = first.map_or(self.last_notice, |number| number - 1);
         Ok(())
     }
+}
+
+/// Sums over all that is stored: what is on the disk is looked at, whatever was true before.
+fn read_totals(reads: &dyn Reads) -> Result<Totals, StoreError> {
+    let mut totals = Totals::default();
+    for kind in [ACCOUNTS].into_iter().chain(ENDING) {
+        each_row(reads, &keys::state_of_type(kind), |name, value| {
+            let damaged = || StoreError::Corrupt("a key of the state is damaged".into());
+            let key = keys::parse_state(&name).ok_or_else(damaged)?;
+            totals.add(&key, &decode_entry(&key, &value)?);
+            Ok(())
+        })?;
+    }
+    Ok(totals)
 }
 
 fn hash_of(bytes: &Bytes) -> Result<Hash, StoreError> {

@@ -126,6 +126,7 @@ impl World {
         for _ in 0..3 {
             self.apply(Vec::new());
         }
+        self.check_totals();
     }
 
     fn restart(&mut self) {
@@ -135,6 +136,14 @@ impl World {
             .unwrap();
         let reads = Self::reads(&self.store);
         self.core = LedgerCore::recover(self.config.clone(), self.now, &reads).unwrap();
+    }
+
+    /// The sums that were kept are those of what is stored, and fit together.
+    fn check_totals(&self) {
+        let reads = Self::reads(&self.store);
+        let stored = LedgerCore::recover(self.config.clone(), self.now, &reads).unwrap();
+        assert_eq!(self.core.figures(), stored.figures());
+        assert_eq!(stored.figures().totals.broken(), []);
     }
 
     fn draft(&self, kind: TransactionKind, nonce: u64, amount: u64, target: Hash) -> Transaction {

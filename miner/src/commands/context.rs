@@ -35,6 +35,7 @@ impl Context {
         let home = Home::discover()?;
         let given = ClientOptions {
             coordinator: options.coordinator.clone(),
+            ca_certificate: options.ca_certificate.clone(),
             miner,
         };
         let settings = ClientSettings::load(&home, given)?.value;

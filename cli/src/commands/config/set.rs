@@ -19,11 +19,11 @@ use crate::values;
 const EXAMPLES: &str = "\
 Examples:
   aitbc config set coordinator 127.0.0.1:50052
-  aitbc config set ca_file /etc/aitbc/ca.pem
+  aitbc config set ca_certificate /etc/aitbc/ca.pem
   aitbc config set miner rig-2
   aitbc config set miner \"\"                    back to the default
 
-Settings: coordinator, ca_file, miner, payer.";
+Settings: coordinator, ca_certificate, miner, payer.";
 
 /// What to set.
 #[derive(Debug, Args)]
@@ -77,7 +77,7 @@ fn check(key: &str, value: &str) -> Result<(), CommandError> {
         "coordinator" => CoordinatorUrl::parse(value).map(|_| ()),
         "miner" => check_miner_name(value),
         "payer" => values::address(value).map(|_| ()),
-        "ca_file" if !Path::new(value).is_absolute() => Err(CommandError::usage(format!(
+        "ca_certificate" if !Path::new(value).is_absolute() => Err(CommandError::usage(format!(
             "{value:?} is not an absolute path"
         ))
         .with_hint("give the whole path, beginning with /")),
@@ -143,8 +143,8 @@ mod tests {
         );
         assert_eq!(changed("", "miner", "x"), "miner = \"x\"\n");
         assert_eq!(
-            changed("", "ca_file", "/a \"b\"\\c"),
-            "ca_file = \"/a \\\"b\\\"\\\\c\"\n"
+            changed("", "ca_certificate", "/a \"b\"\\c"),
+            "ca_certificate = \"/a \\\"b\\\"\\\\c\"\n"
         );
     }
 
@@ -156,7 +156,7 @@ mod tests {
             ("coordinator", "nonsense"),
             ("miner", "../x"),
             ("payer", "0x12"),
-            ("ca_file", "relative.pem"),
+            ("ca_certificate", "relative.pem"),
         ] {
             assert!(check(key, value).unwrap_err().hint.is_some(), "{key}");
         }

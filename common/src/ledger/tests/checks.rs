@@ -1,6 +1,7 @@
 //! What a record may do to balances and what holds after each, said from the outside.
 
 use super::super::entry::{Account, OpenLock};
+use super::super::totals::Totals;
 use super::history::{ALLOCATED, FAUCET, World};
 use super::*;
 use crate::layouts::LockPurpose;
@@ -44,6 +45,11 @@ impl World {
 
     /// What holds after every record.
     pub fn check_state(&self) {
+        let mut totals = Totals::default();
+        for (key, entry) in self.state.entries() {
+            totals.add(key, entry);
+        }
+        assert_eq!((self.state.totals(), totals.broken()), (&totals, vec![]));
         let (mut debits, mut credits) = (0, 0);
         let mut pending: BTreeMap<AccountId, u128> = BTreeMap::new();
         let mut under: BTreeMap<StateKey, u64> = BTreeMap::new();

@@ -303,7 +303,7 @@ fn a_counter_at_its_end_refuses_instead_of_wrapping() {
     // No history comes here: only a store that lies.
     let mut full = ledger.state.account(AccountId::Wallet(address("bob")));
     full.credits_posted = u128::MAX;
-    let mut state = State::resumed(ledger.state.position().clone());
+    let mut state = State::resumed(ledger.state.position().clone(), *ledger.state.totals());
     state.load(
         StateKey::Account(AccountId::Wallet(address("bob"))),
         Some(Entry::Account(full)),

@@ -131,12 +131,3 @@ async fn nobody_there_is_exit_code_3_with_a_hint() {
     );
     assert!(error.retryable && error.hint.is_some());
 }
-
-#[tokio::test]
-async fn tls_without_an_authority_says_what_to_set() {
-    let url = CoordinatorUrl::parse("https://127.0.0.1:1").unwrap();
-    let error = Connection::open(&url, Arc::new(Identity::from_seed(&[1; 32])), Scope::Read)
-        .await
-        .unwrap_err();
-    assert!(error.hint.unwrap().contains("ca_file"));
-}

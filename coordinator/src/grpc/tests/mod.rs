@@ -55,7 +55,11 @@ async fn start() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let services = Arc::clone(&coordinator.services);
-    tokio::spawn(coordinator.serving.run(coordinator.services, listener));
+    tokio::spawn(
+        coordinator
+            .serving
+            .run(coordinator.services, listener, None),
+    );
     Running {
         url: CoordinatorUrl::parse(&address).unwrap(),
         shutdown,
