@@ -143,6 +143,14 @@ fn names_options_and_numbers() {
             ("SUBMIT --prompt x --min-vram many", 2, "vram"),
             ("SUBMIT --prompt x --priority 101", 2, "100"),
             ("SUBMIT --prompt x --offer x", 2, "--offer"),
+            ("SUBMIT --prompt x --hodl", 2, "--hold"),
+            ("SUBMIT --prompt x --pay -1", 2, "negative"),
+            ("SUBMIT --prompt x --pay 0", 2, "zero"),
+            (
+                "SUBMIT --prompt x --pay 1 --payer 0x12",
+                2,
+                "40 hexadecimal",
+            ),
             ("SUBMIT --prompt x --request-id ''", 2, "request-id"),
             ("SUBMIT --prompt x --miner rig-1", 2, "miner_"),
             (
