@@ -18,3 +18,4 @@ pub mod sessions;
 mod shares;
 pub mod store;
 mod timeouts;
+mod unanswered;
