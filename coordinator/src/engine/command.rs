@@ -1,5 +1,6 @@
 //! What the engine is asked, what it answers, and what is to be done once an answer is durable.
 
+use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::StreamCheckpoint;
@@ -308,6 +309,9 @@ pub enum Command {
         miner_key: PublicKey,
         /// The attempt.
         attempt: AttemptId,
+        /// [`receipt_hash`](super::receipt_hash) of what is to be delivered: recorded before, it is answered
+        /// as then.
+        receipt: Hash,
     },
     /// A running paid attempt's newest checkpoint, verified and of bytes that arrived → [`Reply::Done`].
     Checkpointed {

@@ -13,6 +13,7 @@ use tonic::Streaming;
 
 use super::{Services, unexpected, validate};
 use crate::engine::command::{Command, Reply};
+use crate::engine::receipt_hash;
 use crate::sessions::core::StreamKind;
 use crate::sessions::output_buffer::Append;
 use crate::sessions::streams::{AttemptFacts, AttemptStream};
@@ -43,6 +44,7 @@ pub(super) async fn complete(
     let asked = Command::GetAttempt {
         miner_key: miner,
         attempt,
+        receipt: receipt_hash(&complete.receipt),
     };
     let info = match services.call(asked).await? {
         Reply::AttemptInfo(info) => info,
