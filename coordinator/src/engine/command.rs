@@ -398,6 +398,8 @@ pub struct Submitted {
     pub matching_miners: u32,
     /// Known miners.
     pub known_miners: u32,
+    /// Of those, where none matches, the ones that would if they were there.
+    pub away_miners: u32,
     /// What to know about it.
     pub warnings: Vec<v1::Warning>,
 }

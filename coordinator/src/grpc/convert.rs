@@ -216,6 +216,7 @@ pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {
         matching_miners: submitted.matching_miners,
         known_miners: submitted.known_miners,
         estimated_start: view.estimated_start_ms.map(duration),
+        away_miners: submitted.away_miners,
         created_at: timestamp(view.row.created_ms),
         deadline: timestamp(view.row.deadline_ms),
         warnings: submitted.warnings.clone(),

@@ -74,8 +74,7 @@ pub fn submitted_state(response: &SubmitJobResponse) -> String {
     let (matching, known) = (response.matching_miners, response.known_miners);
     let _infallible = match (matching, known) {
         (_, 0) => write!(details, "no miner is known yet"),
-        (0, 1) => write!(details, "the one known miner does not match"),
-        (0, _) => write!(details, "none of {known} miners matches"),
+        (0, _) => write!(details, "{}", none_matches(known, response.away_miners)),
         (1, 1) => write!(details, "1 of 1 miner matches"),
         (1, _) => write!(details, "1 of {known} miners matches"),
         _ => write!(details, "{matching} of {known} miners match"),
@@ -89,6 +88,17 @@ pub fn submitted_state(response: &SubmitJobResponse) -> String {
 }
 
 /// The whole state in a few lines.
+/// Where no known miner matches, whether the reason is that they are away.
+pub fn none_matches(known: u32, away: u32) -> String {
+    match (known, away) {
+        (1, 0) => "the one known miner does not match".to_owned(),
+        (1, _) => "1 known miner, away".to_owned(),
+        (_, 0) => format!("none of {known} known miners matches"),
+        _ if known == away => format!("{known} known miners, all away"),
+        _ => format!("none of {known} known miners matches, {away} would but are away"),
+    }
+}
+
 pub fn job_text(job: &Job) -> String {
     let mut text = format!("{}  {}\n", job.job_id, state(job));
     let _infallible = writeln!(text, "  miner   {}      model  {}", miner(job), model(job));
@@ -421,3 +431,13 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
         );
     }
 }
+
+    #[test]
+    fn miners_that_are_away_are_not_said_to_be_unfit() {
+        let said = |known, away| none_matches(known, away);
+        assert_eq!(said(1, 1), "1 known miner, away");
+        assert_eq!(said(1, 0), "the one known miner does not match");
+        assert_eq!(said(3, 3), "3 known miners, all away");
+        assert!(said(3, 2).ends_with("2 would but are away"));
+        assert_eq!(said(3, 0), "none of 3 known miners matches");
+    }
