@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use aitbc_common::layouts::MANUAL_ENGINE;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::clock_ms;
 use aitbc_proto::v1::{
@@ -87,7 +88,6 @@ pub fn submitted_state(response: &SubmitJobResponse) -> String {
     format!("{} ({details})", status_name(response.status))
 }
 
-/// The whole state in a few lines.
 /// Where no known miner matches, whether the reason is that they are away.
 pub fn none_matches(known: u32, away: u32) -> String {
     match (known, away) {
@@ -99,6 +99,7 @@ pub fn none_matches(known: u32, away: u32) -> String {
     }
 }
 
+/// The whole state in a few lines.
 pub fn job_text(job: &Job) -> String {
     let mut text = format!("{}  {}\n", job.job_id, state(job));
     let _infallible = writeln!(text, "  miner   {}      model  {}", miner(job), model(job));
@@ -142,10 +143,17 @@ fn model(job: &Job) -> String {
     if !job.served_model.is_empty() {
         let _infallible = write!(text, " = {}", job.served_model);
     }
-    if !job.model_digest.is_empty() {
+    if by_hand(job) {
+        text.push_str(", manual (by hand)");
+    } else if job.model_digest.iter().any(|byte| *byte != 0) {
         let _infallible = write!(text, " {}", short_digest(&job.model_digest));
     }
     text
+}
+
+/// Whether a person made the result: then no model counted tokens.
+fn by_hand(job: &Job) -> bool {
+    job.engine == MANUAL_ENGINE
 }
 
 /// `sha256:365c0bd3c000`.
@@ -178,6 +186,9 @@ fn times(job: &Job) -> String {
             let after = timestamp_ms(time).saturating_sub(created);
             let _infallible = write!(text, ", {name} +{}", elapsed(after));
         }
+    }
+    if by_hand(job) {
+        return text;
     }
     if let (Some(input), Some(output)) = (job.input_tokens, job.output_tokens) {
         let _infallible = write!(text, "; {input} tokens in, {output} out");
@@ -328,6 +339,25 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
     }
 
     #[test]
+    fn work_by_hand_does_not_look_like_a_models() {
+        let job = Job {
+            engine: "manual".into(),
+            model_digest: vec![0; 32].into(),
+            input_tokens: Some(0),
+            output_tokens: Some(0),
+            ..completed()
+        };
+        let text = job_text(&job);
+        assert!(text.contains("llama3:latest, manual (by hand)"), "{text}");
+        assert!(!text.contains("sha256") && !text.contains("/s"), "{text}");
+        let document = crate::output::job::job_json(&job);
+        assert_eq!(document["model_digest"], serde_json::Value::Null);
+        assert_eq!(document["manual"], true);
+        let served = crate::output::job::job_json(&completed());
+        assert_eq!(served["manual"], false);
+    }
+
+    #[test]
     fn a_waiting_job_says_how_long() {
         let job = Job {
             status: JobStatus::Queued.into(),
@@ -430,7 +460,6 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
             "queued (position 1; no miner is known yet)"
         );
     }
-}
 
     #[test]
     fn miners_that_are_away_are_not_said_to_be_unfit() {
@@ -441,3 +470,4 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
         assert!(said(3, 2).ends_with("2 would but are away"));
         assert_eq!(said(3, 0), "none of 3 known miners matches");
     }
+}
