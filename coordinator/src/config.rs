@@ -202,6 +202,7 @@ impl Config {
             file: options.config.as_deref(),
             file_required: true,
             prefix: PREFIX,
+            see: "the settings are in docs/operations.md, the options in: aitbc-coordinator --help",
             environment: config::environment(),
             options: GivenOptions {
                 dev: options.dev.then_some(true),
@@ -403,6 +404,19 @@ mod tests {
                 .server()
                 .reflection
         );
+    }
+
+    #[test]
+    fn a_setting_that_does_not_parse_points_to_the_coordinators_help() {
+        let name = format!("aitbc-coordinator-{}.toml", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        std::fs::write(&file, "connections = \"many\"\n").unwrap();
+        let path = file.display().to_string();
+        let error = Config::load(&options(&["--dev", "--config", &path])).unwrap_err();
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(error.exit, ExitCode::Usage);
+        let hint = error.hint.unwrap();
+        assert!(hint.contains("aitbc-coordinator --help"), "{hint}");
     }
 
     #[test]

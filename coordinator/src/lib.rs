@@ -21,3 +21,4 @@ mod shares;
 pub mod store;
 mod timeouts;
 pub mod tls;
+mod unanswered;

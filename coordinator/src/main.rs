@@ -1,5 +1,6 @@
 //! The coordinator's command.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -9,12 +10,11 @@ use std::time::Duration;
 
 use aitbc_common::hash::hash_text;
 use aitbc_common::runtime::errors::{self, CommandError};
-use aitbc_common::runtime::{telemetry, terminal};
+use aitbc_common::runtime::{command_line, telemetry, terminal};
 use aitbc_coordinator::config::{Command, Config, LogFormat, Options};
 use aitbc_coordinator::coordinator::{Coordinator, store_error};
 use aitbc_coordinator::store::StoreError;
 use aitbc_coordinator::{init, prometheus};
-use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,16 +27,24 @@ const WRITERS: usize = 2;
 const LAST_THREADS: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let outcome = match &options.command {
+    let raw: Vec<OsString> = std::env::args_os().collect();
+    let (options, json) = match command_line::parse::<Options>(&raw) {
+        Ok(None) => return ExitCode::SUCCESS,
+        Ok(Some(options)) => {
+            let json = options.log_format == Some(LogFormat::Json);
+            (Ok(options), json)
+        }
+        Err(error) => (Err(error), false),
+    };
+    let outcome = options.and_then(|options| match &options.command {
         Some(Command::Init(arguments)) => init::run(arguments).map(|()| ExitCode::SUCCESS),
         None => start(&options),
-    };
+    });
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            error.print(options.log_format == Some(LogFormat::Json));
-            ExitCode::from(error.exit.number())
+            error.print(json);
+            error.exit.into()
         }
     }
 }

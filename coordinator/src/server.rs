@@ -19,6 +19,7 @@ use crate::connections;
 use crate::grpc::{Jobs, Ledger, Miners, NetworkInfo, Services};
 use crate::retention::Retention;
 use crate::timeouts::UnaryTimeoutLayer;
+use crate::unanswered::UnansweredLayer;
 
 /// Bytes in flight on one stream and on one connection, and of one frame.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -78,6 +79,7 @@ pub async fn run(
         .max_frame_size(FRAME)
         .max_concurrent_streams(settings.streams_per_connection)
         .http2_max_header_list_size(HEADERS)
+        .layer(UnansweredLayer)
         .layer(UnaryTimeoutLayer(settings.unary_timeout))
         .add_service(
             jobs.max_decoding_message_size(MESSAGE_BYTES)
@@ -88,7 +90,11 @@ pub async fn run(
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
         )
-        .add_service(ledger.max_encoding_message_size(MESSAGE_BYTES))
+        .add_service(
+            ledger
+                .max_decoding_message_size(MESSAGE_BYTES)
+                .max_encoding_message_size(MESSAGE_BYTES),
+        )
         .add_service(NetworkServiceServer::new(network))
         .add_service(health_service)
         .add_optional_service(reflection(settings.reflection)?);

@@ -2,6 +2,8 @@
 //!
 //! [`v1`] holds messages, clients and servers; [`DESCRIPTORS`] is what gRPC reflection serves.
 
+pub mod codec;
+
 /// Package `aitbc.v1`.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, rustdoc::all)]
 pub mod v1 {

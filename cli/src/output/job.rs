@@ -1,9 +1,12 @@
 //! A job as the CLI's JSON shows it.
 
+use aitbc_common::layouts::MANUAL_ENGINE;
 use aitbc_proto::v1::{Attempt, Job};
 use serde_json::{Value, json};
 
-use super::json::{ait, enum_value, failure, hash_or_null, seconds, text_or_null, time};
+use super::json::{
+    ait, digest_or_null, enum_value, failure, hash_or_null, seconds, text_or_null, time,
+};
 
 /// The whole job, every field that the coordinator sent.
 pub fn job_json(job: &Job) -> Value {
@@ -14,7 +17,8 @@ pub fn job_json(job: &Job) -> Value {
         "type": enum_value!(JobType, "JOB_TYPE_", job.r#type),
         "model": job.model,
         "served_model": text_or_null(&job.served_model),
-        "model_digest": hash_or_null(&job.model_digest),
+        "model_digest": digest_or_null(&job.model_digest),
+        "manual": job.engine == MANUAL_ENGINE,
         "miner_id": text_or_null(&job.miner_id),
         "miner_name": text_or_null(&job.miner_name),
         "attempt": job.attempt,

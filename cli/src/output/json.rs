@@ -57,6 +57,15 @@ pub fn hash_or_null(hash: &[u8]) -> Value {
     }
 }
 
+/// A model's digest, or `null` where none is known: a receipt has zeros then.
+pub fn digest_or_null(digest: &[u8]) -> Value {
+    if digest.iter().all(|byte| *byte == 0) {
+        Value::Null
+    } else {
+        hash_or_null(digest)
+    }
+}
+
 /// Bytes of a signature, address or transaction as `0x…`, or `null` where there are none.
 pub fn hex_or_null(bytes: &[u8]) -> Value {
     if bytes.is_empty() {

@@ -15,7 +15,7 @@ pub use acknowledgement::{Acknowledgement, Verdict};
 pub use assignment::{Assignment, NO_BUDGET, locks_hash};
 pub use checkpoint::StreamCheckpoint;
 pub use payload::{AllowTerms, BindConsent, LockPurpose, LockTerms};
-pub use receipt::{Outcome, Receipt};
+pub use receipt::{MANUAL_ENGINE, Outcome, Receipt};
 pub use record::{
     ExpireReason, MAX_GENESIS, MintReason, Post, ReceiptEntry, Record, RecordBody, Seal, VoidReason,
 };

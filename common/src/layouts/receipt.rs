@@ -2,7 +2,7 @@
 
 use super::{Fields, LayoutError};
 use crate::address::Address;
-use crate::hash::{Hash, tagged};
+use crate::hash::{Hash, sha256, tagged};
 use crate::identity::{Identity, PublicKey};
 use crate::ids::JobId;
 
@@ -34,6 +34,9 @@ impl Outcome {
         .find(|o| *o as u8 == byte)
     }
 }
+
+/// The model server that a receipt names where a person did the work.
+pub const MANUAL_ENGINE: &str = "manual";
 
 /// Receipt v1, 392 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,12 @@ pub struct Receipt {
 impl Receipt {
     /// Bytes of this layout.
     pub const LEN: usize = 392;
+
+    /// Whether it says that a person did the work, not a model server.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        self.engine_hash == sha256(MANUAL_ENGINE.as_bytes())
+    }
 
     /// Its bytes.
     #[must_use]

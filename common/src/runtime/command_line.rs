@@ -104,6 +104,7 @@ fn explain<C: Parser>(error: &clap::Error, raw: &[OsString]) -> CommandError {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ");
+    let message = plain_range(&message).unwrap_or(message);
     let own = error
         .source()
         .and_then(|source| source.downcast_ref::<CommandError>());
@@ -113,6 +114,14 @@ fn explain<C: Parser>(error: &clap::Error, raw: &[OsString]) -> CommandError {
         (None, None) => help,
     };
     CommandError::usage(message).with_hint(hint)
+}
+
+/// `…: 0 is not in 1..=256` as people say it: `…: must be 1 to 256`.
+fn plain_range(message: &str) -> Option<String> {
+    let (before, range) = message.rsplit_once(" is not in ")?;
+    let (lowest, highest) = range.split_once("..=")?;
+    let (option, _value) = before.rsplit_once(": ")?;
+    Some(format!("{option}: must be {lowest} to {highest}"))
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {

@@ -21,6 +21,8 @@ use crate::nearest::nearest;
 
 /// What begins the name of every environment variable.
 pub const VARIABLE_PREFIX: &str = "AITBC_";
+/// Where users see their settings.
+const SEE: &str = "each setting's origin is shown by: aitbc config show";
 
 /// Where the layers of some settings come from.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Layers<'a, T, F> {
     pub file_required: bool,
     /// Environment variables: `PREFIX` and the setting's name in capitals.
     pub prefix: &'a str,
+    /// Where to see the settings that there are: ends the hint of a value that is not one.
+    pub see: &'a str,
     /// The environment, usually [`environment`].
     pub environment: BTreeMap<String, String>,
     /// The options given, as a struct or map with some of the fields; `None` fields are not given.
@@ -68,7 +72,7 @@ where
     ));
     let known: Vec<String> = figment
         .extract::<Dict>()
-        .map_err(|e| explain(&e))?
+        .map_err(|e| explain(&e, layers.see))?
         .into_keys()
         .collect();
     if let Some(path) = layers.file
@@ -95,7 +99,7 @@ where
     }
     let options = Figment::from(Serialized::defaults(layers.options))
         .extract::<Dict>()
-        .map_err(|e| explain(&e))?;
+        .map_err(|e| explain(&e, layers.see))?;
     let given: Dict = options
         .into_iter()
         .filter(|(_, value)| !matches!(value, Value::Empty(..)))
@@ -105,7 +109,9 @@ where
         Serialized::from(given, Profile::Default),
     ));
 
-    let value = figment.extract().map_err(|error| explain(&error))?;
+    let value = figment
+        .extract()
+        .map_err(|error| explain(&error, layers.see))?;
     let origin = |key: &String| {
         let name = figment
             .find_metadata(key)
@@ -130,7 +136,7 @@ fn read_file(path: &Path, required: bool) -> Result<Option<String>, CommandError
     }
 }
 
-fn explain(error: &figment::Error) -> CommandError {
+fn explain(error: &figment::Error, see: &str) -> CommandError {
     let place = error
         .metadata
         .as_ref()
@@ -146,7 +152,7 @@ fn explain(error: &figment::Error) -> CommandError {
             Some(near) => format!("did you mean {near:?}? There are: {}", known.join(", ")),
             None => format!("there are: {}", known.join(", ")),
         },
-        _ => "correct it there; each setting's origin is shown by: aitbc config show".to_owned(),
+        _ => format!("correct it there; {see}"),
     };
     CommandError::usage(message).with_hint(hint)
 }
@@ -196,6 +202,7 @@ impl ClientSettings {
             file: Some(&home.config_file()),
             file_required: false,
             prefix: VARIABLE_PREFIX,
+            see: SEE,
             environment: environment(),
             options,
         })
@@ -262,6 +269,7 @@ mod tests {
             file: Some(&file.0),
             file_required: true,
             prefix: VARIABLE_PREFIX,
+            see: SEE,
             environment: environment
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))

@@ -1,5 +1,6 @@
 //! What the engine is asked, what it answers, and what is to be done once an answer is durable.
 
+use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::StreamCheckpoint;
@@ -308,6 +309,9 @@ pub enum Command {
         miner_key: PublicKey,
         /// The attempt.
         attempt: AttemptId,
+        /// [`receipt_hash`](super::receipt_hash) of what is to be delivered: recorded before, it is answered
+        /// as then.
+        receipt: Hash,
     },
     /// A running paid attempt's newest checkpoint, verified and of bytes that arrived → [`Reply::Done`].
     Checkpointed {
@@ -394,6 +398,8 @@ pub struct Submitted {
     pub matching_miners: u32,
     /// Known miners.
     pub known_miners: u32,
+    /// Of those, where none matches, the ones that would if they were there.
+    pub away_miners: u32,
     /// What to know about it.
     pub warnings: Vec<v1::Warning>,
 }

@@ -1,7 +1,8 @@
-//! Completions: recorded once, and answered the same however often they come.
+//! Completions: recorded once, and answered the same however often the same receipt comes.
 
 use std::time::Duration;
 
+use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
@@ -35,8 +36,9 @@ impl EngineCore {
             );
             return Ok(());
         };
-        if let Some(status) = self.done.by(attempt, miner) {
-            turn.reply(Reply::Completed(status));
+        let receipt = receipt_hash(&completion.receipt.encode());
+        if let Some(done) = self.done.by(attempt, miner) {
+            turn.reply(answer_again(done, receipt));
             return Ok(());
         }
         if completion.epoch != self.epoch {
@@ -45,7 +47,7 @@ impl EngineCore {
             turn.reply(Reply::Refused(error.retry_after(AGAIN)));
             return Ok(());
         }
-        let Some(completion) = self.complete_stopped(turn, completion, miner) else {
+        let Some(completion) = self.complete_stopped(turn, completion, miner, receipt) else {
             return Ok(());
         };
         let live = self.jobs.get(&attempt.job_id);
@@ -72,12 +74,12 @@ impl EngineCore {
                     owner,
                     Edit::Deliver(Box::new(delivery(completion, observed_ms))),
                 );
-                self.done.insert(attempt, miner, status);
+                self.done.insert(attempt, miner, (status, receipt));
                 // A session that comes back is told what to forget; a repeated call must find its answer.
                 if !in_session {
                     turn.use_request(
                         delivery_key(miner_key, attempt),
-                        delivered(attempt, self.now),
+                        delivered(attempt, receipt, self.now),
                     );
                 }
                 if let Some(miner) = self.miners.get_mut(&miner) {
@@ -86,17 +88,18 @@ impl EngineCore {
                 }
                 turn.reply(Reply::Completed(status));
             }
-            _ => self.not_live(turn, miner_key, attempt, reads)?,
+            _ => self.not_live(turn, miner_key, attempt, receipt, reads)?,
         }
         Ok(())
     }
 
-    /// Answers a delivery of an attempt that is not live: as before, where it was recorded.
+    /// Answers a delivery of an attempt that is not live: as before, where this receipt was recorded.
     pub(super) fn not_live(
         &self,
         turn: &mut Turn,
         miner_key: PublicKey,
         attempt: AttemptId,
+        receipt: Hash,
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         let miner = self.miner_keys.get(&miner_key);
@@ -105,9 +108,13 @@ impl EngineCore {
         if miner.is_some() && remembered.is_none() {
             turn.load_requests([key.clone()], reads)?;
         }
-        let recorded = turn.used_request(&key).map(|_| JobStatus::Completed);
-        if let Some(status) = remembered.or(recorded) {
-            turn.reply(Reply::Completed(status));
+        let recorded = turn.used_request(&key).map(|row| {
+            // Rows of before receipts were compared have no hash.
+            let known = Hash::try_from(row.body_hash.as_ref()).unwrap_or(receipt);
+            (JobStatus::Completed, known)
+        });
+        if let Some(done) = remembered.or(recorded) {
+            turn.reply(answer_again(done, receipt));
         } else {
             turn.refuse(
                 ErrorReason::StaleAttempt,
@@ -118,6 +125,23 @@ impl EngineCore {
     }
 }
 
+/// What tells one receipt of an attempt from another.
+#[must_use]
+pub fn receipt_hash(encoded: &[u8]) -> Hash {
+    sha256(encoded)
+}
+
+/// The same receipt gets the same answer; another one comes too late, and must not look accepted.
+fn answer_again((status, recorded): (JobStatus, Hash), receipt: Hash) -> Reply {
+    if recorded == receipt {
+        return Reply::Completed(status);
+    }
+    Reply::Refused(ApiError::new(
+        ErrorReason::StaleAttempt,
+        "this attempt was delivered already, with another receipt; that one counts",
+    ))
+}
+
 /// The idempotency key of a delivery: its attempt.
 fn delivery_key(miner: PublicKey, attempt: AttemptId) -> RequestKey {
     let id = format!("{}/{}", attempt.job_id, attempt.attempt);
@@ -125,9 +149,9 @@ fn delivery_key(miner: PublicKey, attempt: AttemptId) -> RequestKey {
 }
 
 /// That it was recorded, as that key's row.
-fn delivered(attempt: AttemptId, now: Millis) -> RequestRow {
+fn delivered(attempt: AttemptId, receipt: Hash, now: Millis) -> RequestRow {
     RequestRow {
-        body_hash: Bytes::new(),
+        body_hash: Bytes::copy_from_slice(&receipt),
         job_id: Bytes::copy_from_slice(&attempt.job_id.0),
         created_ms: now,
         attempt: attempt.attempt.into(),

@@ -255,13 +255,13 @@ pub struct EngineCore {
 /// Outcomes of the newest attempts that completed a job.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    by_attempt: BTreeMap<AttemptId, (MinerId, JobStatus)>,
+    by_attempt: BTreeMap<AttemptId, (MinerId, (JobStatus, Hash))>,
     order: VecDeque<AttemptId>,
 }
 
 impl Remembered {
-    pub fn insert(&mut self, attempt: AttemptId, miner: MinerId, status: JobStatus) {
-        if self.by_attempt.insert(attempt, (miner, status)).is_none() {
+    pub fn insert(&mut self, attempt: AttemptId, miner: MinerId, done: (JobStatus, Hash)) {
+        if self.by_attempt.insert(attempt, (miner, done)).is_none() {
             self.order.push_back(attempt);
         }
         if self.order.len() > REMEMBERED_ATTEMPTS
@@ -271,10 +271,10 @@ impl Remembered {
         }
     }
 
-    /// What became of the job by this miner's delivery of this attempt.
-    pub fn by(&self, attempt: AttemptId, miner: MinerId) -> Option<JobStatus> {
-        let (by, status) = self.by_attempt.get(&attempt)?;
-        (*by == miner).then_some(*status)
+    /// What became of the job by this miner's delivery of this attempt, and the hash of its receipt.
+    pub fn by(&self, attempt: AttemptId, miner: MinerId) -> Option<(JobStatus, Hash)> {
+        let (by, done) = self.by_attempt.get(&attempt)?;
+        (*by == miner).then_some(*done)
     }
 }
 
@@ -412,9 +412,11 @@ impl EngineCore {
                 attempt,
                 lease_ms,
             } => self.extend_lease(turn, miner_key, attempt, lease_ms),
-            Command::GetAttempt { miner_key, attempt } => {
-                self.get_attempt(turn, miner_key, attempt, reads)?;
-            }
+            Command::GetAttempt {
+                miner_key,
+                attempt,
+                receipt,
+            } => self.get_attempt(turn, miner_key, attempt, receipt, reads)?,
             Command::Checkpointed {
                 attempt,
                 checkpoint,

@@ -24,6 +24,9 @@ use crate::store::rows::{JobRow, LockRow};
 /// share a class. A job may need up to a thirty-second more than 10 s.
 const RATE_BITS: u32 = 6;
 
+/// A lock must outlive its job's deadline by this, so that work that was stopped then is still paid: 1 hour.
+const SETTLING_MS: u64 = 3_600_000;
+
 impl EngineCore {
     pub(super) fn notices(
         &mut self,
@@ -108,7 +111,7 @@ impl EngineCore {
         let rate = holder.and_then(|miner| self.running_rate(live, miner));
         let open = open_amount(locks).saturating_add(opened.amount);
         let fits = opened.max_fee_bps >= self.config.fee_bps
-            && opened.expires_at >= live.job.deadline
+            && opened.expires_at >= live.job.deadline.saturating_add(SETTLING_MS)
             && takes(holder)
             && takes(live.requirement.only_miner)
             && rate.is_none_or(|rate| rate <= opened.max_rate && rate <= highest_rate(open));

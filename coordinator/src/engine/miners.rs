@@ -95,10 +95,12 @@ impl EngineCore {
                 );
             }
             Some(miner) if !miner.held.is_empty() => {
-                let message = format!(
-                    "{} jobs run on this miner; let it finish or fail them first",
-                    miner.held.len()
-                );
+                let message = match miner.held.len() {
+                    1 => "1 job runs on this miner; let it finish, or fail it first".to_owned(),
+                    jobs => {
+                        format!("{jobs} jobs run on this miner; let it finish or fail them first")
+                    }
+                };
                 return turn.refuse(ErrorReason::MinerBusy, message);
             }
             Some(miner) => {

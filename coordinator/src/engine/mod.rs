@@ -32,3 +32,5 @@ mod submit;
 mod tests;
 mod timers;
 mod turn;
+
+pub use completions::receipt_hash;

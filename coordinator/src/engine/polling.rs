@@ -59,11 +59,11 @@ impl EngineCore {
                 .take(3)
                 .map(|attempt| attempt.job_id.to_string())
                 .collect();
-            let message = format!(
-                "all {} slots of this miner are taken ({})",
-                miner.record.slots,
-                held.join(", ")
-            );
+            let slots = match miner.record.slots {
+                1 => "the one slot of this miner is".to_owned(),
+                slots => format!("all {slots} slots of this miner are"),
+            };
+            let message = format!("{slots} taken ({})", held.join(", "));
             return turn.refuse(ErrorReason::NoFreeSlot, message);
         }
         let request = request_key.map(|key| (key, body_hash));

@@ -1,5 +1,6 @@
 //! What callers ask about jobs.
 
+use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::JobSpec;
@@ -164,6 +165,7 @@ impl EngineCore {
         turn: &mut Turn,
         key: PublicKey,
         attempt: AttemptId,
+        receipt: Hash,
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         let miner = self.miner_keys.get(&key).copied();
@@ -174,7 +176,7 @@ impl EngineCore {
         });
         let Some(live) = live else {
             // A repeated delivery is recognised by its miner; everyone else learns nothing about the job.
-            return self.not_live(turn, key, attempt, reads);
+            return self.not_live(turn, key, attempt, receipt, reads);
         };
         turn.reply_later([(attempt.job_id, live.owner)], move |core, rows| match core
             .attempt_info(attempt, rows)

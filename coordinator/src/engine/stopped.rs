@@ -1,6 +1,7 @@
 //! Jobs that were stopped while a paid attempt ran. Its miner has 30 s to send a receipt for what it did until then; after
 //! that its newest checkpoint counts, and where there is none the locks return.
 
+use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Outcome, StreamCheckpoint, VoidReason};
@@ -108,6 +109,7 @@ impl EngineCore {
         turn: &mut Turn,
         completion: Completion,
         miner: MinerId,
+        receipt_hash: Hash,
     ) -> Option<Completion> {
         let (attempt, outcome) = (completion.attempt, completion.receipt.outcome);
         let live = self.jobs.get(&attempt.job_id);
@@ -122,7 +124,7 @@ impl EngineCore {
             let receipt = Box::new(completion.receipt);
             let evidence = Evidence::Receipt(receipt, completion.signature);
             self.decide(turn, attempt.job_id, evidence);
-            self.done.insert(attempt, miner, status);
+            self.done.insert(attempt, miner, (status, receipt_hash));
             turn.reply(Reply::Completed(status));
             return None;
         }

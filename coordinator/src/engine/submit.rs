@@ -15,7 +15,7 @@ use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::explain::nearest_model;
 use crate::jobs::lifecycle::{Job, Phase};
-use crate::jobs::matching::Requirement;
+use crate::jobs::matching::{Filter, Requirement, removed_by};
 use crate::jobs::queue::Waiting;
 use crate::store::rows::{JobRow, RequestRow, uuid};
 use aitbc_common::ids::JobId;
@@ -196,9 +196,7 @@ impl EngineCore {
         let serving = |live: &LiveJob| {
             self.queue
                 .miners()
-                .filter(|(id, s)| {
-                    crate::jobs::matching::removed_by(&live.requirement, *id, &s.offer).is_none()
-                })
+                .filter(|(id, s)| removed_by(&live.requirement, *id, &s.offer).is_none())
                 .count()
         };
         let matching = match live.map(|live| (live, live.class)) {
@@ -206,15 +204,27 @@ impl EngineCore {
             Some((live, None)) => serving(live),
             None => 0,
         };
+        // Only asked where nobody matches: it looks at every miner.
+        let away = live.filter(|_| matching == 0);
+        let away = away.map_or(0, |live| self.away(&live.requirement));
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Reply::Submitted(Box::new(Submitted {
             view: self.view(row.clone()),
-            matching_miners: u32::try_from(matching).unwrap_or(u32::MAX),
-            known_miners: u32::try_from(self.miners.len()).unwrap_or(u32::MAX),
+            matching_miners: number(matching),
+            known_miners: number(self.miners.len()),
+            away_miners: number(away),
             warnings,
         }))
     }
 
-    /// What to know about a job that no known miner could ever run.
+    /// Miners that would match if they were there.
+    fn away(&self, requirement: &Requirement) -> usize {
+        let miners = self.queue.miners();
+        let removed = miners.map(|(id, supply)| removed_by(requirement, id, &supply.offer));
+        removed.filter(|by| *by == Some(Filter::Live)).count()
+    }
+
+    /// What to know about a job that no known miner declared to run.
     pub(super) fn warnings(&self, requirement: &Requirement) -> Vec<v1::Warning> {
         if self.queue.anyone_could_run(requirement) {
             return Vec::new();
@@ -233,9 +243,12 @@ impl EngineCore {
         if served {
             let explained =
                 crate::jobs::explain::explain(&self.queue, requirement, 0, |_| String::new());
+            let passing = Filter::ALL.into_iter().filter(|filter| filter.passes());
+            let passing: Vec<_> = passing.map(Filter::name).collect();
             let details: Vec<_> = explained
                 .filters
                 .into_iter()
+                .filter(|filter| !passing.contains(&filter.filter.as_str()))
                 .map(|filter| filter.detail)
                 .collect();
             return warning(
@@ -243,11 +256,15 @@ impl EngineCore {
                 format!("no known miner matches: {}", details.join("; ")),
             );
         }
+        let undeclared = self.queue.miners().filter(|(_, s)| s.offer.any_model);
         let message = match (self.miners.len(), nearest_model(&self.queue, model)) {
             (0, _) => format!("no miner is registered yet, so none serves {model}"),
             (_, Some(nearest)) => {
                 format!("no known miner serves {model}; the nearest model is {nearest}")
             }
+            (_, None) if undeclared.count() > 0 => format!(
+                "no known miner declares {model}; one that declared no models may take the job by polling"
+            ),
             (_, None) => format!("no known miner serves {model}"),
         };
         warning(ErrorReason::UnknownModel, message)

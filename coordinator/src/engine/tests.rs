@@ -97,7 +97,23 @@ fn submission(n: u8, by: u8) -> Submission {
 }
 
 fn completion(attempt: AttemptId, by: u8) -> Command {
-    let receipt = Receipt {
+    completion_of(attempt, by, |_| {})
+}
+
+/// What the delivery of [`completion`] is verified against.
+fn get_attempt(attempt: AttemptId, by: u8) -> Command {
+    let Command::Complete(completion) = completion(attempt, by) else {
+        panic!("a completion")
+    };
+    Command::GetAttempt {
+        miner_key: miner_key(by),
+        attempt,
+        receipt: super::receipt_hash(&completion.receipt.encode()),
+    }
+}
+
+fn completion_of(attempt: AttemptId, by: u8, change: impl Fn(&mut Receipt)) -> Command {
+    let mut receipt = Receipt {
         outcome: Outcome::Complete,
         attempt: attempt.attempt,
         chain_id: [7; 32],
@@ -118,6 +134,7 @@ fn completion(attempt: AttemptId, by: u8) -> Command {
         seen_size: 0,
         seen_root: [0; 32],
     };
+    change(&mut receipt);
     Command::Complete(Box::new(Completion {
         attempt,
         miner_key: miner_key(by),

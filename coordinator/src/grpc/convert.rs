@@ -124,6 +124,7 @@ fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow) {
         return;
     };
     job.served_model.clone_from(&delivery.served_model);
+    job.engine.clone_from(&delivery.engine);
     job.model_digest = receipt.model_digest.to_vec().into();
     job.first_token_at = timestamp(delivery.first_token_ms);
     job.input_tokens = Some(receipt.tokens_in);
@@ -215,6 +216,7 @@ pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {
         queue_position: view.queue_position,
         matching_miners: submitted.matching_miners,
         known_miners: submitted.known_miners,
+        away_miners: submitted.away_miners,
         estimated_start: view.estimated_start_ms.map(duration),
         created_at: timestamp(view.row.created_ms),
         deadline: timestamp(view.row.deadline_ms),

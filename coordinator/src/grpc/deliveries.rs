@@ -13,10 +13,12 @@ use tonic::Streaming;
 
 use super::{Services, unexpected, validate};
 use crate::engine::command::{Command, Reply};
+use crate::engine::receipt_hash;
 use crate::sessions::core::StreamKind;
 use crate::sessions::output_buffer::Append;
 use crate::sessions::streams::{AttemptFacts, AttemptStream};
 use crate::sessions::verify::{Delivery, Task};
+use crate::unanswered::explained;
 
 /// The next part must come within this.
 const PART_WITHIN: Duration = Duration::from_secs(30);
@@ -39,13 +41,12 @@ pub(super) async fn complete(
         ));
     };
     let attempt = validate::attempt(&complete.job_id, complete.attempt)?;
-    let info = match services
-        .call(Command::GetAttempt {
-            miner_key: miner,
-            attempt,
-        })
-        .await?
-    {
+    let asked = Command::GetAttempt {
+        miner_key: miner,
+        attempt,
+        receipt: receipt_hash(&complete.receipt),
+    };
+    let info = match services.call(asked).await? {
         Reply::AttemptInfo(info) => info,
         // Recorded before: the answer got lost.
         Reply::Completed(status) => {
@@ -156,9 +157,11 @@ async fn next_part(
             None => Err(ApiError::field("part", "is missing or of an unknown kind")),
         },
         Ok(Ok(None)) => Ok(None),
-        Ok(Err(status)) => Err(ApiError::from_status(&status).unwrap_or_else(|| {
-            ApiError::new(ErrorReason::InvalidField, status.message().to_owned())
-        })),
+        Ok(Err(status)) => Err(ApiError::from_status(&status)
+            .or_else(|| explained(&status, "CompleteJob"))
+            .unwrap_or_else(|| {
+                ApiError::new(ErrorReason::InvalidField, status.message().to_owned())
+            })),
         Err(_) => Err(ApiError::new(
             ErrorReason::Unavailable,
             "no part came for 30 s; deliver again",

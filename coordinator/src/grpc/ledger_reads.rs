@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::convert;
 use crate::ledger::driver::{LedgerHandle, Published};
 use crate::ledger::proofs::{LogRows, StatePages, leaf, log_refusal};
-use crate::ledger::rows::{TransactionRow, split_record};
+use crate::ledger::rows::{LedgerRow, TransactionRow, split_record};
 use crate::sessions::stored::blocking;
 use crate::store::{Family, Store, StoreError, keys::prefix_end, ledger_keys as keys, rows};
 
@@ -26,7 +26,7 @@ const MAX_STAKES: usize = 1_000;
 /// Keys of one state proof.
 const MAX_KEYS: usize = 64;
 /// Bytes of leaves in one message.
-const LEAVES_BYTES: usize = 1 << 20;
+const LEAVES_BYTES: usize = 128 << 10;
 /// Leaves read at once.
 const LEAVES: u64 = 1_024;
 /// A state proof that was read across a seal is read again this often, with a pause.
@@ -99,8 +99,20 @@ pub(super) fn account(
         next_nonce: account.nonce,
         stakes,
         allowance,
-        time: convert::timestamp(unix_ms()),
+        time: convert::timestamp(ledger_time(store)?),
     })
+}
+
+/// Ledger time is never behind the newest record, wherever the wall clock stands.
+fn ledger_time(store: &Reads) -> Result<u64, StoreError> {
+    let name = keys::ledger();
+    let row = store
+        .get_many(&[(Family::Active, name.as_slice())])?
+        .into_iter()
+        .next()
+        .flatten();
+    let row: LedgerRow = row.map(rows::decode).transpose()?.unwrap_or_default();
+    Ok(unix_ms().max(row.time_ms))
 }
 
 /// Balances stay below 2^63, as the supply does.

@@ -14,7 +14,7 @@ use aitbc_proto::v1::ledger_service_server::LedgerService;
 use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
-use super::{Services, convert, ledger_reads as reads, unexpected, validate};
+use super::{RECORD_READERS, Services, convert, ledger_reads as reads, unexpected, validate};
 use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
 use crate::ledger::command::{Command, Reply, Submission};
 use crate::sessions::responses::{ResponseStream, Responses};
@@ -176,9 +176,15 @@ impl LedgerService for Ledger {
             );
             return Err(ApiError::new(ErrorReason::RecordNotFound, message).into());
         }
+        let place = Arc::clone(&self.0.record_readers).try_acquire_owned();
+        let place = place.map_err(|_| {
+            let message = format!("{RECORD_READERS} callers are reading records, the bound");
+            ApiError::new(ErrorReason::RateLimited, message).retry_after(Duration::from_secs(1))
+        })?;
         let (responses, stream) = Responses::new(PATIENCE);
         let store = self.0.ledger.store();
         tokio::spawn(async move {
+            let _place = place;
             let outcome = async {
                 let mut next = start;
                 while next < end {

@@ -44,6 +44,9 @@ const DELIVERIES: usize = 8;
 /// Of these and of those that wait, deliveries of one identity: slow ones leave places for others.
 const DELIVERIES_PER_IDENTITY: usize = 2;
 
+/// Callers that read the ledger's records at once; each holds some messages of 128 KiB.
+const RECORD_READERS: usize = 64;
+
 /// What the services share.
 pub struct Services {
     /// The engine and what surrounds it.
@@ -56,6 +59,7 @@ pub struct Services {
     pub limits: Arc<Limits>,
     deliveries: Semaphore,
     deliveries_by_identity: Shares<PublicKey>,
+    record_readers: Arc<Semaphore>,
     /// The ledger.
     pub ledger: LedgerHandle,
 }
@@ -77,6 +81,7 @@ impl Services {
             limits,
             deliveries: Semaphore::new(DELIVERIES),
             deliveries_by_identity: Shares::new(DELIVERIES_PER_IDENTITY),
+            record_readers: Arc::new(Semaphore::new(RECORD_READERS)),
             ledger,
         })
     }

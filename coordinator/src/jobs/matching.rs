@@ -102,6 +102,12 @@ impl Filter {
         Self::Paused,
     ];
 
+    /// Whether what it removes may match later, as it is.
+    #[must_use]
+    pub fn passes(self) -> bool {
+        matches!(self, Self::Excluded | Self::Live | Self::Paused)
+    }
+
     /// Its name, as ExplainJob shows it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -142,13 +148,11 @@ pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> O
     Filter::ALL.into_iter().find(|filter| removed(*filter))
 }
 
-/// Whether this miner could run the job at some time: all filters but those that pass by themselves.
+/// Whether this miner could run the job at some time: all filters but those that pass by themselves. One that declared
+/// no models promised none, whatever it may take by polling.
 #[must_use]
 pub fn could_run(requirement: &Requirement, miner: MinerId, offer: &Offer) -> bool {
-    matches!(
-        removed_by(requirement, miner, offer),
-        None | Some(Filter::Excluded | Filter::Live | Filter::Paused)
-    )
+    !offer.any_model && removed_by(requirement, miner, offer).is_none_or(Filter::passes)
 }
 
 /// How a free miner ranks for a job: lower is better. Predicted cost first, then a warm model, then load.
@@ -272,17 +276,18 @@ mod tests {
             any_model: true,
             ..offer()
         };
-        assert_eq!(
-            removed_by(
-                &Requirement {
-                    digest: [9; 32],
-                    ..requirement()
-                },
-                ME,
-                &any
-            ),
-            None
-        );
+        let pinned = Requirement {
+            digest: [9; 32],
+            ..requirement()
+        };
+        assert_eq!(removed_by(&pinned, ME, &any), None);
+        assert!(!could_run(&pinned, ME, &any), "but it promised none");
+        let away = Offer {
+            live: false,
+            ..offer()
+        };
+        assert!(could_run(&requirement(), ME, &away));
+        assert!(!could_run(&pinned, ME, &away), "nobody has that digest");
     }
 
     #[test]

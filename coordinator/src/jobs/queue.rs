@@ -331,7 +331,7 @@ impl Queue {
             .map(|(id, member)| (*id, &member.supply))
     }
 
-    /// Whether any known miner could ever run this, live or not.
+    /// Whether any known miner that declared what it runs could ever run this, live or not.
     #[must_use]
     pub fn anyone_could_run(&self, requirement: &Requirement) -> bool {
         self.members

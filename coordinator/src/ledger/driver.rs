@@ -185,8 +185,13 @@ impl Driver {
         }
     }
 
+    /// Ledger time: monotonic, and never behind the wall clock, which alone goes on while the machine sleeps.
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms().max(unix_ms())
+    }
+
     fn next_wake(&self) -> Instant {
-        let now = self.clock.now_ms();
+        let now = self.now_ms();
         let due = self
             .core
             .next_timer()
@@ -199,7 +204,7 @@ impl Driver {
         commands: Vec<Command>,
         callers: Vec<oneshot::Sender<Result<Reply, ApiError>>>,
     ) -> Result<(), StoreError> {
-        let applied = self.core.apply(self.clock.now_ms(), commands, &self.store);
+        let applied = self.core.apply(self.now_ms(), commands, &self.store);
         match applied {
             Ok(output) => self.commit(output, callers),
             Err(error) => {
@@ -311,7 +316,7 @@ impl Driver {
             self.store.reopen()?;
         }
         self.fence = self.store.claim(LEDGER_PARTITION..=LEDGER_PARTITION)?;
-        self.core = LedgerCore::recover(self.config.clone(), self.clock.now_ms(), &self.store)?;
+        self.core = LedgerCore::recover(self.config.clone(), self.now_ms(), &self.store)?;
         self.core.set_has_room((self.has_room)());
         self.publish_stored()
     }

@@ -3,7 +3,8 @@
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::layouts::{
-    ExpireReason, LockTerms, MintReason, RecordBody, SignedTransaction, TransactionKind, VoidReason,
+    ExpireReason, LockPurpose, LockTerms, MintReason, RecordBody, SignedTransaction,
+    TransactionKind, VoidReason,
 };
 use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
 use aitbc_common::ledger::settlement::{Work, posts};
@@ -197,9 +198,15 @@ impl LedgerCore {
             .all(|(_, lock)| allows(lock, work, self.config.rules.fee_bps));
         let billed = work.billed_ms <= work.observed_ms.min(work.work_ms);
         let mut paid = Paid::default();
-        if !(allowed && billed) {
+        // Two jobs may have one specification, and so one job_ref: the log pays for it once.
+        let payable = allowed && billed && !open.is_empty();
+        if !(payable && turn.pays_first(&work.job_ref, reads)?) {
+            let reason = if payable {
+                VoidReason::Finished
+            } else {
+                VoidReason::Terms
+            };
             for (lock, _) in open {
-                let reason = VoidReason::Terms;
                 turn.record(self, RecordBody::Void { lock, reason }, reads)?
                     .expect("an open lock may always return");
             }
@@ -255,7 +262,8 @@ struct Paid {
 }
 
 fn allows(lock: &OpenLock, work: &Work, fee_bps: u16) -> bool {
-    lock.target == work.job_ref
+    lock.purpose == LockPurpose::Job
+        && lock.target == work.job_ref
         && work.rate <= lock.max_rate
         && fee_bps <= lock.max_fee_bps
         && (lock.miner_key.0 == [0; 32] || lock.miner_key == work.miner)

@@ -33,6 +33,8 @@ pub(super) struct Turn {
     transactions: BTreeMap<Hash, Option<TransactionRow>>,
     /// What addresses had from the faucet.
     faucet: BTreeMap<Address, u64>,
+    /// Jobs that this batch pays.
+    paid: BTreeSet<Hash>,
     sealed: bool,
 }
 
@@ -47,6 +49,7 @@ impl Turn {
             changed: BTreeSet::new(),
             transactions: BTreeMap::new(),
             faucet: BTreeMap::new(),
+            paid: BTreeSet::new(),
             sealed: false,
         }
     }
@@ -147,6 +150,17 @@ impl Turn {
             keys::faucet(account),
             FaucetRow { given }.encode_to_vec(),
         );
+    }
+
+    /// Whether nothing paid for this job before, not in this batch either; from now on something does.
+    pub fn pays_first(&mut self, job_ref: &Hash, reads: &dyn Reads) -> Result<bool, StoreError> {
+        let key = keys::paid(job_ref);
+        let stored = reads.get_many(&[(Family::Archive, key.as_slice())])?;
+        let first = stored.iter().all(Option::is_none) && self.paid.insert(*job_ref);
+        if first {
+            self.batch.put(Family::Archive, key, Bytes::new());
+        }
+        Ok(first)
     }
 
     /// Appends a record: its index, or the rule that refuses it.

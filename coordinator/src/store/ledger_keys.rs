@@ -29,6 +29,8 @@ const FAUCET: u8 = b'f';
 const PAGE: u8 = b'p';
 /// Values in the state tree, as of the newest seal: [`super::Family::Archive`].
 const SEALED: u8 = b'v';
+/// Jobs that were paid: [`super::Family::Archive`].
+const PAID: u8 = b'j';
 /// Miners on which a wallet has staked: [`super::Family::Archive`].
 const STAKES: u8 = b'k';
 
@@ -126,6 +128,12 @@ pub fn history(account: Address, index: u64) -> Vec<u8> {
 #[must_use]
 pub fn faucet(account: Address) -> Vec<u8> {
     key(FAUCET, &account.0)
+}
+
+/// A job that was paid, by its job_ref.
+#[must_use]
+pub fn paid(job_ref: &Hash) -> Vec<u8> {
+    key(PAID, job_ref)
 }
 
 /// A page of the state tree.

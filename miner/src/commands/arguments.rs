@@ -104,7 +104,7 @@ mod tests {
             (&["register", "--price-per-hour", "1000001"], "too much"),
             (&["register", "--price-per-hour", "0.1234567"], "6 decimals"),
             (&["register", "--gpus", "RTX 4090"], "at character 1"),
-            (&["register", "--slots", "0"], "1..=256"),
+            (&["register", "--slots", "0"], "must be 1 to 256"),
             (&["register", "--payout", "0x12"], "address"),
             (&["mine-ollama", "--model", "lla ma"], "at character 4"),
             (

@@ -5,6 +5,7 @@ use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::layouts::{Outcome, Receipt};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{AttemptInfo, Command, MinerChange, Reply};
+use aitbc_coordinator::engine::receipt_hash;
 use aitbc_coordinator::sessions::streams::AttemptFacts;
 use aitbc_miner::runner::result_document;
 use aitbc_proto::v1::{self, ErrorReason, FailureReason};
@@ -138,7 +139,13 @@ impl Poller {
                 }
             }
             (PollerCall::Deliver | PollerCall::Complete, Some(attempt)) => {
-                Command::GetAttempt { miner_key, attempt }
+                let work = self.work.as_ref();
+                let receipt = work.map(|work| receipt_hash(&work.parcel.complete.receipt));
+                Command::GetAttempt {
+                    miner_key,
+                    attempt,
+                    receipt: receipt.unwrap_or_default(),
+                }
             }
         };
         coordinator.ask(

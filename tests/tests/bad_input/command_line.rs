@@ -278,6 +278,19 @@ fn unknown_models() {
         Some(0),
         "a refused job is none"
     );
+    // A miner that declared no models promised none.
+    let _registered = user.types("aitbc miner register").succeeds();
+    let accepted = user.types(&line).succeeds();
+    assert!(
+        accepted.stderr.contains("warning: no known miner"),
+        "{accepted:?}"
+    );
+    assert!(
+        accepted.text().contains("1 known miner, away"),
+        "{accepted:?}"
+    );
+    user.types(&format!("{line} --require-miner"))
+        .refuses(1, "");
 }
 
 #[test]
@@ -320,6 +333,8 @@ fn final_jobs() {
         .exits(6)
         .json_error();
     assert_eq!(error["reason"], "NO_RESULT");
+    let deleted = user.types(&format!("aitbc client delete {job}")).succeeds();
+    assert!(!deleted.text().contains("the receipt stays"), "{deleted:?}");
 }
 
 #[test]

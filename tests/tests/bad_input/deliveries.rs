@@ -265,15 +265,18 @@ async fn deliveries_twice_late_or_for_others() {
         ErrorReason::StaleAttempt,
     );
 
-    // The same delivery twice is one, and a different one after it changes nothing.
-    for work_ms in [1, 1, 2] {
-        let delivery = Delivery::new(&second, &two.identity, |receipt| receipt.work_ms = work_ms);
-        let answer = two
-            .deliver(delivery)
-            .await
-            .expect("its own attempt, idempotent");
-        assert_eq!(answer.into_inner().status(), JobStatus::Completed);
+    // The same delivery twice is one; a different one after it changes nothing, and does not look as if it had.
+    let of = |work_ms| Delivery::new(&second, &two.identity, |receipt| receipt.work_ms = work_ms);
+    for work_ms in [1, 1] {
+        let answer = two.deliver(of(work_ms)).await;
+        let answer = answer.expect("its own attempt, idempotent").into_inner();
+        assert_eq!(answer.status(), JobStatus::Completed);
     }
+    refused(
+        two.deliver(of(2)).await,
+        Code::FailedPrecondition,
+        ErrorReason::StaleAttempt,
+    );
     let proof = client
         .types(&format!("aitbc client result {job} --json"))
         .succeeds()

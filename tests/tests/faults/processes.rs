@@ -97,6 +97,16 @@ async fn slow_delivery(user: &User) -> (mpsc::Sender<CompleteJobRequest>, Delive
 }
 
 #[test]
+fn the_coordinator_explains_a_wrong_command_line() {
+    let network = Network::without_coordinator();
+    let user = network.user("me");
+    user.types("aitbc-coordinator --bogus")
+        .refuses(2, "aitbc-coordinator --help");
+    let helped = user.types("aitbc-coordinator --help").succeeds();
+    assert!(helped.text().contains("--data-dir"), "{helped:?}");
+}
+
+#[test]
 fn nobody_listens() {
     let network = Network::without_coordinator();
     let user = network.user("me");
@@ -236,14 +246,18 @@ fn an_identity_that_others_may_read() {
 fn an_interrupted_watcher_detaches() {
     let network = Network::start();
     let user = network.user("me");
-    let mut watcher = user.start(&[
-        "client", "submit", "--model", "llama3", "--prompt", "Hi", "--watch", "--json",
-    ]);
-    watcher.wait_for(Stream::Stdout, "the job's first event", |text| {
-        text.contains("queued").then_some(())
-    });
-    watcher.interrupt();
-    assert_eq!(watcher.wait().code, 130);
+    for stop in [Process::interrupt, Process::terminate] {
+        let mut watcher = user.start(&[
+            "client", "submit", "--model", "llama3", "--prompt", "Hi", "--watch", "--json",
+        ]);
+        watcher.wait_for(Stream::Stdout, "the job's first event", |text| {
+            text.contains("queued").then_some(())
+        });
+        stop(&watcher);
+        let stopped = watcher.wait();
+        assert_eq!(stopped.code, 130, "{stopped:?}");
+        assert!(stopped.stderr.contains("goes on"), "{stopped:?}");
+    }
     let status = user
         .types("aitbc client status last --json")
         .succeeds()

@@ -43,6 +43,17 @@ fn poll_extend_complete_and_verify() {
         "{}",
         result.stderr
     );
+    let status = client
+        .types(&format!("aitbc client status {job}"))
+        .succeeds();
+    let verified = client.types("aitbc client verify receipt.json").succeeds();
+    for shown in [result.stderr.clone(), status.text(), verified.text()] {
+        assert!(shown.contains("manual (by hand)"), "{shown}");
+        assert!(
+            !shown.contains("sha256:0000") && !shown.contains("/s"),
+            "{shown}"
+        );
+    }
     let fetched = client
         .types(&format!("aitbc client result {job}"))
         .succeeds();

@@ -16,7 +16,7 @@ Examples:
   aitbc client delete job_01m83xj880emq8k9w39qsaekf4
   aitbc client delete last --json
 
-Input, output and result are deleted; hashes and the receipt stay.";
+Input, output and result are deleted; hashes stay, and the receipt if there is one.";
 
 /// Deletes and says so.
 pub async fn run(context: &Context, arguments: OneJob) -> Result<(), CommandError> {
@@ -31,7 +31,7 @@ pub async fn run(context: &Context, arguments: OneJob) -> Result<(), CommandErro
     .map_err(about(&arguments.job))?;
     check_asked(&arguments.job, &answer.job_id)?;
     let text = format!(
-        "{}: input, output and result are deleted; the receipt stays",
+        "{}: input, output and result are deleted; hashes stay, and the receipt if there is one",
         answer.job_id
     );
     context.result(&json!({"job_id": answer.job_id, "deleted": true}), text)

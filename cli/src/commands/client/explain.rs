@@ -9,7 +9,7 @@ use aitbc_proto::v1::explain_job_request::Subject;
 use aitbc_proto::v1::{ExplainJobRequest, ExplainJobResponse, MatchingMiner};
 use serde_json::{Value, json};
 
-use super::job_text::about;
+use super::job_text::{about, none_matches};
 use super::new_job::NewJob;
 use crate::context::Context;
 use crate::output::json::{ait, duration_ms, seconds, warning_name, warnings};
@@ -72,8 +72,10 @@ fn explanation_text(answer: &ExplainJobResponse) -> String {
     let free = answer.free_miners;
     let mut text = match (matching, known) {
         (_, 0) => "no miner is known yet".to_owned(),
-        (0, 1) => "the one known miner does not match".to_owned(),
-        (0, _) => format!("none of {known} known miners matches"),
+        (0, _) => {
+            let live = answer.filters.iter().find(|filter| filter.filter == "live");
+            none_matches(known, live.map_or(0, |filter| filter.removed))
+        }
         (1, _) => format!("1 of {known} known miners matches, {free} free now"),
         _ => format!("{matching} of {known} known miners match, {free} free now"),
     };

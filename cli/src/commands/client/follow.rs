@@ -76,7 +76,7 @@ pub struct Target {
     pub cancel_on_interrupt: bool,
 }
 
-/// Follows a job to its end. Ctrl-C detaches: the job goes on, unless it is to be cancelled.
+/// Follows a job to its end. Ctrl-C or SIGTERM detaches: the job goes on, unless it is to be cancelled.
 pub async fn follow(
     connection: &Connection,
     target: Target,
@@ -95,7 +95,20 @@ pub async fn follow(
     };
     tokio::select! {
         followed = following.until_final() => followed,
-        _signal = tokio::signal::ctrl_c() => Err(interrupted(connection, &job_id, cancel).await),
+        () = stop_signal() => Err(interrupted(connection, &job_id, cancel).await),
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        // Then SIGTERM ends the process as it always does.
+        Err(_) => _ = tokio::signal::ctrl_c().await,
     }
 }
 

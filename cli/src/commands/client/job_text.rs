@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use aitbc_common::layouts::MANUAL_ENGINE;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::clock_ms;
 use aitbc_proto::v1::{
@@ -79,8 +80,7 @@ pub fn submitted_state(response: &SubmitJobResponse) -> String {
     let (matching, known) = (response.matching_miners, response.known_miners);
     let _infallible = match (matching, known) {
         (_, 0) => write!(details, "no miner is known yet"),
-        (0, 1) => write!(details, "the one known miner does not match"),
-        (0, _) => write!(details, "none of {known} miners matches"),
+        (0, _) => write!(details, "{}", none_matches(known, response.away_miners)),
         (1, 1) => write!(details, "1 of 1 miner matches"),
         (1, _) => write!(details, "1 of {known} miners matches"),
         _ => write!(details, "{matching} of {known} miners match"),
@@ -91,6 +91,17 @@ pub fn submitted_state(response: &SubmitJobResponse) -> String {
         None => Ok(()),
     };
     format!("{} ({details})", status_name(response.status))
+}
+
+/// Where no known miner matches, whether the reason is that they are away.
+pub fn none_matches(known: u32, away: u32) -> String {
+    match (known, away) {
+        (1, 0) => "the one known miner does not match".to_owned(),
+        (1, _) => "1 known miner, away".to_owned(),
+        (_, 0) => format!("none of {known} known miners matches"),
+        _ if known == away => format!("{known} known miners, all away"),
+        _ => format!("none of {known} known miners matches, {away} would but are away"),
+    }
 }
 
 /// The whole state in a few lines.
@@ -140,10 +151,17 @@ fn model(job: &Job) -> String {
     if !job.served_model.is_empty() {
         let _infallible = write!(text, " = {}", job.served_model);
     }
-    if !job.model_digest.is_empty() {
+    if by_hand(job) {
+        text.push_str(", manual (by hand)");
+    } else if job.model_digest.iter().any(|byte| *byte != 0) {
         let _infallible = write!(text, " {}", short_digest(&job.model_digest));
     }
     text
+}
+
+/// Whether a person made the result: then no model counted tokens.
+fn by_hand(job: &Job) -> bool {
+    job.engine == MANUAL_ENGINE
 }
 
 /// `sha256:365c0bd3c000`.
@@ -176,6 +194,9 @@ fn times(job: &Job) -> String {
             let after = timestamp_ms(time).saturating_sub(created);
             let _infallible = write!(text, ", {name} +{}", elapsed(after));
         }
+    }
+    if by_hand(job) {
+        return text;
     }
     if let (Some(input), Some(output)) = (job.input_tokens, job.output_tokens) {
         let _infallible = write!(text, "; {input} tokens in, {output} out");
@@ -325,6 +346,25 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
     }
 
     #[test]
+    fn work_by_hand_does_not_look_like_a_models() {
+        let job = Job {
+            engine: "manual".into(),
+            model_digest: vec![0; 32].into(),
+            input_tokens: Some(0),
+            output_tokens: Some(0),
+            ..completed()
+        };
+        let text = job_text(&job);
+        assert!(text.contains("llama3:latest, manual (by hand)"), "{text}");
+        assert!(!text.contains("sha256") && !text.contains("/s"), "{text}");
+        let document = crate::output::job::job_json(&job);
+        assert_eq!(document["model_digest"], serde_json::Value::Null);
+        assert_eq!(document["manual"], true);
+        let served = crate::output::job::job_json(&completed());
+        assert_eq!(served["manual"], false);
+    }
+
+    #[test]
     fn a_waiting_job_says_how_long() {
         let job = Job {
             status: JobStatus::Queued.into(),
@@ -426,5 +466,15 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
             submitted_state(&response),
             "queued (position 1; no miner is known yet)"
         );
+    }
+
+    #[test]
+    fn miners_that_are_away_are_not_said_to_be_unfit() {
+        let said = |known, away| none_matches(known, away);
+        assert_eq!(said(1, 1), "1 known miner, away");
+        assert_eq!(said(1, 0), "the one known miner does not match");
+        assert_eq!(said(3, 3), "3 known miners, all away");
+        assert!(said(3, 2).ends_with("2 would but are away"));
+        assert_eq!(said(3, 0), "none of 3 known miners matches");
     }
 }

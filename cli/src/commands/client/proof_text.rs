@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use aitbc_common::hash::hash_text;
+use aitbc_common::layouts::Receipt;
 use aitbc_common::money::{MicroAit, cost};
 use aitbc_common::verify::Proof;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::delivery::Delivery;
 use super::job_text::{elapsed_seconds, payment_name, short_digest, status_name};
 use crate::output::job::add_payment;
-use crate::output::json::{ait, seconds_of_ms, text_or_null};
+use crate::output::json::{ait, digest_or_null, seconds_of_ms, text_or_null};
 
 /// `proof ✓ signed by rig-1: attempt 1, llama3:latest sha256:365c0bd3c000, 2.140 s, 0.000298 AIT (unfunded)`.
 pub fn proof_line(delivery: &Delivery) -> String {
@@ -20,11 +21,20 @@ pub fn proof_line(delivery: &Delivery) -> String {
         miner = signer(delivery),
         attempt = receipt.attempt,
         model = delivery.proof.served_model,
-        digest = short_digest(&receipt.model_digest),
+        digest = digest_text(receipt),
         work = elapsed_seconds(receipt.work_ms),
         cost = MicroAit(cost_of(delivery)),
         payment = payment_name(delivery.job.payment_status),
     )
+}
+
+/// The model's digest, or that no model did it.
+pub fn digest_text(receipt: &Receipt) -> String {
+    if receipt.is_manual() {
+        "manual (by hand)".to_owned()
+    } else {
+        short_digest(&receipt.model_digest)
+    }
 }
 
 /// The miner's name, or its key where the coordinator gives none.
@@ -57,7 +67,8 @@ pub fn receipt_json(proof: &Proof, miner_id: &str, model: &str) -> Value {
         "output_hash": hash_text(&receipt.output_hash),
         "result_hash": hash_text(&receipt.result_hash),
         "model": text_or_null(model),
-        "model_digest": hash_text(&receipt.model_digest),
+        "model_digest": digest_or_null(&receipt.model_digest),
+        "manual": receipt.is_manual(),
         "input_tokens": receipt.tokens_in,
         "output_tokens": receipt.tokens_out,
         "work_seconds": seconds_of_ms(receipt.work_ms),

@@ -300,6 +300,7 @@ pub fn submitted_json(response: &SubmitJobResponse) -> Value {
         "deadline": time(response.deadline.as_ref()),
         "warnings": warnings(&response.warnings),
         "known_miners": response.known_miners,
+        "away_miners": response.away_miners,
         "estimated_start_seconds": seconds(response.estimated_start.as_ref()),
         "job_ref": hash_or_null(&response.job_ref),
     })

@@ -11,8 +11,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::delivery::proof_failed;
-use super::job_text::{elapsed_seconds, short_digest};
-use super::proof_text::receipt_json;
+use super::job_text::elapsed_seconds;
+use super::proof_text::{digest_text, receipt_json};
 use super::records;
 use crate::context::Context;
 
@@ -106,16 +106,20 @@ fn print(
     } else {
         "; give --output FILE to check the output too"
     };
+    let (tokens_in, tokens_out) = (receipt.tokens_in, receipt.tokens_out);
+    let tokens = if receipt.is_manual() {
+        String::new()
+    } else {
+        format!(", {tokens_in} tokens in, {tokens_out} out")
+    };
     let text = format!(
-        "receipt ✓ {job}, attempt {attempt}, model {digest}, {tokens_in} tokens in, {tokens_out} out, {work}{output}\n  \
+        "receipt ✓ {job}, attempt {attempt}, model {digest}{tokens}, {work}{output}\n  \
          miner    {miner}\n  \
          pays     {payee}\n  \
          output   {bytes} bytes, sha256:{hash}",
         job = receipt.job_id,
         attempt = receipt.attempt,
-        digest = short_digest(&receipt.model_digest),
-        tokens_in = receipt.tokens_in,
-        tokens_out = receipt.tokens_out,
+        digest = digest_text(receipt),
         work = elapsed_seconds(receipt.work_ms),
         miner = receipt.miner_key,
         payee = receipt.payee,

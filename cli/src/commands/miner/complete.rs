@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::Identity;
-use aitbc_common::layouts::{Assignment, JobSpec, Outcome, Receipt};
+use aitbc_common::layouts::{Assignment, JobSpec, MANUAL_ENGINE, Outcome, Receipt};
 use aitbc_common::limits::{CHUNK_BYTES, OUTPUT_BYTES};
 use aitbc_common::result_document::{FinishReason, ResultDocument, Usage};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
@@ -31,8 +31,13 @@ Examples:
 
 An embedding job's output is a JSON list of lists of numbers.";
 
-/// What a receipt names where a person, not a model server, did the work.
-const ENGINE: &str = "manual";
+/// Answers after which a delivery certainly was not recorded, so that another output may be signed.
+const REFUSED: [&str; 4] = [
+    "RECEIPT_INVALID",
+    "INVALID_FIELD",
+    "INVALID_INPUT",
+    "TOO_LARGE",
+];
 
 /// Which job, and its output.
 #[derive(Debug, Args)]
@@ -58,13 +63,22 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         jobs.save(&job)?;
     }
     let delivery = Delivery::build(&job, content, &connection.identity)?;
+    sign_once(&jobs, &mut job, &delivery.receipt)?;
     let work_ms = delivery.receipt.work_ms;
     let receipt_id = delivery.receipt.id(&delivery.signature);
     let parts = tokio_stream::iter(delivery.into_parts(&job));
     let answer = connection.miners().complete_job(parts).await;
-    let answer = answer
-        .map_err(|status| jobs.explain(&job.job_id, status))?
-        .into_inner();
+    let answer = match answer {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            let error = jobs.explain(&job.job_id, status);
+            if REFUSED.contains(&error.reason.as_str()) {
+                job.receipt = None;
+                jobs.save(&job)?;
+            }
+            return Err(error);
+        }
+    };
     jobs.remove(&job.job_id);
     let status = enum_value!(JobStatus, "JOB_STATUS_", answer.status);
     let document = json!({
@@ -81,6 +95,32 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         job.attempt
     );
     context.result(&document, text)
+}
+
+/// Keeps the receipt before it is sent. Its answer may get lost: the job may then be completed with this receipt, and no
+/// other one may exist.
+fn sign_once(
+    jobs: &PolledJobs,
+    job: &mut PolledJob,
+    receipt: &Receipt,
+) -> Result<(), CommandError> {
+    let new = hex::encode(receipt.encode());
+    match &job.receipt {
+        Some(signed) if *signed == new => Ok(()),
+        Some(_) => Err(CommandError::new(
+            ExitCode::Usage,
+            "RECEIPT_SIGNED",
+            format!(
+                "a receipt for another output of {} was signed already, and may have arrived",
+                job.job_id
+            ),
+        )
+        .with_hint("deliver the output of the first time again: --output FILE")),
+        None => {
+            job.receipt = Some(new);
+            jobs.save(job)
+        }
+    }
 }
 
 fn read_output(path: &PathBuf) -> Result<Vec<u8>, CommandError> {
@@ -140,7 +180,7 @@ impl Delivery {
             payee: assignment.payee,
             model_name_hash: spec.model_name_hash,
             model_digest: spec.model_digest,
-            engine_hash: sha256(ENGINE.as_bytes()),
+            engine_hash: sha256(MANUAL_ENGINE.as_bytes()),
             output_len: output.len() as u64,
             output_hash: sha256(&output),
             result_hash: sha256(&result),
@@ -166,7 +206,7 @@ impl Delivery {
             receipt: self.receipt.encode().into(),
             signature: self.signature.to_vec().into(),
             served_model: job.model.clone(),
-            engine: ENGINE.to_owned(),
+            engine: MANUAL_ENGINE.to_owned(),
         };
         let output = chunks(self.output.into()).map(Part::Output);
         let result = chunks(self.result.into()).map(Part::Result);

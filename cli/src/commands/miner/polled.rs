@@ -38,6 +38,9 @@ pub struct PolledJob {
     pub polled_ms: u64,
     /// What the receipt says about the time worked, once one was made: a repeated delivery is the same delivery.
     pub work_ms: Option<u64>,
+    /// The receipt that was signed, in its layout: none but this one is ever sent.
+    #[serde(default)]
+    pub receipt: Option<String>,
 }
 
 impl PolledJob {
@@ -107,6 +110,7 @@ impl PolledJob {
             assignment_signature: hex::encode(&assign.assignment_signature),
             polled_ms: unix_ms(),
             work_ms: None,
+            receipt: None,
         })
     }
 }
@@ -229,6 +233,15 @@ impl PolledJobs {
         .with_hint("take a job with: aitbc miner poll; name another miner with --miner NAME")
     }
 
+    /// Of a miner in a folder of a test's own.
+    #[cfg(test)]
+    pub fn below(folder: PathBuf) -> Self {
+        Self {
+            miner: "rig-1".into(),
+            folder,
+        }
+    }
+
     /// An error of a call about a job; one that says that the lease is over forgets the job.
     pub fn explain(&self, job_id: &str, status: tonic::Status) -> CommandError {
         let error = CommandError::from(status);
@@ -254,6 +267,7 @@ mod tests {
             assignment_signature: String::new(),
             polled_ms,
             work_ms: None,
+            receipt: None,
         }
     }
 

@@ -81,10 +81,7 @@ fn only_the_holder_learns_what_an_attempt_is_verified_against() {
     rig.miner(1, 1);
     rig.register(2, 1);
     let first = attempt(rig.submit(1, 1), 1);
-    let get = |n| Command::GetAttempt {
-        miner_key: miner_key(n),
-        attempt: first,
-    };
+    let get = |n| get_attempt(first, n);
     assert!(matches!(rig.ask(get(1)), Reply::AttemptInfo(_)));
     for n in [2, 3] {
         assert_eq!(refusal(&rig.ask(get(n))), Some(ErrorReason::StaleAttempt));

@@ -35,11 +35,10 @@ fn a_repeated_completion_gets_the_same_answer_and_changes_nothing() {
     let (commits, row) = (rig.commits, rig.view(first.job_id, 1).row);
     let reply = rig.ask(completion(first, 1));
     assert!(matches!(reply, Reply::Completed(JobStatus::Completed)));
-    let asked = rig.ask(Command::GetAttempt {
-        miner_key: miner_key(1),
-        attempt: first,
-    });
+    let asked = rig.ask(get_attempt(first, 1));
     assert!(matches!(asked, Reply::Completed(JobStatus::Completed)));
+    let other = rig.ask(completion_of(first, 1, |receipt| receipt.work_ms += 1));
+    assert_eq!(refusal(&other), Some(ErrorReason::StaleAttempt));
     assert_eq!((rig.commits, rig.view(first.job_id, 1).row), (commits, row));
 }
 
@@ -260,7 +259,14 @@ fn polling_assigns_and_accepts_at_once_and_extending_prolongs() {
         lease_ms: 1,
         request_id: String::new(),
     });
-    assert_eq!(refusal(&again), Some(ErrorReason::NoFreeSlot));
+    let Reply::Refused(error) = again else {
+        panic!("{again:?}")
+    };
+    assert_eq!(error.reason, ErrorReason::NoFreeSlot);
+    let one = error
+        .message
+        .starts_with("the one slot of this miner is taken (job_");
+    assert!(one, "{}", error.message);
     rig.wait(599_000);
     let extend = |lease_ms| Command::ExtendLease {
         miner_key: miner_key(1),

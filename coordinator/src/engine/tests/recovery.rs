@@ -30,11 +30,7 @@ fn a_delivery_that_arrived_before_a_recovery_must_come_again() {
         JobStatus::Processing,
         "it may come again"
     );
-    let asked = Command::GetAttempt {
-        miner_key: miner_key(1),
-        attempt: first,
-    };
-    let Reply::AttemptInfo(info) = rig.ask(asked) else {
+    let Reply::AttemptInfo(info) = rig.ask(get_attempt(first, 1)) else {
         panic!("no info")
     };
     let again = rig.ask(arrived_in(info.epoch));
@@ -104,10 +100,7 @@ fn a_recorded_delivery_gets_its_answer_again_after_a_restart() {
     });
     rig.ask(completion(job, 1));
     rig.restart();
-    let asked = |n, attempt| Command::GetAttempt {
-        miner_key: miner_key(n),
-        attempt,
-    };
+    let asked = |n, attempt| get_attempt(attempt, n);
     for again in [asked(1, job), completion(job, 1)] {
         let reply = rig.ask(again);
         let same = matches!(reply, Reply::Completed(JobStatus::Completed));
@@ -117,6 +110,7 @@ fn a_recorded_delivery_gets_its_answer_again_after_a_restart() {
         asked(2, job),
         asked(1, attempt(job.job_id, 2)),
         completion(job, 2),
+        completion_of(job, 1, |receipt| receipt.work_ms += 1),
     ] {
         let reply = rig.ask(other);
         assert_eq!(refusal(&reply), Some(ErrorReason::StaleAttempt));

@@ -193,10 +193,12 @@ fn a_busy_miner_is_not_deregistered_and_an_idle_one_is_for_good() {
         key: miner_key(n),
         miner_id: miner_id(n),
     };
-    assert_eq!(
-        refusal(&rig.ask(deregister(1))),
-        Some(ErrorReason::MinerBusy)
-    );
+    let Reply::Refused(error) = rig.ask(deregister(1)) else {
+        panic!("a job runs there")
+    };
+    assert_eq!(error.reason, ErrorReason::MinerBusy);
+    let one = error.message.starts_with("1 job runs on this miner");
+    assert!(one, "{}", error.message);
     rig.ask(completion(first, 1));
     let foreign = Command::Deregister {
         key: miner_key(1),

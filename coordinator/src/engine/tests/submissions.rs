@@ -212,13 +212,30 @@ fn a_job_that_nobody_could_run_is_taken_with_a_warning_or_refused_on_request() {
     };
     let reply = rig.ask(Command::Submit(Box::new(strict.clone())));
     assert_eq!(refusal(&reply), Some(ErrorReason::NoMatchingMiner));
+    // Who declared no models promised none, whatever it may take by polling.
+    rig.ask(Command::Register {
+        key: miner_key(2),
+        new_id: miner_id(2),
+        change: Box::default(),
+    });
+    assert_eq!(warned(&mut rig, 4), Some(ErrorReason::UnknownModel));
+    let reply = rig.ask(Command::Submit(Box::new(strict.clone())));
+    assert_eq!(refusal(&reply), Some(ErrorReason::NoMatchingMiner));
     rig.register(1, 1);
     assert_eq!(
         warned(&mut rig, 3),
         None,
         "a miner that is away may come back"
     );
-    submitted(rig.ask(Command::Submit(Box::new(strict))));
+    let mut pinned = Submission {
+        request_id: "pinned".into(),
+        ..strict.clone()
+    };
+    pinned.spec.model_digest = [9; 32];
+    let reply = rig.ask(Command::Submit(Box::new(pinned)));
+    assert_eq!(refusal(&reply), Some(ErrorReason::NoMatchingMiner));
+    let taken = submitted(rig.ask(Command::Submit(Box::new(strict))));
+    assert_eq!((taken.known_miners, taken.away_miners), (2, 2));
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn polled(job_type: JobType) -> (PolledJob, Identity) {
         assignment_signature: hex::encode(signature),
         polled_ms: 1_000,
         work_ms: Some(2_140),
+        receipt: None,
     };
     (job, miner)
 }
@@ -75,6 +76,29 @@ fn the_receipt_covers_output_result_and_promise() {
         again.signature, delivery.signature,
         "a repeated delivery is the same"
     );
+}
+
+#[test]
+fn a_second_receipt_is_not_signed_for_another_output() {
+    let (mut job, miner) = polled(JobType::Inference);
+    let folder = std::env::temp_dir().join(format!(
+        "aitbc-complete-{}",
+        hex::encode(aitbc_common::runtime::random_bytes::<8>())
+    ));
+    let jobs = PolledJobs::below(folder.clone());
+    let build = |job: &PolledJob, text: &str| Delivery::build(job, text.into(), &miner).unwrap();
+    let first = build(&job, "Hello!").receipt;
+    sign_once(&jobs, &mut job, &first).unwrap();
+    let id: JobId = job.job_id.parse().unwrap();
+    let mut kept = jobs.load(JobSelector::Id(id)).unwrap();
+    sign_once(&jobs, &mut kept, &build(&job, "Hello!").receipt).unwrap();
+    let error = sign_once(&jobs, &mut kept, &build(&job, "Bye!").receipt).unwrap_err();
+    assert_eq!(
+        (error.exit, error.reason.as_str()),
+        (ExitCode::Usage, "RECEIPT_SIGNED")
+    );
+    assert!(error.hint.is_some());
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
