@@ -127,6 +127,7 @@ impl LedgerCore {
                 }
             }
             self.applied_orders = self.applied_orders.max(sequence);
+            turn.heard = true;
         }
         Ok(Reply::Applied(self.applied_orders))
     }

@@ -33,6 +33,8 @@ pub(super) struct Turn {
     transactions: BTreeMap<Hash, Option<TransactionRow>>,
     /// What addresses had from the faucet.
     faucet: BTreeMap<Address, u64>,
+    /// Orders were carried out: that is stored even where they changed nothing, because the jobs forget them then.
+    pub heard: bool,
     /// Jobs that this batch pays.
     paid: BTreeSet<Hash>,
     sealed: bool,
@@ -49,6 +51,7 @@ impl Turn {
             changed: BTreeSet::new(),
             transactions: BTreeMap::new(),
             faucet: BTreeMap::new(),
+            heard: false,
             paid: BTreeSet::new(),
             sealed: false,
         }
@@ -284,7 +287,7 @@ impl Turn {
                 next: core.head.size,
             });
         }
-        if !self.batch.is_empty() {
+        if self.heard || !self.batch.is_empty() {
             self.put_ledger(core);
         }
         Ok(Output {

@@ -274,3 +274,62 @@ fn a_full_disk_refuses_what_is_new_and_goes_on_with_what_is_owed() {
     );
     world.audit();
 }
+
+#[test]
+fn two_jobs_of_one_specification_are_paid_once() {
+    let mut world = World::new();
+    let job_ref = [3; 32];
+    let (first, second) = (
+        world.lock(1, 10 * AIT, job_ref),
+        world.lock(1, 10 * AIT, job_ref),
+    );
+    let settle = |lock, attempt| Order::Settle {
+        job: JobId::default(),
+        owner: PublicKey::default(),
+        work: Work {
+            attempt,
+            ..work(job_ref, address(&wallet(9)), 6 * AIT, HOUR)
+        },
+        locks: vec![lock],
+    };
+    let orders = vec![settle(first, 1), settle(second, 2)];
+    world.one(Command::Orders {
+        first_sequence: 1,
+        orders,
+    });
+    assert_eq!(world.available(address(&wallet(1))), u128::from(994 * AIT));
+    let third = world.lock(1, 10 * AIT, job_ref);
+    world.pass(1_500);
+    world.restart();
+    let orders = vec![settle(third, 3)];
+    world.one(Command::Orders {
+        first_sequence: 3,
+        orders,
+    });
+    assert_eq!(
+        world.available(address(&wallet(1))),
+        u128::from(994 * AIT),
+        "after a seal and a restart"
+    );
+    world.pass(1_500);
+    world.audit();
+}
+
+#[test]
+fn an_order_that_changes_nothing_is_not_asked_for_again() {
+    let mut world = World::new();
+    let lock = world.lock(1, 10 * AIT, [3; 32]);
+    world.pass(2 * HOUR);
+    world.one(Command::ExpireUntil {
+        until_ms: world.now,
+    });
+    world.pass(1_500);
+    let reason = VoidReason::Failed;
+    let void = Command::Orders {
+        first_sequence: 1,
+        orders: vec![Order::Void { lock, reason }],
+    };
+    assert_eq!(world.one(void), Reply::Applied(1));
+    world.restart();
+    assert_eq!(world.core.applied_orders(), 1, "the jobs have forgotten it");
+}
