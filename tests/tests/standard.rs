@@ -187,7 +187,9 @@ async fn over_tls_an_unfunded_job_waits_and_no_miner_gets_it() {
     let submitted = client.types(SUBMIT).succeeds().json();
     assert_eq!(submitted["status"], "pending", "{submitted}");
     let job = submitted["job_id"].as_str().expect("an id").to_owned();
-    let _registered = miner.types("aitbc miner register").succeeds();
+    let payout = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
+    let register = format!("aitbc miner register --payout {payout}");
+    let _registered = miner.types(&register).succeeds();
     let nothing = miner.types("aitbc miner poll --wait 2s --json").succeeds();
     assert_eq!(nothing.json()["job"], serde_json::Value::Null);
     // The same commands where no funds are required: it is the funds that the miner waits for.

@@ -282,9 +282,13 @@ impl Ledger {
         self.start(ctx, coordinator);
         let store = coordinator.store.clone();
         let (core, fence) = self.running.as_mut()?;
-        let output = core
-            .apply(ctx.now, commands, &store)
-            .expect("rows that the ledger wrote can be read");
+        let output = match core.apply(ctx.now, commands, &store) {
+            Ok(output) => output,
+            Err(error) => {
+                ctx.checker.violated(format!("the ledger: {error}"));
+                return None;
+            }
+        };
         if !output.batch.is_empty() {
             strike_store(ctx, &coordinator.memory);
             let durability = if ctx.broken(Rule::Sync) {
@@ -339,8 +343,11 @@ impl Ledger {
         } else {
             0
         };
-        let mut core = LedgerCore::recover(self.config.clone(), ctx.now - set_back, store)
-            .expect("rows that the ledger wrote can be read");
+        let recovered = LedgerCore::recover(self.config.clone(), ctx.now - set_back, store);
+        let mut core = match recovered {
+            Ok(core) => core,
+            Err(error) => return ctx.checker.violated(format!("the ledger: {error}")),
+        };
         if core.is_new() {
             let output = core.begin(store).expect("the genesis file is good");
             if store

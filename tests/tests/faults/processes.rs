@@ -39,7 +39,7 @@ fn a_coordinator_beyond_loopback_or_without_dev() {
     beyond.refuses(beyond.code, "loopback");
     let user = network.user("me");
     let standard = user.types("aitbc-coordinator --listen 127.0.0.1:0 --data-dir standard");
-    standard.refuses(2, "--dev");
+    standard.refuses(1, "aitbc-coordinator init");
 }
 
 #[test]
