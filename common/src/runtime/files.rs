@@ -279,17 +279,21 @@ impl Home {
 
     fn lock_pins(&self) -> Result<File, CommandError> {
         make_folder(&self.data)?;
-        let path = self.data.join("networks.lock");
-        let locked = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(SECRET_MODE)
-            .open(&path);
-        locked
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(|error| writing_failed(&path, &error))
+        lock_file(&self.data.join("networks.lock"))
     }
+}
+
+/// Locks a file, made if missing, until the handle is dropped; waits for other processes.
+pub(super) fn lock_file(path: &Path) -> Result<File, CommandError> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(SECRET_MODE)
+        .open(path);
+    opened
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| writing_failed(path, &error))
 }
 
 /// Whether a name can be a miner's: 1 to 64 letters, digits, `-`, `_` and `.`, not beginning with `.` or `-`.

@@ -1,12 +1,13 @@
 //! The user's wallets: one keystore file each, and which of them is active.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::errors::{CommandError, ExitCode};
-use super::files::{PLAIN_MODE, SECRET_MODE, make_folder, write_atomic, write_new, writing_failed};
+use super::files::{
+    PLAIN_MODE, SECRET_MODE, lock_file, make_folder, write_atomic, write_new, writing_failed,
+};
 use super::random_bytes;
 use crate::address::Address;
 use crate::nearest::nearest;
@@ -216,15 +217,7 @@ impl Wallets {
         check_wallet_name(name)?;
         make_folder(&self.folder)?;
         let path = self.folder.join(format!("{name}.lock"));
-        let locked = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(SECRET_MODE)
-            .open(&path);
-        locked
-            .and_then(|file| file.lock().map(|()| WalletLock { _file: file }))
-            .map_err(|error| writing_failed(&path, &error))
+        lock_file(&path).map(|file| WalletLock { _file: file })
     }
 
     fn active_file(&self) -> PathBuf {

@@ -1,15 +1,14 @@
 //! What this user has seen of a chain's log: the newest checkpoint, and evidence where the log broke its word.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Checkpoint;
 use crate::hash::sha256;
 use crate::ledger::checkpoint::{LogIdentity, MAX_CHECKPOINT_BYTES};
 use crate::runtime::errors::{CommandError, ExitCode};
-use crate::runtime::files::{PLAIN_MODE, SECRET_MODE, make_folder, write_atomic, writing_failed};
+use crate::runtime::files::{PLAIN_MODE, lock_file, make_folder, write_atomic, writing_failed};
 
 /// Files of evidence that are kept of one chain: one for each text. More of the same proves no more.
 const MAX_EVIDENCE: usize = 1_000;
@@ -97,16 +96,7 @@ impl Kept {
 
     fn lock(&self) -> Result<File, CommandError> {
         make_folder(&self.folder)?;
-        let path = self.folder.join("lock");
-        let locked = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(SECRET_MODE)
-            .open(&path);
-        locked
-            .and_then(|file| file.lock().map(|()| file))
-            .map_err(|error| writing_failed(&path, &error))
+        lock_file(&self.folder.join("lock"))
     }
 }
 
