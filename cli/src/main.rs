@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod context;
+mod interrupt;
 mod output;
 mod retries;
 mod secrets;

@@ -20,6 +20,7 @@ use super::client::new_job::{self, Model, NewJob};
 use super::client::show::{self, Telling};
 use super::client::{input, submission, submit};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -121,15 +122,29 @@ async fn turn(
     let mut job = NewJob::new(JobType::Inference, arguments.model.clone(), document);
     job.max_price = arguments.max_price;
     job.timeout = arguments.timeout;
-    let submitted = submission::submit(context, connection, &job).await?;
+    let mut interrupt = Interrupt::listen(true);
+    let submitted = tokio::select! {
+        submitted = submission::submit(context, connection, &job) => submitted?,
+        () = interrupt.received() => return Err(interrupted("stopped before the answer")),
+    };
     submit::warn(context, &submitted.response);
-    let delivery =
-        show::submitted(context, connection, submitted, true, Telling::OutputOnly).await?;
+    let delivery = show::submitted(
+        context,
+        connection,
+        submitted,
+        interrupt,
+        Telling::OutputOnly,
+    )
+    .await?;
     let answer = String::from_utf8_lossy(&delivery.output).into_owned();
     if !context.json && !is_terminal_stdout() && !answer.ends_with('\n') {
         print_bytes(b"\n")?;
     }
     Ok(answer)
+}
+
+fn interrupted(message: &str) -> CommandError {
+    CommandError::new(ExitCode::Interrupted, "INTERRUPTED", message)
 }
 
 /// The next line; `None` at the end of the input.
@@ -142,11 +157,10 @@ async fn read_turn(
         // If nobody sees the prompt, nothing is lost.
         let _unread = stderr.write_all(b"> ").and_then(|()| stderr.flush());
     }
+    let mut interrupt = Interrupt::listen(true);
     let line = tokio::select! {
         line = read_line(stdin) => line?,
-        _signal = tokio::signal::ctrl_c() => {
-            return Err(CommandError::new(ExitCode::Interrupted, "INTERRUPTED", "the conversation is over"));
-        }
+        () = interrupt.received() => return Err(interrupted("the conversation is over")),
     };
     if line.is_none() && interactive {
         note_line("");

@@ -10,10 +10,10 @@ use std::time::Duration;
 use aitbc_common::runtime::channel::DEFAULT_COORDINATOR;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::children::{Child, ChildError};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::siblings::{COORDINATOR, MINER};
 
 const EXAMPLES: &str = "\
@@ -48,12 +48,12 @@ pub struct Arguments {
 
 /// Starts both, shows what they say, and stops them on Ctrl-C, SIGTERM or when one of them ends.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
-    let mut stop = Stop::new()?;
+    let mut stop = Interrupt::listen(false);
     let mut coordinator = start_coordinator(context, &arguments)?;
     let listening = tokio::time::timeout(START_TIMEOUT, coordinator.listening());
     let address = tokio::select! {
         address = listening => address.unwrap_or(Err(ChildError::Silent)),
-        () = stop.wait() => return stop_all(&mut stop, vec![coordinator]).await,
+        () = stop.received() => return stop_all(&mut stop, vec![coordinator]).await,
     };
     let address = match address {
         Ok(address) => address,
@@ -74,7 +74,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     context.next(format_args!("aitbc models{option}"));
     let (name, error) = tokio::select! {
         ended = children::first_to_end(&mut children) => ended,
-        () = stop.wait() => return stop_all(&mut stop, children).await,
+        () = stop.received() => return stop_all(&mut stop, children).await,
     };
     let survivors = children
         .into_iter()
@@ -122,7 +122,7 @@ async fn start_miner(
 }
 
 /// Asks each child to stop, in order, and waits; a second signal ends them at once.
-async fn stop_all(stop: &mut Stop, mut children: Vec<Child>) -> Result<(), CommandError> {
+async fn stop_all(stop: &mut Interrupt, mut children: Vec<Child>) -> Result<(), CommandError> {
     let drained = async {
         for child in &mut children {
             child.stop().await;
@@ -130,7 +130,7 @@ async fn stop_all(stop: &mut Stop, mut children: Vec<Child>) -> Result<(), Comma
     };
     tokio::select! {
         () = drained => return Ok(()),
-        () = stop.wait() => {}
+        () = stop.received() => {}
     }
     for child in &mut children {
         child.kill().await;
@@ -145,28 +145,4 @@ async fn stop_all(stop: &mut Stop, mut children: Vec<Child>) -> Result<(), Comma
 fn ended(name: &str, error: &ChildError) -> CommandError {
     CommandError::new(ExitCode::Failed, "PROGRAM_ENDED", format!("{name} {error}"))
         .with_hint("its own messages stand above; another address: --listen 127.0.0.1:0")
-}
-
-/// Ctrl-C and SIGTERM.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, CommandError> {
-        let listen =
-            |kind| signal(kind).map_err(|error| CommandError::file("listen for signals", &error));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -14,6 +14,7 @@ use super::client::new_job::{self, Model, NewJob};
 use super::client::show::{self, Telling};
 use super::client::{submission, submit};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -66,12 +67,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     job.timeout = arguments.timeout;
     let connection = context.connect(Scope::Client).await?;
     let submitted = submission::submit(context, &connection, &job).await?;
+    let interrupt = Interrupt::listen(arguments.cancel_on_interrupt);
     submit::warn(context, &submitted.response);
     show::submitted(
         context,
         &connection,
         submitted,
-        arguments.cancel_on_interrupt,
+        interrupt,
         Telling::OutputOnly,
     )
     .await?;

@@ -17,6 +17,7 @@ use super::delivery::{
     Delivery, check_model_name, missing_proof, other_job, proof_failed, proof_parts,
 };
 use super::fetch;
+use crate::interrupt::Interrupt;
 use crate::retries::is_away;
 
 /// How long a job is waited for while the coordinator is away.
@@ -72,8 +73,8 @@ pub struct Target {
     pub job_id: String,
     /// What the user knows of it.
     pub trust: Trust,
-    /// Ctrl-C cancels the job; else it goes on.
-    pub cancel_on_interrupt: bool,
+    /// What ends the following early.
+    pub interrupt: Interrupt,
 }
 
 /// Follows a job to its end. Ctrl-C or SIGTERM detaches: the job goes on, unless it is to be cancelled.
@@ -82,7 +83,7 @@ pub async fn follow(
     target: Target,
     watcher: &mut (dyn Watcher + Send),
 ) -> Result<Followed, CommandError> {
-    let (job_id, cancel) = (target.job_id.clone(), target.cancel_on_interrupt);
+    let (job_id, mut interrupt) = (target.job_id.clone(), target.interrupt);
     let mut following = Following {
         connection,
         job_id: target.job_id,
@@ -95,20 +96,7 @@ pub async fn follow(
     };
     tokio::select! {
         followed = following.until_final() => followed,
-        () = stop_signal() => Err(interrupted(connection, &job_id, cancel).await),
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        },
-        // Then SIGTERM ends the process as it always does.
-        Err(_) => _ = tokio::signal::ctrl_c().await,
+        () = interrupt.received() => Err(interrupted(connection, &job_id, interrupt.cancels).await),
     }
 }
 

@@ -19,6 +19,7 @@ use super::submission::about;
 use super::watchers::Silent;
 use super::{fetch, records};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::output::clean_err;
 use crate::values::JobSelector;
 
@@ -103,7 +104,7 @@ async fn deliver(
     let target = Target {
         job_id: job_id.to_string(),
         trust: records::trust(context, connection, job_id)?,
-        cancel_on_interrupt: false,
+        interrupt: Interrupt::listen(false),
     };
     completed(follow(connection, target, &mut Silent).await?)
 }

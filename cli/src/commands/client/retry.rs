@@ -16,6 +16,7 @@ use super::submission::{Submitted, about, accept};
 use super::watchers::event;
 use super::{job_text, records, submit};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::retries::with_retries;
 use crate::values::JobSelector;
 
@@ -88,6 +89,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     if !arguments.watch {
         return submit::print(context, "Job submitted again", &response);
     }
+    let interrupt = Interrupt::listen(arguments.cancel_on_interrupt);
     if context.json {
         print_line(event("submitted", submit::submitted_json(&response)))?;
     } else {
@@ -102,7 +104,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         context,
         &connection,
         submitted,
-        arguments.cancel_on_interrupt,
+        interrupt,
         Telling::Everything,
     )
     .await?;

@@ -10,6 +10,7 @@ use super::proof_text::{proof_line, result_json};
 use super::watchers::{JsonLines, Live, Silent};
 use super::{job_text, submission::Submitted};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::output::clean_err;
 
 /// How much is said beside the output.
@@ -26,13 +27,13 @@ pub async fn submitted(
     context: &Context,
     connection: &Connection,
     submitted: Submitted,
-    cancel_on_interrupt: bool,
+    interrupt: Interrupt,
     telling: Telling,
 ) -> Result<Delivery, CommandError> {
     let target = Target {
         job_id: submitted.response.job_id,
         trust: submitted.trust,
-        cancel_on_interrupt,
+        interrupt,
     };
     if context.json {
         let delivery = completed(follow(connection, target, &mut JsonLines::new(true)).await?)?;

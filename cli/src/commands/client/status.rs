@@ -14,6 +14,7 @@ use super::submission::about;
 use super::watchers::{JsonLines, StatusLines};
 use super::{job_text, records};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::output::job::job_json;
 use crate::retries::with_retries;
 use crate::values::JobSelector;
@@ -55,7 +56,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let target = Target {
         job_id: job.job_id.clone(),
         trust,
-        cancel_on_interrupt: false,
+        interrupt: Interrupt::listen(false),
     };
     let (mut lines, mut json_lines) = (StatusLines::default(), JsonLines::new(false));
     let watcher: &mut (dyn Watcher + Send) = if context.json {

@@ -22,6 +22,7 @@ use super::show::{self, Telling};
 use super::watchers::event;
 use super::{explain, job_text, submission};
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::output::json::{enum_value, hash_or_null, seconds, time, warning_name, warnings};
 use crate::transactions::{Chosen, PayerOptions, Signer};
 use crate::values;
@@ -175,6 +176,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
             None => print(context, "Job submitted", response),
         };
     }
+    let interrupt = Interrupt::listen(arguments.cancel_on_interrupt);
     if context.json {
         let document = match &paid {
             Some(paid) => paid_json(response, paid),
@@ -192,7 +194,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         context,
         &connection,
         submitted,
-        arguments.cancel_on_interrupt,
+        interrupt,
         Telling::Everything,
     )
     .await?;

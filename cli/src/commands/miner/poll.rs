@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use super::polled::{OpenPoll, PolledJob, PolledJobs};
 use super::{OwnMiner, incomplete};
-use crate::commands::client::follow::stop_signal;
 use crate::commands::client::new_job::random_request_id;
 use crate::context::Context;
+use crate::interrupt::Interrupt;
 use crate::output::json::{duration_for_request, enum_value, text_of, time, timestamp_ms};
 use crate::output::short_id;
 use crate::retries::with_retries;
@@ -49,10 +49,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let jobs = PolledJobs::of(context, &arguments.own.name(context)?);
     let mut request = jobs.take_poll().unwrap_or_else(|| arguments.new_poll());
     let polling = poll(&connection, &arguments, &mut request);
-    let interrupted = stop_signal();
+    let mut interrupt = Interrupt::listen(false);
     let answer = tokio::select! {
         answer = polling => answer,
-        () = interrupted => {
+        () = interrupt.received() => {
             Err(CommandError::new(ExitCode::Interrupted, "INTERRUPTED", "stopped waiting for a job"))
         }
     };
