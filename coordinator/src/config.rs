@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aitbc_common::nearest::nearest;
 use aitbc_common::runtime::config::{self, Layers};
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::files::Home;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::init;
 use crate::limits::LimitConfig;
@@ -193,6 +195,25 @@ impl Config {
         let config = Self::read(options)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Environment variables that look like a misspelt setting, each with the one it may mean. Others with our prefix
+    /// are let be: a cluster's own, such as `AITBC_COORDINATOR_PORT_50051_TCP`, come from the service's name.
+    #[must_use]
+    pub fn misspelt_variables(variables: impl Iterator<Item = String>) -> Vec<(String, String)> {
+        let Ok(Value::Object(known)) = serde_json::to_value(Self::default()) else {
+            return Vec::new();
+        };
+        let known: Vec<String> = known.into_iter().map(|(name, _)| name).collect();
+        let misspelt = |variable: String| {
+            let name = variable.strip_prefix(PREFIX)?.to_lowercase();
+            if known.contains(&name) {
+                return None;
+            }
+            let near = nearest(&name, known.iter().map(String::as_str))?;
+            Some((variable, format!("{PREFIX}{}", near.to_uppercase())))
+        };
+        variables.filter_map(misspelt).collect()
     }
 
     /// Puts the layers together.

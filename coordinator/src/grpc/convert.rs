@@ -66,6 +66,7 @@ fn attempt(row: &AttemptRow) -> v1::Attempt {
 pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
     let spec = JobSpec::decode(&row.spec).ok();
     let last = row.attempts.last();
+    let timed = last.filter(|_| row.leased || row.finished_ms > 0);
     let holder = last.filter(|_| row.leased || status == JobStatus::Completed);
     let mut job = v1::Job {
         job_id: row.id().to_string(),
@@ -92,8 +93,8 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         retries_spent: row.retries_spent,
         max_retries: row.max_retries,
         created_at: timestamp(row.created_ms),
-        assigned_at: last.and_then(|attempt| timestamp(attempt.assigned_ms)),
-        started_at: last.and_then(|attempt| timestamp(attempt.started_ms)),
+        assigned_at: timed.and_then(|attempt| timestamp(attempt.assigned_ms)),
+        started_at: timed.and_then(|attempt| timestamp(attempt.started_ms)),
         finished_at: timestamp(row.finished_ms),
         deadline: timestamp(row.deadline_ms),
         attempts: row.attempts.iter().map(attempt).collect(),

@@ -117,7 +117,7 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
     (
         "SESSION_EXISTS",
         Failed,
-        "stop the other miner, or take its place with --takeover",
+        "a second miner needs a name of its own: --miner NAME; to take the other's place: --takeover",
     ),
     (
         "RECEIPT_INVALID",
