@@ -1,5 +1,7 @@
 //! Which locks a job takes, and what they change.
 
+use aitbc_common::money::MAX_PRICE_PER_HOUR;
+
 use super::*;
 
 #[test]
@@ -102,29 +104,91 @@ fn locks_that_do_not_fit_go_back_each_with_its_reason() {
 }
 
 #[test]
-fn a_job_goes_only_where_its_locks_allow_the_rate_and_pay_ten_seconds() {
-    for (change, matches) in [
-        ((|_| ()) as fn(&mut LockOpened), true),
-        (|l| l.max_rate = 359_999, false),
-        (|l| l.max_rate = 360_000, true),
-        (|l| l.amount = 999, false),
+fn a_job_goes_only_where_its_locks_pay_ten_seconds() {
+    for (amount, matches) in [
+        (AIT, true),
+        (999, false),
         // The bound is coarse: at most a thirty-second more may be needed.
-        (|l| l.amount = 1_032, true),
-        (|l| l.miner_key = miner_key(2), false),
-        (|l| l.miner_key = miner_key(1), true),
+        (1_032, true),
     ] {
         let mut rig = Rig::new();
         rig.miner(1, 1);
-        rig.register(2, 1);
         // 1,000 micro-AIT pay for 10 s of it.
         rig.price(1, 360_000);
         rig.hold(1);
-        let mut lock = lock_of(1, 1, 1, AIT);
-        change(&mut lock);
-        let shown = format!("{lock:?}");
-        rig.lock(lock);
-        assert_eq!(rig.assigned().len(), usize::from(matches), "{shown}");
+        rig.lock(lock_of(1, 1, 1, amount));
+        assert_eq!(rig.assigned().len(), usize::from(matches), "{amount}");
         assert!(rig.voids().is_empty());
+    }
+}
+
+#[test]
+fn a_lock_narrower_than_its_jobs_specification_goes_back() {
+    const HIGHEST: u64 = MAX_PRICE_PER_HOUR.0;
+    type Bend = fn(&mut Submission, &mut LockOpened);
+    let cases: [(Bend, bool); 8] = [
+        (|_, l| l.max_rate = HIGHEST - 1, false),
+        (|_, l| l.max_rate = HIGHEST, true),
+        (
+            |s, l| (s.spec.max_rate, l.max_rate) = (360_000, 359_999),
+            false,
+        ),
+        (
+            |s, l| (s.spec.max_rate, l.max_rate) = (360_000, 360_000),
+            true,
+        ),
+        (|_, l| l.miner_key = miner_key(1), false),
+        (
+            |s, l| {
+                s.requirements.miner = Some(miner_id(1));
+                l.miner_key = miner_key(2);
+            },
+            false,
+        ),
+        (
+            |s, l| {
+                s.requirements.miner = Some(miner_id(9));
+                l.miner_key = miner_key(9);
+            },
+            false,
+        ),
+        (
+            |s, l| {
+                s.requirements.miner = Some(miner_id(1));
+                l.miner_key = miner_key(1);
+            },
+            true,
+        ),
+    ];
+    for (n, (bend, adopted)) in cases.into_iter().enumerate() {
+        for running in [false, true] {
+            let mut rig = Rig::new();
+            let mut job = submission(1, 1);
+            let mut lock = lock_of(2, 1, 1, AIT);
+            bend(&mut job, &mut lock);
+            lock.target = job.spec.job_ref();
+            let fits = LockOpened {
+                lock: [1; 32],
+                target: lock.target,
+                ..lock_of(1, 1, 1, AIT)
+            };
+            rig.register(2, 1);
+            if running {
+                rig.miner(1, 1);
+                rig.price(1, 1_000);
+            } else {
+                rig.register(1, 1);
+            }
+            rig.ask(Command::Submit(Box::new(job)));
+            // Both to a job that nobody has paid, and to one that is.
+            rig.lock(lock.clone());
+            rig.lock(fits);
+            lock.lock = [3; 32];
+            rig.lock(lock);
+            let refused = [(2, VoidReason::Terms), (3, VoidReason::Terms)];
+            let expected = if adopted { &[][..] } else { &refused };
+            assert_eq!(rig.voids(), expected, "case {n}, running: {running}");
+        }
     }
 }
 
