@@ -177,6 +177,8 @@ pub(super) struct Lease {
     pub progress_ms: Millis,
     /// The newest checkpoint of a paid attempt, and its signature.
     pub checkpoint: Option<Box<(StreamCheckpoint, [u8; 64])>>,
+    /// Whether the store has one of this attempt.
+    pub checkpoint_stored: bool,
 }
 
 /// A final job with locks whose stopped attempt may still bring a receipt.
@@ -231,6 +233,8 @@ pub struct EngineCore {
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
     pub(super) stopped: BTreeMap<JobId, Stopped>,
+    /// Jobs whose newest checkpoint is not stored yet.
+    pub(super) unsaved_checkpoints: BTreeSet<JobId>,
     /// The live jobs, counted by status.
     pub(super) counts: JobCounts,
     pub(super) done: Remembered,

@@ -4,6 +4,7 @@
 //! calls.
 
 mod attempts;
+mod checkpoints;
 pub mod command;
 mod completions;
 pub mod core;

@@ -47,6 +47,7 @@ impl EngineCore {
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            unsaved_checkpoints: BTreeSet::new(),
             counts: JobCounts::default(),
             done: Remembered::default(),
             notices: engine.notices,
@@ -68,6 +69,11 @@ impl EngineCore {
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::active_jobs_in(shard), |key, value| {
                 core.restore_job(key, value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::checkpoints_in(shard), |key, value| {
+                core.restore_checkpoint(key, value)
             })?;
         }
         for shard in 0..SHARDS {
@@ -154,6 +160,7 @@ impl EngineCore {
             output_tokens: 0,
             progress_ms: now,
             checkpoint: None,
+            checkpoint_stored: false,
         }));
         self.timers.insert((lease_until, Timer::Lease(id)));
         if let Some(miner) = self.miners.get_mut(&miner_id) {

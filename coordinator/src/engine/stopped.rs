@@ -4,7 +4,7 @@
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Outcome, StreamCheckpoint, VoidReason};
+use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Outcome, VoidReason};
 use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus, PaymentStatus};
 use bytes::Bytes;
 
@@ -22,24 +22,6 @@ use crate::store::rows::{JobRow, StoppedRow};
 const EARLY_MS: u64 = 1_000;
 
 impl EngineCore {
-    /// The newest checkpoint of a running paid attempt.
-    pub(super) fn checkpointed(
-        &mut self,
-        turn: &mut Turn,
-        attempt: AttemptId,
-        checkpoint: StreamCheckpoint,
-        signature: [u8; 64],
-    ) {
-        let live = self.jobs.get_mut(&attempt.job_id);
-        let lease = live
-            .filter(|live| live.job.attempt == attempt.attempt)
-            .and_then(|live| live.lease.as_mut());
-        if let Some(lease) = lease {
-            lease.checkpoint = Some(Box::new((checkpoint, signature)));
-        }
-        turn.reply(Reply::Done);
-    }
-
     /// A job is about to be stopped: where a paid attempt runs, its receipt is waited for.
     pub(super) fn await_receipt(&mut self, job_id: JobId) {
         let Some(live) = self.jobs.get(&job_id).filter(|live| live.job.funded) else {

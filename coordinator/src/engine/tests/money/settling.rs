@@ -170,6 +170,83 @@ fn without_a_receipt_the_last_checkpoint_counts_and_without_one_nothing() {
 }
 
 #[test]
+fn a_checkpoint_outlives_a_restart_of_the_coordinator() {
+    let stops: [fn(&mut Rig, JobId); 2] = [
+        |rig, job| rig.cancel(job),
+        // The deadline comes before the lease ends.
+        |rig, _| rig.wait(20_000),
+    ];
+    for (stop, outcome) in stops
+        .into_iter()
+        .zip([Outcome::Cancelled, Outcome::Deadline])
+    {
+        let (mut rig, first) = paid_and_running();
+        let deadline = rig.view(first.job_id, 1).row.deadline_ms;
+        while rig.now + 20_000 < deadline {
+            rig.wait(10_000);
+            let running = vec![held(first, rig.now)];
+            rig.ask(Command::Heartbeat {
+                session: 1,
+                running,
+                free_slots: 0,
+            });
+        }
+        rig.ask(checkpoint(first, 5_000));
+        rig.wait(1_000);
+        rig.ask(checkpoint(first, 8_000));
+        // This one was not there long enough to be stored: that much may be lost.
+        rig.wait(1_000);
+        rig.ask(checkpoint(first, 9_000));
+        rig.restart();
+        // Its miner never comes back.
+        let observed = rig.now - START;
+        stop(&mut rig, first.job_id);
+        rig.wait(30_000);
+        let [(work, _)] = &rig.settlements()[..] else {
+            panic!("one settlement")
+        };
+        assert_eq!((work.outcome, work.work_ms), (outcome, 8_000));
+        assert!(work.observed_ms >= observed);
+    }
+}
+
+#[test]
+fn stored_checkpoints_go_with_their_attempt() {
+    let stored = |rig: &Rig| {
+        let mut stored = 0;
+        for shard in 0..crate::store::SHARDS {
+            let prefix = crate::store::keys::checkpoints_in(shard);
+            let count = |_, _| {
+                stored += 1;
+                Ok(())
+            };
+            crate::engine::core::each_active_row(&rig.store, &prefix, count).unwrap();
+        }
+        stored
+    };
+    type End = fn(&mut Rig, AttemptId);
+    let ends: [End; 4] = [
+        |rig, attempt| _ = rig.ask(completion(attempt, 1)),
+        |rig, attempt| rig.cancel(attempt.job_id),
+        |rig, attempt| _ = rig.fail(1, attempt, FailureReason::Stalled),
+        |rig, _| rig.wait(31_000),
+    ];
+    for end in ends {
+        let (mut rig, first) = paid_and_running();
+        rig.ask(checkpoint(first, 1));
+        assert_eq!(stored(&rig), 0, "not each one costs a write");
+        rig.wait(2_000);
+        assert_eq!(stored(&rig), 1);
+        rig.ask(checkpoint(first, 2));
+        rig.restart();
+        rig.open(1, 2, vec![held(first, 5)], vec![]);
+        end(&mut rig, first);
+        assert_eq!(stored(&rig), 0);
+        rig.restart();
+    }
+}
+
+#[test]
 fn a_miner_that_comes_back_after_a_cancel_may_still_send_its_receipt() {
     let (mut rig, first) = paid_and_running();
     rig.ask(Command::CloseSession { session: 1 });
