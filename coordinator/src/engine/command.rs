@@ -8,6 +8,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
 
+use super::aging::AgedJob;
 pub use super::effect::{Effect, JobChange};
 use crate::payments::Notice;
 use crate::store::rows::JobRow;
@@ -348,6 +349,10 @@ pub enum Command {
         /// From 1.
         days: u32,
     },
+    /// Finished jobs are about to be read from the store, to age them → [`Reply::Done`].
+    BeginSweep,
+    /// What became of those that were read since; jobs that changed meanwhile stay as they are → [`Reply::Done`].
+    Sweep(Vec<AgedJob>),
     /// Time passes: timers fire → [`Reply::Done`].
     Tick,
 }

@@ -11,6 +11,7 @@ use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_proto::v1::{self, JobStatus};
 use bytes::Bytes;
 
+use super::aging::Changed;
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
 use super::figures::JobCounts;
 use super::models::Models;
@@ -249,6 +250,7 @@ pub struct EngineCore {
     /// Miners whose counters are not stored yet, and when that is due.
     pub(super) unsaved_miners: BTreeSet<MinerId>,
     pub(super) save_miners_at: Millis,
+    pub(super) changed_since_sweep: Changed,
     /// Whether new jobs are taken.
     pub(super) has_room: bool,
     pub(super) models: Models,
@@ -438,6 +440,8 @@ impl EngineCore {
             Command::GetEarnings { miner_key, days } => {
                 self.get_earnings(turn, &miner_key, days, reads)?;
             }
+            Command::BeginSweep => self.begin_sweep(turn),
+            Command::Sweep(jobs) => self.sweep(turn, jobs),
             Command::Tick => turn.reply(Reply::Done),
         }
         Ok(())

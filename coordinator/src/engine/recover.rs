@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
+use super::aging::Changed;
 use super::command::AttemptId;
 use super::core::{
     EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
@@ -57,6 +58,7 @@ impl EngineCore {
             now: wall.max(engine.now_ms),
             unsaved_miners: BTreeSet::new(),
             save_miners_at: 0,
+            changed_since_sweep: Changed::default(),
             has_room: true,
             epoch: 0,
             models: Models::default(),

@@ -1,6 +1,7 @@
 //! What the ledger is told when a job ends.
 
 use super::*;
+use crate::engine::aging::AgedJob;
 
 #[test]
 fn completed_paid_work_is_settled_once_and_its_end_is_told() {
@@ -352,6 +353,58 @@ fn a_completed_job_can_be_paid_afterwards_once_where_funding_is_optional() {
     strict.ask(completion(attempt(job, 1), 1));
     strict.lock(lock_of(2, 1, 1, AIT));
     assert_eq!(strict.voids(), [(2, VoidReason::Finished)]);
+}
+
+#[test]
+fn what_a_finished_job_is_paid_while_it_ages_is_kept() {
+    let mut rig = Rig::new();
+    rig.miner(1, 2);
+    let aged = |job: JobId| AgedJob {
+        job,
+        owner: owner(1),
+        row: None,
+        drops_output: false,
+    };
+    for n in 1..=4 {
+        rig.submit(n, 1);
+        rig.ask(completion(attempt(job_id(n, 1), 1), 1));
+    }
+    let kept = |rig: &mut Rig, n| {
+        let reply = rig.ask(Command::GetJob {
+            owner: owner(1),
+            job: JobSelector::Id(job_id(n, 1)),
+        });
+        matches!(reply, Reply::Job(_))
+    };
+    // Paid after the sweep read it, and before it writes.
+    rig.ask(Command::BeginSweep);
+    rig.lock(lock_of(1, 1, 1, AIT));
+    // Paid in the batch that writes, before and after.
+    let first = rig.heard + 1;
+    rig.heard += 2;
+    let notice = |first, n| Command::Notices {
+        first,
+        notices: vec![Notice::Locked(lock_of(n, n, 1, AIT))],
+    };
+    let jobs = (1..=4).map(|n| aged(job_id(n, 1))).collect();
+    rig.batch(vec![
+        notice(first, 2),
+        Command::Sweep(jobs),
+        notice(first + 1, 3),
+    ]);
+    assert_eq!(
+        [1, 2, 3, 4].map(|n| kept(&mut rig, n)),
+        [true, true, true, false]
+    );
+    assert_eq!(rig.settlements().len(), 3);
+    for n in 1..=3 {
+        assert_eq!(rig.payment(job_id(n, 1)), PaymentStatus::Settling);
+    }
+    // What was read before a recovery counts for nothing.
+    rig.ask(Command::BeginSweep);
+    rig.restart();
+    rig.ask(Command::Sweep(vec![aged(job_id(1, 1))]));
+    assert!(kept(&mut rig, 1));
 }
 
 #[test]
