@@ -335,6 +335,12 @@ pub enum Command {
         /// The number.
         through: u64,
     },
+    /// Up to when, at most `until_ms`, locks may return by their own expiry once all orders are applied that this answer
+    /// follows → [`Reply::Expirable`].
+    GetExpirable {
+        /// Ledger time, Unix ms.
+        until_ms: u64,
+    },
     /// What a payer needs to know of a job → [`Reply::Payable`].
     GetPayable {
         /// The job.
@@ -478,6 +484,8 @@ pub enum Reply {
     AttemptInfo(Box<AttemptInfo>),
     /// To Notices: the number of the newest that was ever applied.
     NoticesApplied(u64),
+    /// To GetExpirable: Unix ms.
+    Expirable(u64),
     /// To GetPayable.
     Payable(Box<v1::GetPayableResponse>),
     /// To GetEarnings: newest day first, at most 1,000.

@@ -436,6 +436,9 @@ impl EngineCore {
                 trimmed?;
                 turn.reply(Reply::Done);
             }
+            Command::GetExpirable { until_ms } => {
+                turn.reply(Reply::Expirable(self.expirable_until(until_ms)));
+            }
             Command::GetPayable { job, owner } => self.get_payable(turn, job, owner),
             Command::GetEarnings { miner_key, days } => {
                 self.get_earnings(turn, &miner_key, days, reads)?;

@@ -26,7 +26,7 @@ use crate::store::rows::JobRow;
 const RATE_BITS: u32 = 6;
 
 /// A lock must outlive its job's deadline by this, so that work that was stopped then is still paid: 1 hour.
-const SETTLING_MS: u64 = 3_600_000;
+pub(super) const SETTLING_MS: u64 = 3_600_000;
 
 impl EngineCore {
     pub(super) fn notices(

@@ -177,6 +177,9 @@ pub struct StoppedRow {
     /// The job's status.
     #[prost(enumeration = "v1::JobStatus", tag = "7")]
     pub status: i32,
+    /// The job's deadline in Unix ms; 0 = not known.
+    #[prost(uint64, tag = "8")]
+    pub deadline_ms: u64,
 }
 
 /// The newest checkpoint of a running paid attempt that was stored.

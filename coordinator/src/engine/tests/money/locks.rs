@@ -257,6 +257,50 @@ fn a_lock_that_ends_by_itself_takes_its_funds_away() {
 }
 
 #[test]
+fn no_lock_ends_by_itself_while_its_job_is_not_decided() {
+    const DAY: u64 = 24 * 3_600_000;
+    const SETTLING: u64 = 3_600_000;
+    let expirable = |rig: &mut Rig| {
+        let until_ms = rig.now;
+        match rig.ask(Command::GetExpirable { until_ms }) {
+            Reply::Expirable(at) => (at == until_ms, at),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (mut rig, first) = paid_and_running();
+    let deadline = rig.view(first.job_id, 1).row.deadline_ms;
+    rig.ask(checkpoint(first, 1_000));
+    rig.wait(3_000);
+    assert!(
+        expirable(&mut rig).0,
+        "a job within its time holds nothing back"
+    );
+    // Longer down than the lock holds: the coordinator is back, and the miner is not.
+    rig.now = deadline + 2 * DAY;
+    rig.restart();
+    let held_back = (false, deadline + SETTLING - 1);
+    assert_eq!(expirable(&mut rig), held_back);
+    assert_eq!(rig.status(first.job_id, 1), JobStatus::Expired);
+    rig.restart();
+    assert_eq!(expirable(&mut rig), held_back);
+    rig.wait(30_000);
+    assert!(expirable(&mut rig).0);
+    assert_eq!(
+        rig.settlements().len(),
+        1,
+        "told before the lock may return"
+    );
+    // The machine slept: the ledger's time is ahead, and the job has time left.
+    let (mut rig, first) = paid_and_running();
+    let deadline = rig.view(first.job_id, 1).row.deadline_ms;
+    let until_ms = deadline + DAY;
+    let Reply::Expirable(at) = rig.ask(Command::GetExpirable { until_ms }) else {
+        panic!()
+    };
+    assert_eq!(at, deadline + SETTLING - 1);
+}
+
+#[test]
 fn a_payer_learns_what_it_needs_and_no_more() {
     let (mut rig, first) = paid_and_running();
     let ask = |rig: &mut Rig, owner| {
