@@ -152,6 +152,10 @@ pub struct Config {
     pub submits_per_second: Option<u32>,
     /// Other calls per second of one identity; 0 = unlimited; none = 1,000, on a development network 0.
     pub calls_per_second: Option<u32>,
+    /// Transactions per second of one address, and of one identity; 0 = unlimited; none = 20, on a development network 0.
+    pub transactions_per_second: Option<u32>,
+    /// Allowances and bindings among them; 0 = unlimited; none = 1, on a development network 0.
+    pub grants_per_second: Option<u32>,
 }
 
 impl Default for Config {
@@ -178,6 +182,8 @@ impl Default for Config {
             address_calls_per_second: None,
             submits_per_second: None,
             calls_per_second: None,
+            transactions_per_second: None,
+            grants_per_second: None,
         }
     }
 }
@@ -346,6 +352,8 @@ impl Config {
                 .unwrap_or(default.address_calls),
             identity_submits: self.submits_per_second.unwrap_or(default.identity_submits),
             identity_calls: self.calls_per_second.unwrap_or(default.identity_calls),
+            transactions: self.transactions_per_second.unwrap_or(default.transactions),
+            grants: self.grants_per_second.unwrap_or(default.grants),
         }
     }
 

@@ -79,9 +79,12 @@ impl Relay {
         }
     }
 
-    /// Carries all orders there are; then what came to its end before the first look may return to its payers.
+    /// Carries all orders there are; then what came to its end before the first look may return to its payers, where no job
+    /// may still be paid from it.
     async fn drain_orders(&self, due: &mut watch::Receiver<u64>) -> Result<(), ApiError> {
-        let until_ms = *due.borrow_and_update();
+        let due_ms = *due.borrow_and_update();
+        // Asked before the orders are read: what is decided by then is among them.
+        let until_ms = self.expirable(due_ms).await?;
         let mut applied = self.tell_ledger(1, Vec::new()).await?;
         loop {
             let (store, from) = (self.engine.store(), applied + 1);
@@ -103,6 +106,19 @@ impl Relay {
             self.ledger.call(ToLedger::ExpireUntil { until_ms }).await?;
         }
         Ok(())
+    }
+
+    async fn expirable(&self, until_ms: u64) -> Result<u64, ApiError> {
+        if until_ms == 0 {
+            return Ok(0);
+        }
+        match self.engine.call(ToJobs::GetExpirable { until_ms }).await? {
+            FromJobs::Expirable(until_ms) => Ok(until_ms),
+            _ => Err(ApiError::new(
+                ErrorReason::Internal,
+                "the jobs do not say what may expire",
+            )),
+        }
     }
 
     async fn tell_ledger(&self, first_sequence: u64, orders: Vec<Order>) -> Result<u64, ApiError> {

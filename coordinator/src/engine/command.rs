@@ -8,6 +8,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
 
+use super::aging::AgedJob;
 pub use super::effect::{Effect, JobChange};
 use crate::payments::Notice;
 use crate::store::rows::JobRow;
@@ -334,6 +335,12 @@ pub enum Command {
         /// The number.
         through: u64,
     },
+    /// Up to when, at most `until_ms`, locks may return by their own expiry once all orders are applied that this answer
+    /// follows → [`Reply::Expirable`].
+    GetExpirable {
+        /// Ledger time, Unix ms.
+        until_ms: u64,
+    },
     /// What a payer needs to know of a job → [`Reply::Payable`].
     GetPayable {
         /// The job.
@@ -348,6 +355,10 @@ pub enum Command {
         /// From 1.
         days: u32,
     },
+    /// Finished jobs are about to be read from the store, to age them → [`Reply::Done`].
+    BeginSweep,
+    /// What became of those that were read since; jobs that changed meanwhile stay as they are → [`Reply::Done`].
+    Sweep(Vec<AgedJob>),
     /// Time passes: timers fire → [`Reply::Done`].
     Tick,
 }
@@ -473,6 +484,8 @@ pub enum Reply {
     AttemptInfo(Box<AttemptInfo>),
     /// To Notices: the number of the newest that was ever applied.
     NoticesApplied(u64),
+    /// To GetExpirable: Unix ms.
+    Expirable(u64),
     /// To GetPayable.
     Payable(Box<v1::GetPayableResponse>),
     /// To GetEarnings: newest day first, at most 1,000.

@@ -3,7 +3,9 @@
 //! [`core`] decides and is pure; [`driver`] owns thread, clock and store; [`handle`] is what the rest of the coordinator
 //! calls.
 
+pub mod aging;
 mod attempts;
+mod checkpoints;
 pub mod command;
 mod completions;
 pub mod core;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
+use super::aging::Changed;
 use super::command::AttemptId;
 use super::core::{
     EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
@@ -47,6 +48,7 @@ impl EngineCore {
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            unsaved_checkpoints: BTreeSet::new(),
             counts: JobCounts::default(),
             done: Remembered::default(),
             notices: engine.notices,
@@ -56,6 +58,7 @@ impl EngineCore {
             now: wall.max(engine.now_ms),
             unsaved_miners: BTreeSet::new(),
             save_miners_at: 0,
+            changed_since_sweep: Changed::default(),
             has_room: true,
             epoch: 0,
             models: Models::default(),
@@ -68,6 +71,11 @@ impl EngineCore {
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::active_jobs_in(shard), |key, value| {
                 core.restore_job(key, value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::checkpoints_in(shard), |key, value| {
+                core.restore_checkpoint(key, value)
             })?;
         }
         for shard in 0..SHARDS {
@@ -154,6 +162,7 @@ impl EngineCore {
             output_tokens: 0,
             progress_ms: now,
             checkpoint: None,
+            checkpoint_stored: false,
         }));
         self.timers.insert((lease_until, Timer::Lease(id)));
         if let Some(miner) = self.miners.get_mut(&miner_id) {

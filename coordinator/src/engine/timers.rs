@@ -27,6 +27,8 @@ pub(super) enum Timer {
     Readmit(JobId),
     /// The receipt of a stopped job must have come.
     Receipt(JobId),
+    /// Checkpoints are to be stored.
+    Checkpoints,
 }
 
 impl EngineCore {
@@ -48,6 +50,7 @@ impl EngineCore {
                 Timer::Ready(job) => self.ready(job),
                 Timer::Readmit(job) => self.readmit(turn, job),
                 Timer::Receipt(job) => self.receipt_due(turn, job),
+                Timer::Checkpoints => self.save_checkpoints(turn),
             }
         }
     }

@@ -8,6 +8,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ErrorReason;
 use prost::Message;
 
+use super::aging::{self, AgedJob};
 use super::command::{Command, Effect, Reply, Submission};
 use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
@@ -70,6 +71,8 @@ pub(super) struct Turn {
     pub dropped_outputs: Vec<JobId>,
     /// Final jobs that this batch changes.
     archived: BTreeSet<JobId>,
+    /// Finished jobs as age leaves them.
+    pub aged: Vec<AgedJob>,
     /// What the ledger is told, and what follows from what it told.
     pub outbox: Outbox,
 }
@@ -91,6 +94,7 @@ impl Turn {
             removed_miners: Vec::new(),
             dropped_outputs: Vec::new(),
             archived: BTreeSet::new(),
+            aged: Vec::new(),
             outbox: Outbox::default(),
         }
     }
@@ -242,6 +246,14 @@ impl Turn {
             };
             row.change = self.changes.get(job).copied().unwrap_or(row.change);
             put_job(&mut batch, row, owner);
+        }
+        for aged in std::mem::take(&mut self.aged) {
+            if !self.touched.contains_key(&aged.job) {
+                aging::put(&mut batch, aged);
+            }
+        }
+        for job in self.touched.keys() {
+            core.changed_since_sweep.note(*job);
         }
         self.put_others(core, &mut batch);
         self.outbox.earnings.put(reads, &mut batch)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{InvalidTransaction, SignedTransaction};
+use aitbc_common::layouts::{InvalidTransaction, SignedTransaction, TransactionKind};
 use aitbc_common::ledger::violation::Violation;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
@@ -15,8 +15,9 @@ use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
 use super::{RECORD_READERS, Services, convert, ledger_reads as reads, unexpected, validate};
+use crate::auth::address_of;
 use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
-use crate::ledger::command::{Command, Reply, Submission};
+use crate::ledger::command::{Command, MAX_ALLOWANCES, Reply, Submission};
 use crate::sessions::responses::{ResponseStream, Responses};
 use crate::sessions::stored::blocking;
 
@@ -63,6 +64,7 @@ impl LedgerService for Ledger {
         request: Request<v1::SubmitTransactionRequest>,
     ) -> Result<Response<v1::SubmitTransactionResponse>, Status> {
         let caller = self.optional_caller(&request)?;
+        let from = address_of(&request);
         let request = request.into_inner();
         let job = match request.job_id.as_str() {
             "" => None,
@@ -70,8 +72,15 @@ impl LedgerService for Ledger {
         };
         let owner = optional_key("job_owner", &request.job_owner)?.or(caller);
         let chain_id = self.0.network.chain_id;
+        let signed = SignedTransaction::decode(&request.transaction);
+        let signed = signed.map_err(|error| refusal(&error.into()))?;
+        let grant = matches!(
+            signed.transaction.kind,
+            TransactionKind::Allow | TransactionKind::Bind
+        );
+        // Before the signature, which is dear to check.
+        self.0.limits.transaction(from, caller.as_ref(), grant)?;
         let signed = tokio::task::spawn_blocking(move || {
-            let signed = SignedTransaction::decode(&request.transaction)?;
             signed.verify(&chain_id)?;
             Ok::<_, InvalidTransaction>(signed)
         });
@@ -95,6 +104,13 @@ impl LedgerService for Ledger {
             }
             Reply::Refused(violation) => Err(refusal(&violation).into()),
             Reply::Full => Err(full().into()),
+            Reply::TooManyAllowances => Err(ApiError::new(
+                ErrorReason::TransactionRefused,
+                format!(
+                    "this wallet has given allowances to {MAX_ALLOWANCES} identities, the bound; use one of those, or another wallet"
+                ),
+            )
+            .into()),
             _ => Err(unexpected().into()),
         }
     }

@@ -9,6 +9,10 @@ use aitbc_common::ledger::violation::Violation;
 
 use crate::payments::Order;
 
+/// Identities that one wallet gives allowances to, at most: their entries stay in the state for ever. What is decided in one
+/// batch may go beyond it.
+pub const MAX_ALLOWANCES: usize = 1_000;
+
 /// Something to do. Every command gets exactly one [`Reply`], after the commit that made it durable.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -73,6 +77,8 @@ pub enum Reply {
     Refused(Violation),
     /// To Faucet: how much more the address may have, in micro-AIT; `None` = there is no faucet.
     Empty(Option<u64>),
+    /// To Submit: one more allowance of this wallet than [`MAX_ALLOWANCES`].
+    TooManyAllowances,
     /// The disk is nearly full.
     Full,
 }

@@ -2,6 +2,7 @@
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ledger::entry::StateKey;
 use aitbc_common::ledger::state_tree::PageId;
 
@@ -90,6 +91,13 @@ pub fn state(entry: &StateKey) -> Vec<u8> {
 #[must_use]
 pub fn state_of_type(kind: u8) -> Vec<u8> {
     key(STATE, &[kind])
+}
+
+/// Prefix of the allowances that a wallet gave.
+#[must_use]
+pub fn allowances_of(account: Address) -> Vec<u8> {
+    let first = StateKey::Allowance(account, PublicKey::default()).bytes();
+    key(STATE, &first[..first.len() - 32])
 }
 
 /// The entry of a key of [`state`].

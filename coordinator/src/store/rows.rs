@@ -177,6 +177,26 @@ pub struct StoppedRow {
     /// The job's status.
     #[prost(enumeration = "v1::JobStatus", tag = "7")]
     pub status: i32,
+    /// The job's deadline in Unix ms; 0 = not known.
+    #[prost(uint64, tag = "8")]
+    pub deadline_ms: u64,
+}
+
+/// The newest checkpoint of a running paid attempt that was stored.
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckpointRow {
+    /// The attempt.
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
+    /// The checkpoint's layout.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub checkpoint: Bytes,
+    /// The miner's signature over it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub signature: Bytes,
+    /// When the miner accepted the attempt, in Unix ms; 0 = not known.
+    #[prost(uint64, tag = "4")]
+    pub started_ms: u64,
 }
 
 /// What a miner earned with one model on one day.

@@ -1,10 +1,11 @@
 //! What happens without faults.
 
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{TransactionKind, VoidReason};
+use aitbc_common::layouts::{AllowTerms, TransactionKind, VoidReason};
 use aitbc_common::ledger::log;
 use aitbc_common::ledger::violation::Violation;
 
+use super::super::command::MAX_ALLOWANCES;
 use super::super::proofs::LogRows;
 use super::*;
 use crate::payments::Order;
@@ -50,6 +51,50 @@ fn a_transfer_moves_money_and_repeating_it_changes_nothing() {
     assert_eq!(world.one(submit(signed)), first, "after a restart");
     assert_eq!(world.available(address(&wallet(2))), u128::from(5 * AIT));
     assert_eq!(index, 2);
+    world.audit();
+}
+
+#[test]
+fn a_wallet_gives_allowances_to_so_many_identities_and_no_more() {
+    let mut world = World::new();
+    let allow = |world: &mut World, identity: usize, seq| {
+        let mut target = [0; 32];
+        target[..8].copy_from_slice(&identity.to_be_bytes());
+        let terms = AllowTerms {
+            expires_at: world.now + HOUR,
+            seq,
+        };
+        let signed = world.sign(1, TransactionKind::Allow, AIT, target, terms.encode());
+        *world.nonces.entry(1).or_default() += 1;
+        submit(signed)
+    };
+    let all = (0..MAX_ALLOWANCES)
+        .map(|n| allow(&mut world, n, 1))
+        .collect();
+    let replies = world.apply(all);
+    let recorded = |reply: &Reply| matches!(reply, Reply::Recorded { .. });
+    assert!(replies.iter().all(recorded));
+    let nonces = world.nonces.clone();
+    let one_more = allow(&mut world, MAX_ALLOWANCES, 1);
+    assert_eq!(world.one(one_more), Reply::TooManyAllowances);
+    // It took no nonce, and those that there are can be changed.
+    world.nonces = nonces;
+    let changed = allow(&mut world, 7, 2);
+    assert!(recorded(&world.one(changed)));
+    // Another wallet has its own.
+    world.nonces.insert(2, 0);
+    let other = world.sign(
+        2,
+        TransactionKind::Allow,
+        AIT,
+        [1; 32],
+        AllowTerms {
+            expires_at: world.now + HOUR,
+            seq: 1,
+        }
+        .encode(),
+    );
+    assert!(recorded(&world.one(submit(other))));
     world.audit();
 }
 
