@@ -198,6 +198,7 @@ impl JobService for Jobs {
         cancel_job(CancelJobRequest) -> CancelJobResponse;
         retry_job(RetryJobRequest) -> RetryJobResponse;
         delete_job(DeleteJobRequest) -> DeleteJobResponse;
+        acknowledge_result(AcknowledgeResultRequest) -> AcknowledgeResultResponse;
         list_job_events(ListJobEventsRequest) -> ListJobEventsResponse;
         explain_job(ExplainJobRequest) -> ExplainJobResponse;
         list_models(ListModelsRequest) -> ListModelsResponse;

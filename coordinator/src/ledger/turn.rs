@@ -81,7 +81,7 @@ impl Turn {
                     let locks = orders.iter().flat_map(|order| match order {
                         Order::Void { lock, .. } => std::slice::from_ref(lock),
                         Order::Settle { locks, .. } => locks,
-                        Order::LogReceipt(_) => &[],
+                        Order::LogReceipt(_) | Order::LogAcknowledgement(..) => &[],
                     });
                     bodies.extend(locks.map(|lock| RecordBody::Void {
                         lock: *lock,
@@ -215,6 +215,10 @@ impl Turn {
                 let row = keys::stake(signed.transaction.account, &signed.transaction.target);
                 self.batch.put(Family::Archive, row, Bytes::new());
             }
+        }
+        if let Some(id) = evidence_of(&record.body) {
+            let name = keys::evidence(id, index);
+            self.batch.put(Family::Archive, name, Bytes::new());
         }
         self.leaves.push(record.encode());
         Ok(Ok(index))
@@ -359,6 +363,16 @@ fn resolved_by(core: &LedgerCore, body: &RecordBody) -> Option<(Hash, (Millis, E
         _ => return None,
     };
     Some((id, expiry_of(core, id)?))
+}
+
+/// The receipt or stream checkpoint that a record rests on.
+fn evidence_of(body: &RecordBody) -> Option<&Hash> {
+    match body {
+        RecordBody::Post(post) => Some(&post.evidence_id),
+        RecordBody::Receipt(entry) => Some(&entry.receipt_id),
+        RecordBody::Acknowledgement(acknowledgement, _) => Some(&acknowledgement.receipt_id),
+        _ => None,
+    }
 }
 
 /// When an open lock or an unstaking comes to its end.

@@ -114,6 +114,7 @@ impl LedgerService for Ledger {
         get_payable(GetPayableRequest) -> GetPayableResponse;
         submit_transaction(SubmitTransactionRequest) -> SubmitTransactionResponse;
         get_transaction(GetTransactionRequest) -> GetTransactionResponse;
+        list_evidence_records(ListEvidenceRecordsRequest) -> ListEvidenceRecordsResponse;
         list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
     }
 
