@@ -198,10 +198,19 @@ impl JobService for Jobs {
         cancel_job(CancelJobRequest) -> CancelJobResponse;
         retry_job(RetryJobRequest) -> RetryJobResponse;
         delete_job(DeleteJobRequest) -> DeleteJobResponse;
-        acknowledge_result(AcknowledgeResultRequest) -> AcknowledgeResultResponse;
         list_job_events(ListJobEventsRequest) -> ListJobEventsResponse;
         explain_job(ExplainJobRequest) -> ExplainJobResponse;
         list_models(ListModelsRequest) -> ListModelsResponse;
+    }
+
+    async fn acknowledge_result(
+        &self,
+        request: Request<AcknowledgeResultRequest>,
+    ) -> Result<Response<AcknowledgeResultResponse>, Status> {
+        if self.shared().lie == Lie::NotAcknowledged {
+            return Err(Status::internal("no"));
+        }
+        self.client().acknowledge_result(request).await
     }
 
     async fn get_job(

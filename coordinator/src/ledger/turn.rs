@@ -216,7 +216,7 @@ impl Turn {
                 self.batch.put(Family::Archive, row, Bytes::new());
             }
         }
-        if let Some(id) = evidence_of(&record.body) {
+        if let Some(id) = record.body.evidence_id() {
             let name = keys::evidence(id, index);
             self.batch.put(Family::Archive, name, Bytes::new());
         }
@@ -363,16 +363,6 @@ fn resolved_by(core: &LedgerCore, body: &RecordBody) -> Option<(Hash, (Millis, E
         _ => return None,
     };
     Some((id, expiry_of(core, id)?))
-}
-
-/// The receipt or stream checkpoint that a record rests on.
-fn evidence_of(body: &RecordBody) -> Option<&Hash> {
-    match body {
-        RecordBody::Post(post) => Some(&post.evidence_id),
-        RecordBody::Receipt(entry) => Some(&entry.receipt_id),
-        RecordBody::Acknowledgement(acknowledgement, _) => Some(&acknowledgement.receipt_id),
-        _ => None,
-    }
 }
 
 /// When an open lock or an unstaking comes to its end.

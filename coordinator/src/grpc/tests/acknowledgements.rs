@@ -30,6 +30,16 @@ async fn completed(running: &Running, client: &Connection) -> (String, Hash) {
     (job_id, id)
 }
 
+fn matches(client: &Connection, receipt_id: Hash) -> Acknowledgement {
+    Acknowledgement {
+        verdict: Verdict::Matches,
+        chain_id: *client.chain_id(),
+        receipt_id,
+        owner: client.identity.public(),
+        time_ms: unix_ms(),
+    }
+}
+
 async fn says(
     client: &Connection,
     job_id: &str,
@@ -67,13 +77,7 @@ async fn what_an_owner_says_is_shown_and_logged_behind_the_receipt() {
     let running = start().await;
     let client = running.client().await;
     let (job_id, receipt_id) = completed(&running, &client).await;
-    let said = Acknowledgement {
-        verdict: Verdict::Matches,
-        chain_id: *client.chain_id(),
-        receipt_id,
-        owner: client.identity.public(),
-        time_ms: unix_ms(),
-    };
+    let said = matches(&client, receipt_id);
     for _ in 0..2 {
         let job = says(&client, &job_id, &client.identity, &said)
             .await
@@ -100,13 +104,7 @@ async fn what_is_not_the_owners_word_on_this_receipt_is_refused() {
     let running = start().await;
     let client = running.client().await;
     let (job_id, receipt_id) = completed(&running, &client).await;
-    let said = Acknowledgement {
-        verdict: Verdict::Matches,
-        chain_id: *client.chain_id(),
-        receipt_id,
-        owner: client.identity.public(),
-        time_ms: unix_ms(),
-    };
+    let said = matches(&client, receipt_id);
     let mallory = running.connect(9, Scope::Client).await;
     let refused = |answer: Result<v1::Job, Status>| {
         let status = answer.unwrap_err();
