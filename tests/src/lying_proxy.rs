@@ -203,6 +203,16 @@ impl JobService for Jobs {
         list_models(ListModelsRequest) -> ListModelsResponse;
     }
 
+    async fn acknowledge_result(
+        &self,
+        request: Request<AcknowledgeResultRequest>,
+    ) -> Result<Response<AcknowledgeResultResponse>, Status> {
+        if self.shared().lie == Lie::NotAcknowledged {
+            return Err(Status::internal("no"));
+        }
+        self.client().acknowledge_result(request).await
+    }
+
     async fn get_job(
         &self,
         request: Request<GetJobRequest>,

@@ -3,7 +3,7 @@
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_common::layouts::StreamCheckpoint;
+use aitbc_common::layouts::{Acknowledgement, StreamCheckpoint};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
@@ -151,6 +151,15 @@ pub enum Command {
         owner: PublicKey,
         /// The job.
         job: JobSelector,
+    },
+    /// What a job's owner says of its receipt; of this chain and signed by the owner → [`Reply::Job`].
+    Acknowledge {
+        /// The job.
+        job: JobSelector,
+        /// What the owner says; the owner is the caller.
+        acknowledgement: Box<Acknowledgement>,
+        /// The owner's signature.
+        signature: [u8; 64],
     },
     /// Where a job stands, with what only memory knows → [`Reply::Job`].
     GetJob {
@@ -458,7 +467,7 @@ pub enum Reply {
     Cancelled(Box<JobView>, bool),
     /// To Delete.
     Deleted(JobId),
-    /// To GetJob.
+    /// To GetJob and Acknowledge.
     Job(Box<JobView>),
     /// To Explain.
     Explained(Box<v1::ExplainJobResponse>),

@@ -344,6 +344,11 @@ impl EngineCore {
             Command::Submit(submission) => self.submit(turn, *submission),
             Command::Cancel { owner, job } => self.cancel(turn, owner, job, reads)?,
             Command::Delete { owner, job } => self.delete(turn, owner, job, reads)?,
+            Command::Acknowledge {
+                job,
+                acknowledgement,
+                signature,
+            } => self.acknowledge(turn, job, *acknowledgement, signature, reads)?,
             Command::GetJob { owner, job } => self.get_job(turn, owner, job, reads)?,
             Command::Explain { owner, subject } => self.explain(turn, owner, subject, reads)?,
             Command::ListModels { after, limit } => {

@@ -4,10 +4,11 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::MinerId;
-use aitbc_common::layouts::{Assignment, JobSpec, NO_BUDGET, VoidReason};
+use aitbc_common::layouts::{Acknowledgement, Assignment, JobSpec, NO_BUDGET, VoidReason};
 use aitbc_proto::v1;
 use bytes::Bytes;
 
+use super::acknowledgements;
 use super::core::EngineCore;
 use super::outbox::Outbox;
 use super::payment::{self, Evidence};
@@ -87,6 +88,8 @@ pub(super) enum Edit {
     LockReturned(Hash),
     /// Input, output and result go.
     DeleteContent,
+    /// Its owner says what became of the result.
+    Acknowledge(Box<Acknowledgement>, [u8; 64]),
 }
 
 impl Edit {
@@ -160,12 +163,9 @@ impl Edit {
                 outbox.earnings.add(row, core.now, posted, fee);
             }
             Self::LockReturned(lock) => payment::returned(row, lock, outbox),
-            Self::DeleteContent => {
-                row.input = Bytes::new();
-                row.content_deleted = true;
-                if let Some(delivery) = &mut row.delivery {
-                    delivery.result = None;
-                }
+            Self::DeleteContent => delete_content(row),
+            Self::Acknowledge(acknowledgement, signature) => {
+                acknowledgements::keep(row, owner, *acknowledgement, signature, outbox);
             }
         }
     }
@@ -191,6 +191,14 @@ fn observed(mut delivery: DeliveryRow, row: &JobRow) -> DeliveryRow {
         delivery.observed_ms = last.ended_ms.saturating_sub(began);
     }
     delivery
+}
+
+fn delete_content(row: &mut JobRow) {
+    row.input = Bytes::new();
+    row.content_deleted = true;
+    if let Some(delivery) = &mut row.delivery {
+        delivery.result = None;
+    }
 }
 
 /// The live attempt in memory is as in the row.

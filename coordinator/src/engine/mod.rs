@@ -3,6 +3,7 @@
 //! [`core`] decides and is pure; [`driver`] owns thread, clock and store; [`handle`] is what the rest of the coordinator
 //! calls.
 
+pub(crate) mod acknowledgements;
 pub mod aging;
 mod attempts;
 mod checkpoints;

@@ -132,6 +132,17 @@ impl LedgerService for Ledger {
         Ok(Response::new(found))
     }
 
+    async fn list_evidence_records(
+        &self,
+        request: Request<v1::ListEvidenceRecordsRequest>,
+    ) -> Result<Response<v1::ListEvidenceRecordsResponse>, Status> {
+        self.0.authenticator.public(&request)?;
+        let id: [u8; 32] = fixed("evidence_id", &request.into_inner().evidence_id)?;
+        let store = self.0.ledger.store();
+        let records = blocking(move || reads::evidence(&store, &id)).await?;
+        Ok(Response::new(v1::ListEvidenceRecordsResponse { records }))
+    }
+
     async fn list_transactions(
         &self,
         request: Request<v1::ListTransactionsRequest>,

@@ -130,6 +130,11 @@ impl LedgerCore {
                     turn.record(self, RecordBody::Receipt(entry), reads)?
                         .expect("a receipt's record has no rule of its own");
                 }
+                Order::LogAcknowledgement(acknowledgement, signature) => {
+                    let body = RecordBody::Acknowledgement(acknowledgement, signature);
+                    turn.record(self, body, reads)?
+                        .expect("its chain and signature were checked when it came");
+                }
             }
             self.applied_orders = self.applied_orders.max(sequence);
             turn.heard = true;

@@ -81,7 +81,7 @@ impl Turn {
                     let locks = orders.iter().flat_map(|order| match order {
                         Order::Void { lock, .. } => std::slice::from_ref(lock),
                         Order::Settle { locks, .. } => locks,
-                        Order::LogReceipt(_) => &[],
+                        Order::LogReceipt(_) | Order::LogAcknowledgement(..) => &[],
                     });
                     bodies.extend(locks.map(|lock| RecordBody::Void {
                         lock: *lock,
@@ -215,6 +215,10 @@ impl Turn {
                 let row = keys::stake(signed.transaction.account, &signed.transaction.target);
                 self.batch.put(Family::Archive, row, Bytes::new());
             }
+        }
+        if let Some(id) = record.body.evidence_id() {
+            let name = keys::evidence(id, index);
+            self.batch.put(Family::Archive, name, Bytes::new());
         }
         self.leaves.push(record.encode());
         Ok(Ok(index))

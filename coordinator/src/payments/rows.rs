@@ -4,7 +4,7 @@
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{LockPurpose, Outcome, ReceiptEntry, VoidReason};
+use aitbc_common::layouts::{Acknowledgement, LockPurpose, Outcome, ReceiptEntry, VoidReason};
 use aitbc_common::ledger::settlement::Work;
 use bytes::Bytes;
 use prost::Message;
@@ -27,6 +27,9 @@ pub struct OrderRow {
     /// Unpaid work to log.
     #[prost(message, optional, tag = "4")]
     pub receipt: Option<ReceiptRow>,
+    /// What an owner says of a receipt.
+    #[prost(message, optional, tag = "5")]
+    pub acknowledgement: Option<AcknowledgementRow>,
 }
 
 /// [`Order::Settle`].
@@ -91,6 +94,17 @@ pub struct ReceiptRow {
     /// Id of the receipt.
     #[prost(bytes = "bytes", tag = "4")]
     pub receipt_id: Bytes,
+}
+
+/// [`Order::LogAcknowledgement`].
+#[derive(Clone, PartialEq, Message)]
+pub struct AcknowledgementRow {
+    /// Its layout.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub layout: Bytes,
+    /// The owner's signature over it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: Bytes,
 }
 
 /// One [`Notice`].
@@ -236,6 +250,13 @@ pub fn order(order: &Order) -> OrderRow {
             }),
             ..OrderRow::default()
         },
+        Order::LogAcknowledgement(acknowledgement, signature) => OrderRow {
+            acknowledgement: Some(AcknowledgementRow {
+                layout: acknowledgement.encode().into(),
+                signature: copied(signature),
+            }),
+            ..OrderRow::default()
+        },
     }
 }
 
@@ -275,6 +296,13 @@ pub fn read_order(row: &OrderRow) -> Result<Order, StoreError> {
             miner: PublicKey(fixed(&receipt.miner)?),
             receipt_id: fixed(&receipt.receipt_id)?,
         }));
+    }
+    if let Some(row) = &row.acknowledgement {
+        let acknowledgement = Acknowledgement::decode(&row.layout).map_err(|_| damaged())?;
+        return Ok(Order::LogAcknowledgement(
+            acknowledgement,
+            fixed(&row.signature)?,
+        ));
     }
     let reason = u8::try_from(row.reason)
         .ok()

@@ -32,6 +32,8 @@ const PAGE: u8 = b'p';
 const SEALED: u8 = b'v';
 /// Jobs that were paid: [`super::Family::Archive`].
 const PAID: u8 = b'j';
+/// Records that rest on a receipt or a stream checkpoint: [`super::Family::Archive`].
+const EVIDENCE: u8 = b'e';
 /// Miners on which a wallet has staked: [`super::Family::Archive`].
 const STAKES: u8 = b'k';
 
@@ -75,7 +77,7 @@ pub fn notices() -> Vec<u8> {
     key(NOTICE, &[])
 }
 
-/// The number at the end of a key of [`notice`], [`unsealed`] or [`record`].
+/// The number at the end of a key of [`notice`], [`unsealed`], [`record`] or [`evidence`].
 #[must_use]
 pub fn number(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|number| u64::from_be_bytes(*number))
@@ -142,6 +144,20 @@ pub fn faucet(account: Address) -> Vec<u8> {
 #[must_use]
 pub fn paid(job_ref: &Hash) -> Vec<u8> {
     key(PAID, job_ref)
+}
+
+/// Prefix of the records that rest on a receipt or a stream checkpoint, oldest first.
+#[must_use]
+pub fn evidence_of(id: &Hash) -> Vec<u8> {
+    key(EVIDENCE, id)
+}
+
+/// A record that rests on it.
+#[must_use]
+pub fn evidence(id: &Hash, index: u64) -> Vec<u8> {
+    let mut key = evidence_of(id);
+    key.extend(index.to_be_bytes());
+    key
 }
 
 /// A page of the state tree.

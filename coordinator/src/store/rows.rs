@@ -298,6 +298,12 @@ pub struct DeliveryRow {
     /// The whole streamed output is the result document's `content`.
     #[prost(bool, tag = "10")]
     pub output_in_result: bool,
+    /// Acknowledgement layout of the job's owner; empty = none.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub acknowledgement: Bytes,
+    /// The owner's signature over it.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub acknowledgement_signature: Bytes,
 }
 
 /// A registered miner.

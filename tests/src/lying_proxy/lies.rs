@@ -49,6 +49,14 @@ pub enum Lie {
     StateStale,
     /// No checkpoint covers what came since the lie began, and no record is shown.
     RecordWithheld,
+    /// Of a receipt, the record of an earlier one is shown.
+    OtherEvidence,
+    /// The record of a receipt with one bit changed.
+    EvidenceChanged,
+    /// Nothing is recorded of any receipt.
+    EvidenceWithheld,
+    /// No acknowledgement is taken.
+    NotAcknowledged,
 }
 
 /// Bytes of the chunks that output is cut into, so that there are enough of them to lie about.

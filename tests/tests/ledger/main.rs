@@ -3,6 +3,7 @@
 mod audit;
 mod lies;
 mod reading;
+mod results;
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;

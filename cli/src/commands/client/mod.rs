@@ -1,5 +1,6 @@
 //! `aitbc client`: submit jobs, follow them, fetch and check results.
 
+mod acknowledge;
 mod cancel;
 mod delete;
 mod delivery;
@@ -8,6 +9,7 @@ mod fetch;
 pub mod follow;
 pub mod input;
 mod job_text;
+mod ledger_proof;
 mod list;
 mod logs;
 pub mod new_job;

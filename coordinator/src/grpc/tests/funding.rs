@@ -127,7 +127,7 @@ impl Payer {
 }
 
 /// A stranger recomputes the ledger.
-async fn audit(running: &Running) -> Audit {
+pub(super) async fn audit(running: &Running) -> Audit {
     let mut published = running.services.ledger.signals().published.subscribe();
     let sealed = published.wait_for(|now| now.size > 0 && now.size == now.next);
     let size = sealed.await.unwrap().size;
