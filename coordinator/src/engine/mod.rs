@@ -5,6 +5,7 @@
 
 pub mod aging;
 mod attempts;
+mod bindings;
 mod checkpoints;
 pub mod command;
 mod completions;
