@@ -60,6 +60,13 @@ pub enum Notice {
         /// Micro-AIT that went back to the payers.
         returned: u64,
     },
+    /// An identity's payee was bound.
+    Bound {
+        /// The identity.
+        identity: PublicKey,
+        /// The wallet that it is paid at; `None` = it was released.
+        wallet: Option<Address>,
+    },
     /// A lock ended by its own time, or could not be settled as ordered and returned whole.
     Returned {
         /// tx_id of the lock.

@@ -12,6 +12,7 @@ use aitbc_proto::v1::{self, JobStatus};
 use bytes::Bytes;
 
 use super::aging::Changed;
+use super::bindings::Bindings;
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
 use super::figures::JobCounts;
 use super::models::Models;
@@ -231,6 +232,7 @@ pub struct EngineCore {
     pub(super) requirements: OwnerRequirements,
     pub(super) miners: BTreeMap<MinerId, Miner>,
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
+    pub(super) bindings: Bindings,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
     pub(super) stopped: BTreeMap<JobId, Stopped>,

@@ -62,6 +62,7 @@ impl EngineCore {
                     turn.edit_any(job, owner, Edit::Settled(posted, fee, returned));
                     self.paid_changed(turn, job, owner);
                 }
+                Notice::Bound { identity, wallet } => self.bound(turn, identity, wallet),
                 Notice::Returned { lock, .. } => self.lock_returned(turn, lock, reads)?,
             }
         }

@@ -6,6 +6,7 @@
 pub(crate) mod acknowledgements;
 pub mod aging;
 mod attempts;
+mod bindings;
 mod checkpoints;
 pub mod command;
 mod completions;

@@ -6,6 +6,7 @@ use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
 use super::aging::Changed;
+use super::bindings::Bindings;
 use super::command::AttemptId;
 use super::core::{
     EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
@@ -45,6 +46,7 @@ impl EngineCore {
             requirements: OwnerRequirements::default(),
             miners: BTreeMap::new(),
             miner_keys: BTreeMap::new(),
+            bindings: Bindings::default(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),
@@ -66,6 +68,11 @@ impl EngineCore {
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::miners_in(shard), |_, value| {
                 core.restore_miner(value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::bindings_in(shard), |_, value| {
+                core.restore_binding(value)
             })?;
         }
         for shard in 0..SHARDS {

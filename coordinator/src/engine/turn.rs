@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::runtime::status::ApiError;
@@ -9,6 +10,7 @@ use aitbc_proto::v1::ErrorReason;
 use prost::Message;
 
 use super::aging::{self, AgedJob};
+use super::bindings;
 use super::command::{Command, Effect, Reply, Submission};
 use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
@@ -67,6 +69,8 @@ pub(super) struct Turn {
     new_requests: Vec<(Vec<u8>, RequestRow)>,
     pub saved_miners: BTreeSet<MinerId>,
     pub removed_miners: Vec<PublicKey>,
+    /// Identities that were bound to a wallet, or (`None`) are not any more.
+    pub bound: BTreeMap<PublicKey, Option<Address>>,
     /// Jobs whose stored output chunks go.
     pub dropped_outputs: Vec<JobId>,
     /// Final jobs that this batch changes.
@@ -92,6 +96,7 @@ impl Turn {
             new_requests: Vec::new(),
             saved_miners: BTreeSet::new(),
             removed_miners: Vec::new(),
+            bound: BTreeMap::new(),
             dropped_outputs: Vec::new(),
             archived: BTreeSet::new(),
             aged: Vec::new(),
@@ -337,6 +342,7 @@ impl Turn {
             core.save_miners_at = self.now + SAVE_MINERS_MS;
             self.saved_miners.append(&mut core.unsaved_miners);
         }
+        bindings::put(batch, std::mem::take(&mut self.bound));
         for id in &self.saved_miners {
             let Some(miner) = core.miners.get(id) else {
                 continue;

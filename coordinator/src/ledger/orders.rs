@@ -47,15 +47,32 @@ impl LedgerCore {
             Ok(index) => index,
             Err(violation) => return Ok(Reply::Refused(violation)),
         };
-        if submission.signed.transaction.kind == TransactionKind::Lock {
-            let opened = lock_opened(&submission, id, index);
-            turn.notify(self, &Notice::Locked(opened));
+        match submission.signed.transaction.kind {
+            TransactionKind::Lock => {
+                let opened = lock_opened(&submission, id, index);
+                turn.notify(self, &Notice::Locked(opened));
+            }
+            TransactionKind::Bind => {
+                let identity = PublicKey(submission.signed.transaction.target);
+                let wallet = self.payee_of(&identity);
+                turn.notify(self, &Notice::Bound { identity, wallet });
+            }
+            _ => {}
         }
         Ok(Reply::Recorded {
             id,
             index,
             time_ms: turn.now,
         })
+    }
+
+    /// The wallet that an identity is bound to, where the entry is loaded.
+    fn payee_of(&self, identity: &PublicKey) -> Option<Address> {
+        match self.state.get(&StateKey::Binding(*identity)) {
+            Some(Entry::Binding(binding)) => Some(binding.account),
+            _ => None,
+        }
+        .filter(|account| *account != Address::default())
     }
 
     pub(super) fn faucet(

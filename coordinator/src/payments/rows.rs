@@ -119,6 +119,9 @@ pub struct NoticeRow {
     /// A lock that returned.
     #[prost(message, optional, tag = "3")]
     pub returned: Option<ReturnedRow>,
+    /// An identity whose payee was bound.
+    #[prost(message, optional, tag = "4")]
+    pub bound: Option<BoundRow>,
 }
 
 /// [`LockOpened`].
@@ -180,6 +183,17 @@ pub struct SettledRow {
     /// Micro-AIT.
     #[prost(uint64, tag = "5")]
     pub returned: u64,
+}
+
+/// [`Notice::Bound`].
+#[derive(Clone, PartialEq, Message)]
+pub struct BoundRow {
+    /// The identity's key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub identity: Bytes,
+    /// The wallet's address, or empty.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub wallet: Bytes,
 }
 
 /// [`Notice::Returned`].
@@ -350,6 +364,13 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
             }),
             ..NoticeRow::default()
         },
+        Notice::Bound { identity, wallet } => NoticeRow {
+            bound: Some(BoundRow {
+                identity: copied(&identity.0),
+                wallet: wallet.map(|wallet| copied(&wallet.0)).unwrap_or_default(),
+            }),
+            ..NoticeRow::default()
+        },
         Notice::Returned {
             lock,
             target,
@@ -404,6 +425,15 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             posted: settled.posted,
             fee: settled.fee,
             returned: settled.returned,
+        });
+    }
+    if let Some(bound) = row.bound {
+        let wallet = (!bound.wallet.is_empty())
+            .then(|| fixed(&bound.wallet))
+            .transpose()?;
+        return Ok(Notice::Bound {
+            identity: PublicKey(fixed(&bound.identity)?),
+            wallet: wallet.map(Address),
         });
     }
     let returned = row.returned.ok_or_else(damaged)?;

@@ -199,6 +199,17 @@ pub struct CheckpointRow {
     pub started_ms: u64,
 }
 
+/// The wallet that an identity is bound to, as the ledger told it.
+#[derive(Clone, PartialEq, Message)]
+pub struct BindingRow {
+    /// The identity's key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub identity: Bytes,
+    /// The wallet's address.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub wallet: Bytes,
+}
+
 /// What a miner earned with one model on one day.
 #[derive(Clone, PartialEq, Message)]
 pub struct EarningsRow {

@@ -1,5 +1,6 @@
 //! Money, as a user types it: wallets, the faucet, payments of jobs, and what happens when an answer is lost.
 
+mod binding;
 mod lost_answers;
 mod refusals;
 mod samples;

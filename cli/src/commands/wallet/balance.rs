@@ -104,7 +104,7 @@ fn keys(address: Address, miners: &[PublicKey]) -> Vec<StateKey> {
 }
 
 /// Entries as of a checkpoint that covers all that was recorded when it was asked for.
-async fn proven(
+pub async fn proven(
     context: &Context,
     connection: &Connection,
     keys: &[StateKey],

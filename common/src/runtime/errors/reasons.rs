@@ -181,6 +181,11 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "see what there is with: aitbc wallet balance; on a development network draw more with: aitbc wallet faucet",
     ),
     (
+        "PAYEE_BOUND",
+        Authentication,
+        "name the wallet that the miner is bound to (--payout 0x…), or bind it with that wallet: aitbc wallet bind --miner NAME",
+    ),
+    (
         "TRANSACTION_REFUSED",
         Authentication,
         "see what the wallet did last with: aitbc wallet history",

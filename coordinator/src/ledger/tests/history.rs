@@ -1,7 +1,7 @@
 //! What happens without faults.
 
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{AllowTerms, TransactionKind, VoidReason};
+use aitbc_common::layouts::{AllowTerms, BindConsent, TransactionKind, VoidReason};
 use aitbc_common::ledger::log;
 use aitbc_common::ledger::violation::Violation;
 
@@ -95,6 +95,31 @@ fn a_wallet_gives_allowances_to_so_many_identities_and_no_more() {
         .encode(),
     );
     assert!(recorded(&world.one(submit(other))));
+    world.audit();
+}
+
+#[test]
+fn the_jobs_are_told_who_is_bound() {
+    let mut world = World::new();
+    let rig = Identity::from_seed(&[5; 32]);
+    let (alice, chain_id) = (address(&wallet(1)), world.config.rules.chain_id);
+    let consent = BindConsent::sign(&chain_id, alice, &rig, 1, world.now + HOUR);
+    let release = BindConsent {
+        seq: 2,
+        valid_until: 0,
+        consent: [0; 64],
+    };
+    let target = rig.public().0;
+    let mut refused = release.clone();
+    refused.seq = u32::MAX;
+    for payload in [consent, refused, release] {
+        world.send(1, TransactionKind::Bind, 0, target, payload.encode());
+    }
+    let bound = |wallet| Notice::Bound {
+        identity: rig.public(),
+        wallet,
+    };
+    assert_eq!(world.notices(), [bound(Some(alice)), bound(None)]);
     world.audit();
 }
 
