@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Write the 24 words to this new file (mode 0600) instead of showing them [env: AITBC_SEED_PHRASE_FILE]
     #[arg(long, value_name = "FILE")]
     seed_phrase_file: Option<PathBuf>,
+    /// File with a BIP-39 passphrase (a 25th word): without it the words open another wallet
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Draw nothing of a development network's faucet
     #[arg(long)]
     no_faucet: bool,
@@ -54,17 +57,19 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
         return Err(wallets.taken(&arguments.name));
     }
     let sink = PhraseSink::find(arguments.seed_phrase_file.as_deref())?;
+    let passphrase = phrase::passphrase(arguments.passphrase_file.as_deref())?;
     let password = arguments.password.source()?.chosen()?;
     let phrase = SeedPhrase::from_entropy(&Zeroizing::new(random_bytes()));
+    let key = phrase.key(&passphrase);
     let wallet = match &sink {
         // The words are safe before there is a wallet that could need them.
         PhraseSink::File(path) => {
             phrase::write(path, &phrase)?;
             wallets
-                .add(&arguments.name, &phrase.key(""), &password)
+                .add(&arguments.name, &key, &password)
                 .inspect_err(|_| drop(fs::remove_file(path)))?
         }
-        PhraseSink::Terminal(_) => wallets.add(&arguments.name, &phrase.key(""), &password)?,
+        PhraseSink::Terminal(_) => wallets.add(&arguments.name, &key, &password)?,
     };
     report(context, arguments, &wallet, (&sink, &phrase)).await
 }
