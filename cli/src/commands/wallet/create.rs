@@ -121,10 +121,14 @@ async fn report(
             MicroAit(given)
         ))?;
     }
-    context.note(format_args!(
-        "check your copy: {}",
-        command_for("check-backup", wallet, active)
-    ));
+    let mut check = command_for("check-backup", wallet, active);
+    if let Some(path) = &arguments.passphrase_file {
+        check.push_str(&format!(" --passphrase-file {}", path.display()));
+        context.note(
+            "the words alone open another wallet: keep the passphrase as well, apart from them",
+        );
+    }
+    context.note(format_args!("check your copy: {check}"));
     if !active {
         context.next(format_args!("aitbc wallet use {}", wallet.name));
     }
