@@ -73,6 +73,12 @@ impl LyingProxy {
         shared.ledger.log_key = Some(key);
     }
 
+    /// Transactions that were refused and could be recorded at any time.
+    pub fn takes_refused(&self) -> Vec<SubmitTransactionRequest> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.ledger.take_refused()
+    }
+
     /// Tells this lie from now on.
     pub fn tells(&self, lie: Lie) {
         self.shared

@@ -3,6 +3,8 @@
 
 mod kept;
 mod payer;
+mod proven;
+mod refused;
 mod send;
 mod signer;
 

@@ -316,7 +316,11 @@ impl VerifiedLedger {
         &self.log
     }
 
-    async fn prove(&mut self, shown: LogRecord) -> Result<ProvenRecord, CommandError> {
+    /// Proves that a record that was shown is in the log, once a checkpoint covers it.
+    ///
+    /// # Errors
+    /// Exit code 8 where it is not.
+    pub async fn prove(&mut self, shown: LogRecord) -> Result<ProvenRecord, CommandError> {
         let (head, proof) = self.inclusion(shown.index, &shown.leaf).await?;
         let record = Record::decode(&shown.leaf)
             .ok()

@@ -55,6 +55,12 @@ pub enum Lie {
     EvidenceChanged,
     /// Nothing is recorded of any receipt.
     EvidenceWithheld,
+    /// A transaction is refused for its nonce and kept for later; the next nonce is told one too high.
+    NonceSkipped,
+    /// The next nonce is told one too low, until a transaction was refused for it.
+    NonceUsed,
+    /// A lock may stay open for ever.
+    DeadlineFarAway,
     /// No acknowledgement is taken.
     NotAcknowledged,
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod lies;
+mod nonces;
 mod reading;
 mod results;
 

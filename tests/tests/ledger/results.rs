@@ -204,3 +204,51 @@ fn lies_about_the_record_of_a_result_are_caught_and_silence_is_said() {
     let later = lab.client.types(&line).succeeds();
     assert!(later.stderr.is_empty(), "{later:?}");
 }
+
+/// What the receipt of a polled job will say that its miner saw of the ledger.
+fn pretends(miner: &User, job: &str, size: u64) {
+    let folder = miner.aitbc_home().join("miners/rig-1/polled");
+    let file = folder.join(format!("{job}.json"));
+    let text = std::fs::read_to_string(&file).expect("a polled job");
+    let mut polled: Value = serde_json::from_str(&text).expect("JSON");
+    polled["work_ms"] = 5.into();
+    polled["seen"] = serde_json::json!([size, "11".repeat(32)]);
+    std::fs::write(&file, polled.to_string()).expect("a folder");
+}
+
+#[test]
+fn a_miner_that_saw_another_ledger_is_heard() {
+    let lab = lab();
+    let line = "aitbc client submit --model llama3 --prompt Hi --json";
+    // Other records than the log's first two; and more than the log has.
+    for size in [2, 1_000_000] {
+        let submitted = lab.client.types(line).succeeds().json();
+        let job = submitted["job_id"].as_str().expect("a job id").to_owned();
+        let _polled = lab.miner.types("aitbc miner poll --wait 30s").succeeds();
+        pretends(&lab.miner, &job, size);
+        let _completed = lab
+            .miner
+            .types(&format!(
+                "printf Hello | aitbc miner complete {job} --output -"
+            ))
+            .succeeds();
+        let result = format!("aitbc client result {job} --json");
+        let caught = lab.client.types(&result).exits(8);
+        let error = caught.json_error();
+        assert_eq!(error["reason"], "LEDGER_WITNESS_CONTRADICTS", "{error}");
+        assert!(caught.stdout.is_empty(), "{caught:?}");
+        let message = error["message"].as_str().expect("a text");
+        let evidence: Vec<&str> = message
+            .split_once("evidence: ")
+            .expect("the evidence is kept")
+            .1
+            .split(" and ")
+            .collect();
+        let texts: Vec<String> = evidence
+            .iter()
+            .map(|path| std::fs::read_to_string(path).expect("a file"))
+            .collect();
+        assert!(texts[0].starts_with("aitbc/"), "{texts:?}");
+        assert!(texts[1].starts_with("receipt of ed25519:"), "{texts:?}");
+    }
+}

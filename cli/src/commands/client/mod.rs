@@ -11,6 +11,7 @@ pub mod input;
 mod job_text;
 mod ledger_proof;
 mod list;
+mod lock_bound;
 mod logs;
 pub mod new_job;
 mod pay;
