@@ -29,7 +29,8 @@ pub(super) struct Terms {
     pub rate: u64,
     pub prompt_speed: u32,
     pub output_speed: u32,
-    pub polled: bool,
+    /// It is taken by hand, for so long.
+    pub poll_lease_ms: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub(super) enum Edit {
         terms: Box<Terms>,
         at_ms: Millis,
     },
+    /// The newest attempt, which is done by hand, has a new lease of this length.
+    Extend(Millis),
     /// The newest attempt ended.
     End {
         outcome: v1::AttemptOutcome,
@@ -106,6 +109,7 @@ impl Edit {
                 terms,
                 at_ms,
             } => lease(row, core, attempt, &terms, at_ms),
+            Self::Extend(lease_ms) => extend(row, lease_ms),
             Self::End {
                 outcome,
                 failure,
@@ -211,6 +215,12 @@ fn remember(row: &JobRow, core: &mut EngineCore) {
     }
 }
 
+fn extend(row: &mut JobRow, lease_ms: Millis) {
+    if let Some(last) = row.attempts.last_mut() {
+        last.poll_lease_ms = lease_ms;
+    }
+}
+
 fn lease(row: &mut JobRow, core: &mut EngineCore, attempt: u16, terms: &Terms, at_ms: Millis) {
     // The row was written by this program: an undecodable spec would be damage, and every proof on it would fail anyway.
     let job_ref = JobSpec::decode(&row.spec).map_or(Hash::default(), |spec| spec.job_ref());
@@ -241,8 +251,9 @@ fn lease(row: &mut JobRow, core: &mut EngineCore, attempt: u16, terms: &Terms, a
         assigned_ms: at_ms,
         ended_ms: 0,
         assignment: assignment.encode().into(),
-        started_ms: if terms.polled { at_ms } else { 0 },
-        polled: terms.polled,
+        started_ms: terms.poll_lease_ms.map_or(0, |_| at_ms),
+        polled: terms.poll_lease_ms.is_some(),
+        poll_lease_ms: terms.poll_lease_ms.unwrap_or(0),
         earlier: Vec::new(),
     };
     row.attempt = u32::from(attempt);

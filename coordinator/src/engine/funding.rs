@@ -154,14 +154,16 @@ impl EngineCore {
         });
         paid.locks.push(row.clone());
         turn.outbox.opened.push((opened.lock, job_id, owner));
-        if live.job.phase == Phase::Pending {
-            live.tag = self.queue.new_tag(owner);
+        let before = live.job.phase;
+        let moved = self.requeue_by_funds(job_id);
+        let Some(live) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        if before == Phase::Pending || moved {
+            live.tag = self.queue.new_tag(&live.requirement, &owner);
         }
-        let (before, tag) = (live.job.phase, live.tag);
-        let lock = Box::new(row);
-        let at_ms = self.now;
+        let (lock, tag, at_ms) = (Box::new(row), live.tag, self.now);
         turn.edit(job_id, owner, Edit::Fund { lock, tag, at_ms });
-        self.requeue_by_funds(job_id);
         // Funding a live job is never refused.
         let _ = self.advance(turn, job_id, Event::Fund, None);
         if before != Phase::Pending {
@@ -171,19 +173,23 @@ impl EngineCore {
     }
 
     /// A job's funds changed: it waits among those that the same miners may run now. Leaves its queue, for the caller to
-    /// enqueue it.
-    fn requeue_by_funds(&mut self, job_id: JobId) {
+    /// enqueue it. Whether it waits in another class from now on.
+    fn requeue_by_funds(&mut self, job_id: JobId) -> bool {
         let Some(live) = self.jobs.get_mut(&job_id) else {
-            return;
+            return false;
         };
         if let Some(class) = live.class.take() {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }
-        let Some(paid) = &live.paid else { return };
+        let Some(paid) = &live.paid else {
+            return false;
+        };
         let next = self.queue.shared(by_funds(&live.requirement, paid));
+        let moved = next != live.requirement;
         self.requirements.remove(&live.owner, &live.requirement);
         self.requirements.add(live.owner, &next);
         live.requirement = next;
+        moved
     }
 
     /// The live attempt's newer assignment goes to its session, and to watchers.

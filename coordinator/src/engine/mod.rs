@@ -27,6 +27,7 @@ pub(crate) mod payment;
 mod polling;
 mod queries;
 mod recover;
+mod reply;
 mod requirements;
 mod sessions;
 pub mod stats;

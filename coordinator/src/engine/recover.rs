@@ -9,7 +9,7 @@ use super::aging::Changed;
 use super::bindings::Bindings;
 use super::command::AttemptId;
 use super::core::{
-    EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
+    EngineConfig, EngineCore, Lease, Reads, Remembered, Stopped, each_active_row,
 };
 use super::figures::JobCounts;
 use super::models::Models;
@@ -40,7 +40,7 @@ impl EngineCore {
         let engine: EngineRow = stored.map(rows::decode).transpose()?.unwrap_or_default();
         let mut core = Self {
             config,
-            queue: Queue::default(),
+            queue: Queue::restoring(),
             jobs: BTreeMap::new(),
             owners: BTreeMap::new(),
             requirements: OwnerRequirements::default(),
@@ -90,12 +90,7 @@ impl EngineCore {
                 core.restore_stopped(key, value)
             })?;
         }
-        let served = core.jobs.values().filter(|live| live.job.attempt > 0);
-        let served = served.map(|live| live.tag).max();
-        let queued = |live: &&LiveJob| live.job.phase != Phase::Pending;
-        let oldest = core.jobs.values().filter(queued);
-        let oldest = oldest.map(|live| live.tag).min();
-        core.queue.restore_time(served, oldest);
+        core.queue.restored();
         Ok(core)
     }
 
@@ -115,7 +110,6 @@ impl EngineCore {
         let (owner, _) = keys::parse_job(&key).ok_or_else(damaged)?;
         let requirement = requirement_of_row(&row).ok_or_else(damaged)?;
         let requirement = self.queue.shared(requirement);
-        self.queue.restore_tag(owner, row.tag);
         self.insert_job(&row, owner, requirement);
         match row.live_attempt() {
             Some(attempt) => {
@@ -139,12 +133,7 @@ impl EngineCore {
 
     fn restore_lease(&mut self, row: &JobRow, attempt: rows::AttemptRow) {
         let miner_id = attempt.miner();
-        let length = if attempt.polled {
-            self.config.poll_lease_ms
-        } else {
-            self.config.lease_ms
-        };
-        let lease_until = self.now + length;
+        let lease_until = self.now.saturating_add(self.lease_length(&attempt));
         let id = AttemptId {
             job_id: row.id(),
             attempt: u16::try_from(attempt.attempt).unwrap_or(u16::MAX),

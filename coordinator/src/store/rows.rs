@@ -274,6 +274,9 @@ pub struct AttemptRow {
     /// Assignment layouts before the newest, oldest first: its budget was raised since.
     #[prost(bytes = "bytes", repeated, tag = "11")]
     pub earlier: Vec<Bytes>,
+    /// The length of the lease where it was polled, in milliseconds; 0 = the usual one.
+    #[prost(uint64, tag = "12")]
+    pub poll_lease_ms: u64,
 }
 
 /// What a miner delivered.
