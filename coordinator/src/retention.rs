@@ -104,7 +104,7 @@ fn sweep_on(
 }
 
 fn carry_out(engine: &EngineHandle, command: Command) -> Result<(), ApiError> {
-    let (send, receive) = std::sync::mpsc::channel();
+    let (send, receive) = std::sync::mpsc::sync_channel(1);
     engine.blocking_call_all(vec![command], move |replies| {
         // Received below, whatever comes.
         let _ = send.send(replies);

@@ -187,7 +187,7 @@ impl Driver {
 
     /// Ledger time: monotonic, and never behind the wall clock, which alone goes on while the machine sleeps.
     fn now_ms(&self) -> u64 {
-        self.clock.now_ms().max(unix_ms())
+        self.clock.caught_up(unix_ms())
     }
 
     fn next_wake(&self) -> Instant {

@@ -18,7 +18,7 @@ fn a_bound_miner_is_paid_nowhere_else_until_its_wallet_lets_it_go() {
     assert!(again.text().contains("Bound already"), "{}", again.text());
     let elsewhere = format!("aitbc miner update --payout {OTHER}");
     wait_for("the binding", || {
-        (user.types(&elsewhere).wait().code == 4).then_some(())
+        (user.types(&elsewhere).code == 4).then_some(())
     });
     user.types(&elsewhere).refuses(4, "is bound to the wallet");
     // Another wallet can neither take it nor let it go.
@@ -50,7 +50,7 @@ fn a_bound_miner_is_paid_nowhere_else_until_its_wallet_lets_it_go() {
         .types(&format!("aitbc wallet bind --release {identity}"))
         .succeeds();
     wait_for("the release", || {
-        (user.types(&elsewhere).wait().code == 0).then_some(())
+        (user.types(&elsewhere).code == 0).then_some(())
     });
     let _sound = user.types("aitbc ledger audit").succeeds();
 }

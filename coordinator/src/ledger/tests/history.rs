@@ -124,6 +124,30 @@ fn the_jobs_are_told_who_is_bound() {
 }
 
 #[test]
+fn ledger_time_never_goes_back_and_records_are_sealed_all_the_same() {
+    let mut world = World::new();
+    world.pass(5_000);
+    let time_of = |reply| match reply {
+        Reply::Recorded { time_ms, .. } => time_ms,
+        other => panic!("{other:?}"),
+    };
+    let first = time_of(world.send(1, TransactionKind::Transfer, AIT, to(2), Vec::new()));
+    // The clock is an hour behind, over a restart too.
+    let behind = world.now - HOUR;
+    for _restarted in [false, true] {
+        world.now = behind;
+        let second = time_of(world.send(1, TransactionKind::Transfer, AIT, to(2), Vec::new()));
+        assert_eq!(second, first);
+        world.restart();
+    }
+    world.now = first;
+    world.pass(1_000);
+    let covered = world.checkpoint().unwrap().size;
+    assert_eq!(covered, world.core.next_index());
+    world.audit();
+}
+
+#[test]
 fn two_in_one_batch_see_each_other() {
     let mut world = World::new();
     let one = world.sign(1, TransactionKind::Transfer, 600 * AIT, to(2), Vec::new());

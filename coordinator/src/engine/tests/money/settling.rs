@@ -70,6 +70,17 @@ fn earnings_are_counted_once_by_day_and_model() {
     rig.hear(vec![settled(3)]);
     assert_eq!(earned(&mut rig, 1), [(1, 200, 5)]);
     assert_eq!(earned(&mut rig, 30), [(1, 200, 5), (2, 400, 10)]);
+    // Its locks returned whole.
+    rig.submit(4, 1);
+    rig.ask(completion(attempt(job_id(4, 1), 1), 1));
+    rig.hear(vec![Notice::Settled {
+        job: job_id(4, 1),
+        owner: owner(1),
+        posted: 0,
+        fee: 0,
+        returned: AIT,
+    }]);
+    assert_eq!(earned(&mut rig, 1), [(1, 200, 5)]);
 }
 
 #[test]
