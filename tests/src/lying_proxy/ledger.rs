@@ -193,6 +193,12 @@ impl LedgerService for Ledger {
                 }
             }
             Lie::EvidenceWithheld => shown.records.clear(),
+            Lie::EvidenceCut => {
+                let is_post = |record: &LogRecord| record.leaf.get(1) == Some(&3);
+                if let Some(last) = shown.records.iter().rposition(is_post) {
+                    shown.records.remove(last);
+                }
+            }
             _ if !shown.records.is_empty() => {
                 shared.ledger.evidence.get_or_insert_with(|| shown.clone());
             }

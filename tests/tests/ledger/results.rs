@@ -1,7 +1,7 @@
 //! Where a result stands in the ledger: shown with it, kept with its receipt, and checked by others without a network.
 
 use aitbc_common::identity::Identity;
-use aitbc_tests::harness::{Network, User};
+use aitbc_tests::harness::{Network, Process, User, tool, wait_for};
 use aitbc_tests::lying_proxy::{Lie, LyingProxy};
 use serde_json::Value;
 
@@ -103,6 +103,22 @@ fn a_result_shows_its_place_in_the_ledger_and_its_receipt_proves_it_offline() {
         );
     }
     falsified(&stranger, &text);
+
+    let found = read_by_python(&stranger, "receipt.json");
+    assert_eq!(found["job_id"], job.as_str());
+    assert_eq!(
+        (&found["leaf"], &found["type"]),
+        (&ledger["leaf"], &7.into())
+    );
+    assert_eq!(found["verdict"], 1);
+}
+
+/// Somebody else's program comes to the same.
+fn read_by_python(user: &User, file: &str) -> Value {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/receipt_file.py");
+    let arguments = [script.to_str().expect("UTF-8"), file];
+    let python = user.command(&tool("AITBC_TEST_PYTHON"), &arguments);
+    Process::start(python).wait().succeeds().json()
 }
 
 /// Whatever is changed in a receipt file is noticed; what is no receipt file is a mistake of the command.
@@ -250,5 +266,56 @@ fn a_miner_that_saw_another_ledger_is_heard() {
             .collect();
         assert!(texts[0].starts_with("aitbc/"), "{texts:?}");
         assert!(texts[1].starts_with("receipt of ed25519:"), "{texts:?}");
+    }
+}
+
+#[test]
+fn what_was_paid_is_proven_with_the_result() {
+    let lab = lab();
+    let _priced = lab
+        .miner
+        .types("aitbc miner register --price-per-hour 3600")
+        .succeeds();
+    let client = lab
+        .client
+        .clone()
+        .with("AITBC_WALLET_PASSWORD", "correct horse");
+    let _wallet = client
+        .types("aitbc wallet create --name mine --seed-phrase-file seed.txt")
+        .succeeds();
+    let submit = "aitbc client submit --model llama3 --prompt Hi --hold --json";
+    let submitted = client.types(submit).succeeds().json();
+    let job = submitted["job_id"].as_str().expect("a job id").to_owned();
+    // Three locks, of which the work uses two up: at 1 AIT a second.
+    for amount in ["0.001", "0.002", "20"] {
+        let pay = format!("aitbc client pay {job} --amount {amount}");
+        let _paid = client.types(&pay).succeeds();
+    }
+    let _polled = lab.miner.types("aitbc miner poll --wait 30s").succeeds();
+    let complete = format!("printf Hello | aitbc miner complete {job} --output -");
+    let _completed = lab.miner.types(&complete).succeeds();
+    wait_for("the settlement", || {
+        let status = format!("aitbc client status {job} --json");
+        let status = client.types(&status).succeeds().json();
+        (status["payment_status"] == "settled").then_some(())
+    });
+    let line = format!("aitbc client result {job} --receipt paid.json --json");
+    let result = client.types(&line).succeeds().json();
+    assert_eq!(result["proof"]["ledger"]["record"]["type"], "post");
+    let verified = client
+        .types("aitbc client verify paid.json --json")
+        .succeeds();
+    let proof = &verified.json()["proof"];
+    assert_eq!(proof["ledger"]["record"]["type"], "post");
+    assert_eq!(read_by_python(&client, "paid.json")["type"], 3);
+    for lie in [Lie::PaymentOverstated, Lie::EvidenceCut] {
+        lab.proxy.tells(lie);
+        let caught = client.types(&line).exits(8);
+        let reason = caught.json_error()["reason"].clone();
+        assert!(
+            ["LEDGER_PAYMENT_DIFFERS", "LEDGER_RECORD_DIFFERS"]
+                .contains(&reason.as_str().unwrap_or_default()),
+            "{lie:?}: {caught:?}"
+        );
     }
 }
