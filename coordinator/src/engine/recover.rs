@@ -8,9 +8,7 @@ use bytes::Bytes;
 use super::aging::Changed;
 use super::bindings::Bindings;
 use super::command::AttemptId;
-use super::core::{
-    EngineConfig, EngineCore, Lease, Reads, Remembered, Stopped, each_active_row,
-};
+use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered, Stopped, each_active_row};
 use super::figures::JobCounts;
 use super::models::Models;
 use super::requirements::OwnerRequirements;
