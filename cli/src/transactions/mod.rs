@@ -9,5 +9,6 @@ mod send;
 mod signer;
 
 pub use payer::{PayerOptions, WalletOptions};
+pub use proven::proven_entries;
 pub use send::{Draft, Payload, Sent, account, has_unanswered, send, with_funds_hint};
 pub use signer::{Chosen, Signer};

@@ -1,9 +1,10 @@
-//! Whether an acknowledged transaction is in the ledger.
+//! What is asked of the ledger itself: whether an acknowledged transaction is in it, and what the state is.
 
 use aitbc_common::layouts::{Record, RecordBody, SignedTransaction};
+use aitbc_common::ledger::entry::StateKey;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::runtime::ledger::VerifiedLedger;
+use aitbc_common::runtime::ledger::{ProvenEntries, VerifiedLedger};
 
 use super::Sent;
 use crate::context::Context;
@@ -37,4 +38,18 @@ pub(super) async fn prove(
             Ok(())
         }
     }
+}
+
+/// Entries as of a checkpoint that covers all that was recorded when it was asked for.
+pub async fn proven_entries(
+    context: &Context,
+    connection: &Connection,
+    keys: &[StateKey],
+) -> Result<ProvenEntries, CommandError> {
+    let mut ledger = VerifiedLedger::open(connection, &context.home)?;
+    let (_, records) = ledger.checkpoint().await?;
+    if let Some(last) = records.checked_sub(1) {
+        ledger.covers(last).await?;
+    }
+    ledger.entries(keys).await
 }

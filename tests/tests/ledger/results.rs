@@ -233,39 +233,41 @@ fn pretends(miner: &User, job: &str, size: u64) {
 }
 
 #[test]
-fn a_miner_that_saw_another_ledger_is_heard() {
+fn a_client_that_is_shown_another_ledger_than_the_miner_hears_of_it() {
     let lab = lab();
-    let line = "aitbc client submit --model llama3 --prompt Hi --json";
-    // Other records than the log's first two; and more than the log has.
+    let job = lab.done("");
+    let _honest = lab.result(&job);
+    // A machine that has seen nothing yet: the miner's word is all there is to hold against the coordinator's.
+    let folder = lab.client.home().state_dir().join("ledger");
+    std::fs::remove_dir_all(&folder).expect("it was kept");
+    lab.proxy.tells(Lie::ConsistencyChanged);
+    let result = format!("aitbc client result {job} --json");
+    let caught = lab.client.types(&result).exits(8);
+    let error = caught.json_error();
+    assert_eq!(error["reason"], "LEDGER_WITNESS_CONTRADICTS", "{error}");
+    assert!(caught.stdout.is_empty(), "{caught:?}");
+    let message = error["message"].as_str().expect("a text");
+    let (_, evidence) = message.split_once("evidence: ").expect("it is kept");
+    let texts: Vec<String> = evidence
+        .split(" and ")
+        .map(|path| std::fs::read_to_string(path).expect("a file"))
+        .collect();
+    assert!(texts[0].starts_with("aitbc/"), "{texts:?}");
+    assert!(texts[1].starts_with("receipt of ed25519:"), "{texts:?}");
+}
+
+#[test]
+fn a_receipt_of_a_miner_that_saw_another_ledger_is_refused() {
+    let lab = lab();
+    let submit = "aitbc client submit --model llama3 --prompt Hi --json";
+    let submitted = lab.client.types(submit).succeeds().json();
+    let job = submitted["job_id"].as_str().expect("a job id");
+    let _polled = lab.miner.types("aitbc miner poll --wait 30s").succeeds();
+    let complete = format!("printf Hello | aitbc miner complete {job} --output -");
+    // Other records than the log's first two; and more than it has.
     for size in [2, 1_000_000] {
-        let submitted = lab.client.types(line).succeeds().json();
-        let job = submitted["job_id"].as_str().expect("a job id").to_owned();
-        let _polled = lab.miner.types("aitbc miner poll --wait 30s").succeeds();
-        pretends(&lab.miner, &job, size);
-        let _completed = lab
-            .miner
-            .types(&format!(
-                "printf Hello | aitbc miner complete {job} --output -"
-            ))
-            .succeeds();
-        let result = format!("aitbc client result {job} --json");
-        let caught = lab.client.types(&result).exits(8);
-        let error = caught.json_error();
-        assert_eq!(error["reason"], "LEDGER_WITNESS_CONTRADICTS", "{error}");
-        assert!(caught.stdout.is_empty(), "{caught:?}");
-        let message = error["message"].as_str().expect("a text");
-        let evidence: Vec<&str> = message
-            .split_once("evidence: ")
-            .expect("the evidence is kept")
-            .1
-            .split(" and ")
-            .collect();
-        let texts: Vec<String> = evidence
-            .iter()
-            .map(|path| std::fs::read_to_string(path).expect("a file"))
-            .collect();
-        assert!(texts[0].starts_with("aitbc/"), "{texts:?}");
-        assert!(texts[1].starts_with("receipt of ed25519:"), "{texts:?}");
+        pretends(&lab.miner, job, size);
+        lab.miner.types(&complete).refuses(1, "another ledger");
     }
 }
 

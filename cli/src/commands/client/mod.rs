@@ -7,6 +7,7 @@ mod delivery;
 mod explain;
 mod fetch;
 pub mod follow;
+mod funds;
 pub mod input;
 mod job_text;
 mod ledger_proof;

@@ -24,9 +24,7 @@ use super::submission::about;
 use crate::context::Context;
 use crate::output::json::{ait, timestamp_ms};
 use crate::retries::with_retries;
-use crate::transactions::{
-    Chosen, Draft, Payload, Sent, Signer, account, has_unanswered, send, with_funds_hint,
-};
+use crate::transactions::{Chosen, Draft, Payload, Sent, Signer, has_unanswered, send};
 
 /// A lock holds for this long after the job's deadline: 24 hours.
 const AFTER_DEADLINE_MS: u64 = 24 * 3_600_000;
@@ -207,54 +205,6 @@ fn refused(job: &JobId, why: &str) -> CommandError {
         format!("{job} takes no payment: {why}"),
     )
     .with_hint(format!("see where it stands: aitbc client status {job}"))
-}
-
-/// Whether there is an allowance, and enough of it or in the wallet: before anything is asked or made.
-pub async fn check_payer(
-    connection: &Connection,
-    payer: &Chosen,
-    amount: Option<MicroAit>,
-) -> Result<(), CommandError> {
-    let identity = connection.identity.public();
-    let told = account(connection, payer.account(), Some(identity)).await?;
-    let mut available = told.available_micro_ait;
-    if let Chosen::Allowance { payer, instead_of } = payer {
-        let now = told.time.as_ref().map_or_else(unix_ms, timestamp_ms);
-        let allowance = told.allowance.filter(|allowance| {
-            allowance.amount_micro_ait > 0
-                && allowance.expires_at.as_ref().map_or(0, timestamp_ms) >= now
-        });
-        let Some(allowance) = allowance else {
-            return Err(instead_of.clone().unwrap_or_else(|| {
-                CommandError::new(
-                    ExitCode::Authentication,
-                    "NO_ALLOWANCE",
-                    format!("{payer} has given your identity no allowance, or it has ended"),
-                )
-                .with_hint(format!(
-                    "its owner gives one with: aitbc wallet allow {identity} AMOUNT"
-                ))
-            }));
-        };
-        let left = allowance
-            .amount_micro_ait
-            .saturating_sub(allowance.used_micro_ait);
-        available = available.min(left);
-    }
-    let Some(amount) = amount.filter(|amount| amount.0 > available) else {
-        return Ok(());
-    };
-    let error = CommandError::new(
-        ExitCode::Authentication,
-        "INSUFFICIENT_FUNDS",
-        format!(
-            "insufficient funds: available {} AIT, asked {amount} AIT",
-            MicroAit(available)
-        ),
-    )
-    .with_hint("see what there is with: aitbc wallet balance");
-    let allowed = matches!(payer, Chosen::Allowance { .. });
-    Err(with_funds_hint(connection, allowed, error))
 }
 
 /// What became of the lock of a completed job, proven; `None` where the ledger has not said so in 10 s.
