@@ -184,6 +184,7 @@ impl Turn {
         if let Err(violation) = core.state.apply(&record, true) {
             return Ok(Err(violation));
         }
+        core.counted.count(&record.body);
         self.sealed = matches!(record.body, RecordBody::Seal(_));
         let changed = core.state.take_changed();
         for key in &changed {
@@ -349,6 +350,7 @@ impl Turn {
                 .unsigned
                 .map(|head| Bytes::copy_from_slice(&head.root))
                 .unwrap_or_default(),
+            counted: Some(core.counted.row()),
         };
         self.batch
             .put(Family::Active, keys::ledger(), row.encode_to_vec());
