@@ -82,6 +82,8 @@ impl RocksStore {
     pub fn compact(&self) -> Result<(), StoreError> {
         let state = self.read_state();
         let database = state.database()?;
+        // The log goes once no family needs it, the database's own neither.
+        database.flush().map_err(commit_error)?;
         for family in Family::ALL {
             let family = handle(database, family);
             database.flush_cf(family).map_err(commit_error)?;
