@@ -6,7 +6,6 @@ use std::time::Duration;
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{InvalidTransaction, SignedTransaction};
 use aitbc_common::ledger::violation::Violation;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
@@ -16,7 +15,8 @@ use tonic::{Request, Response, Status};
 
 use super::{RECORD_READERS, Services, convert, ledger_reads as reads, unexpected, validate};
 use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
-use crate::ledger::command::{Command, Reply, Submission};
+use crate::ledger::command::{Command, Reply, Submission, admit};
+use crate::ledger::core::BrokenRules;
 use crate::sessions::responses::{ResponseStream, Responses};
 use crate::sessions::stored::blocking;
 
@@ -71,9 +71,7 @@ impl LedgerService for Ledger {
         let owner = optional_key("job_owner", &request.job_owner)?.or(caller);
         let chain_id = self.0.network.chain_id;
         let signed = tokio::task::spawn_blocking(move || {
-            let signed = SignedTransaction::decode(&request.transaction)?;
-            signed.verify(&chain_id)?;
-            Ok::<_, InvalidTransaction>(signed)
+            admit(&request.transaction, &chain_id, BrokenRules::default())
         });
         let signed = signed
             .await

@@ -41,6 +41,7 @@ impl LedgerCore {
         let position =
             Position::resumed(rules, row.next, row.time_ms, row.height, row.first_unsealed);
         core.state = State::resumed(position, read_totals(reads)?);
+        core.state.break_rules(core.config.broken.state);
         core.head = TreeHead {
             size: row.next,
             root: hash_of(&row.root)?,
@@ -62,9 +63,11 @@ impl LedgerCore {
     }
 
     fn empty(config: LedgerConfig, wall: Millis) -> Self {
+        let mut state = State::default();
+        state.break_rules(config.broken.state);
         Self {
             config,
-            state: State::default(),
+            state,
             head: TreeHead {
                 size: 0,
                 root: EMPTY_ROOT,
