@@ -1,6 +1,8 @@
 //! Money, as a user types it: wallets, the faucet, payments of jobs, and what happens when an answer is lost.
 
+mod at_once;
 mod lost_answers;
+mod metering;
 mod refusals;
 mod samples;
 mod scenarios;
