@@ -1,6 +1,8 @@
 //! The coordinator as a library: its cores run in the binary, in tests and in the simulator.
 
 pub mod auth;
+#[cfg(test)]
+mod cases;
 pub mod config;
 mod connections;
 pub mod coordinator;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::broken::BrokenRules;
 use super::entry::{Account, AccountId, Allowance, Entry, OpenLock, StateKey};
 use super::position::{ChainRules, Position};
 use super::settlement::Settling;
@@ -24,6 +25,7 @@ pub struct State {
     changed: BTreeSet<StateKey>,
     position: Position,
     totals: Totals,
+    broken: BrokenRules,
 }
 
 impl State {
@@ -35,6 +37,11 @@ impl State {
             totals,
             ..Self::default()
         }
+    }
+
+    /// Test-only.
+    pub fn break_rules(&mut self, broken: BrokenRules) {
+        self.broken = broken;
     }
 
     /// Where the log stands.
@@ -220,6 +227,10 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    pub fn broken(&self) -> BrokenRules {
+        self.state.broken
+    }
+
     pub fn get(&self, key: &StateKey) -> Option<&Entry> {
         match self.changes.get(key) {
             Some(changed) => changed.as_ref(),
@@ -360,9 +371,10 @@ impl Draft<'_> {
     fn return_lock(&mut self, id: Hash, posted: u64) -> Result<(), Violation> {
         let lock = self.open_lock(id)?;
         let rest = lock.amount - posted;
+        let kept = u64::from(self.broken().short_remainder && posted > 0 && rest > 0);
         self.remove(StateKey::Lock(id));
         self.change(AccountId::Wallet(lock.payer), |account| {
-            sub(&mut account.debits_pending, lock.amount)
+            sub(&mut account.debits_pending, lock.amount - kept)
         })?;
         self.change(AccountId::Settlement, |account| {
             sub(&mut account.credits_pending, lock.amount)

@@ -82,6 +82,15 @@ impl Submitter {
 
     /// Submits one job and waits for its final event. The request id must not be in use in this submitter.
     pub async fn run(&self, request: SubmitJobRequest) -> Result<JobEvent, ApiError> {
+        let (_, finished) = self.begin(request).await?;
+        finished.await.map_err(|_| stopped())
+    }
+
+    /// As [`Submitter::run`], but gives the answer at once, and what brings the final event: for who pays in between.
+    pub async fn begin(
+        &self,
+        request: SubmitJobRequest,
+    ) -> Result<(SubmitJobResponse, oneshot::Receiver<JobEvent>), ApiError> {
         // A job that ended before the first watch would never be heard of.
         let mut watching = self.watching.clone();
         if watching.wait_for(|opened| *opened).await.is_err() {
@@ -90,11 +99,13 @@ impl Submitter {
         let request_id = request.request_id.clone();
         let (done, finished) = oneshot::channel();
         self.lock().insert(request_id.clone(), done);
-        if let Err(error) = self.submit(request).await {
-            self.lock().remove(&request_id);
-            return Err(error);
+        match self.submit(request).await {
+            Ok(submitted) => Ok((submitted, finished)),
+            Err(error) => {
+                self.lock().remove(&request_id);
+                Err(error)
+            }
         }
-        finished.await.map_err(|_| stopped())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<JobEvent>>> {

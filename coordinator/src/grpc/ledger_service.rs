@@ -6,7 +6,7 @@ use std::time::Duration;
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{InvalidTransaction, SignedTransaction, TransactionKind};
+use aitbc_common::layouts::{SignedTransaction, TransactionKind};
 use aitbc_common::ledger::violation::Violation;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
@@ -17,7 +17,8 @@ use tonic::{Request, Response, Status};
 use super::{RECORD_READERS, Services, convert, ledger_reads as reads, unexpected, validate};
 use crate::auth::address_of;
 use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
-use crate::ledger::command::{Command, MAX_ALLOWANCES, Reply, Submission};
+use crate::ledger::command::{Command, MAX_ALLOWANCES, Reply, Submission, admit};
+use crate::ledger::core::BrokenRules;
 use crate::sessions::responses::{ResponseStream, Responses};
 use crate::sessions::stored::blocking;
 
@@ -80,10 +81,8 @@ impl LedgerService for Ledger {
         );
         // Before the signature, which is dear to check.
         self.0.limits.transaction(from, caller.as_ref(), grant)?;
-        let signed = tokio::task::spawn_blocking(move || {
-            signed.verify(&chain_id)?;
-            Ok::<_, InvalidTransaction>(signed)
-        });
+        let signed =
+            tokio::task::spawn_blocking(move || admit(signed, &chain_id, BrokenRules::default()));
         let signed = signed
             .await
             .map_err(|_| unexpected())?

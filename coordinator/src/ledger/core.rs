@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use aitbc_common::genesis::Faucet;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
+use aitbc_common::ledger::broken as state;
 use aitbc_common::ledger::entry::StateKey;
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::ledger::position::ChainRules;
@@ -68,6 +69,14 @@ impl LedgerConfig {
 pub struct BrokenRules {
     /// Carry out orders again that were applied before.
     pub repeat_orders: bool,
+    /// Pay for a job's specification again, where two jobs have the same.
+    pub pay_again: bool,
+    /// Take transactions whatever their signature.
+    pub skip_signatures: bool,
+    /// Sign a checkpoint before the seal that it covers is durable.
+    pub sign_before_sync: bool,
+    /// Of the state.
+    pub state: state::BrokenRules,
 }
 
 /// What a ledger has, as of its last batch.

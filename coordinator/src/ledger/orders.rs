@@ -228,7 +228,9 @@ impl LedgerCore {
         let mut paid = Paid::default();
         // Two jobs may have one specification, and so one job_ref: the log pays for it once.
         let payable = allowed && billed && !open.is_empty();
-        if !(payable && turn.pays_first(&work.job_ref, reads)?) {
+        let pays =
+            payable && (turn.pays_first(&work.job_ref, reads)? || self.config.broken.pay_again);
+        if !pays {
             let reason = if payable {
                 VoidReason::Finished
             } else {

@@ -46,6 +46,7 @@ impl LedgerCore {
         let totals = read_totals(reads)?;
         core.counted = Counted::stored(row.counted, &totals);
         core.state = State::resumed(position, totals);
+        core.state.break_rules(core.config.broken.state);
         core.head = TreeHead {
             size: row.next,
             root: hash_of(&row.root)?,
@@ -67,10 +68,12 @@ impl LedgerCore {
     }
 
     fn empty(config: LedgerConfig, wall: Millis) -> Self {
+        let mut state = State::default();
+        state.break_rules(config.broken.state);
         Self {
             config,
-            state: State::default(),
             counted: Counted::default(),
+            state,
             head: TreeHead {
                 size: 0,
                 root: EMPTY_ROOT,

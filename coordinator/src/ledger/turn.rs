@@ -331,6 +331,9 @@ impl Turn {
         core.head = appended.head;
         if self.sealed {
             core.unsigned = Some(core.head);
+            if core.config.broken.sign_before_sync {
+                self.sign_checkpoint(core);
+            }
         }
         Ok(())
     }

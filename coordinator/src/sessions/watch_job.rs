@@ -38,6 +38,18 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// Where a watcher that was here goes on in an attempt's output; at the beginning of one that it has not seen.
+    #[must_use]
+    pub fn offset_in(self, attempt: u32) -> u64 {
+        if self.attempt == attempt {
+            self.offset
+        } else {
+            0
+        }
+    }
+}
+
 /// Follows a job of `owner` from `position` on.
 pub async fn start(
     context: &SessionContext,
@@ -230,11 +242,7 @@ impl Watcher {
         attempt: u32,
         signature: Option<[u8; 64]>,
     ) -> Result<(), ApiError> {
-        let offset = if self.asked.attempt == attempt {
-            self.asked.offset
-        } else {
-            0
-        };
+        let offset = self.asked.offset_in(attempt);
         self.now = Position { attempt, offset };
         self.checkpointed = offset;
         self.live = None;

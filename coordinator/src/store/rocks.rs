@@ -77,6 +77,21 @@ impl RocksStore {
         self.ballast.restore()
     }
 
+    /// Writes all rows to sorted files and merges these, so that the folder holds little but what the rows need and
+    /// large values that are no row's any more. It reads and writes everything: minutes, where there is much.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        let state = self.read_state();
+        let database = state.database()?;
+        // The log goes once no family needs it, the database's own neither.
+        database.flush().map_err(commit_error)?;
+        for family in Family::ALL {
+            let family = handle(database, family);
+            database.flush_cf(family).map_err(commit_error)?;
+            database.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+
     fn open_database(&self) -> Result<DB, StoreError> {
         let path = self.folder.join("rocks");
         let (options, families) = descriptors(&self.options);

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use aitbc_common::hash::sha256;
+
 use super::*;
 
 /// Tells a test of this file, run again as a child process, which folder to use.
@@ -240,4 +242,38 @@ fn rows(store: &RocksStore) -> u32 {
         values[0].is_some()
     };
     (0..1000).filter(there).count() as u32
+}
+
+#[test]
+fn compaction_keeps_what_is_there_and_drops_what_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(folder.path()).unwrap();
+    let fence = store.claim(0..=63).unwrap();
+    let key = |n: u32| n.to_be_bytes().to_vec();
+    for n in 0..8_000 {
+        // Nothing that can be compressed away, and too short for a blob file, which goes only once it is all garbage.
+        let hash = |part: u32| sha256(&(n * 10 + part).to_be_bytes());
+        let value: Vec<u8> = (0..10).flat_map(hash).collect();
+        store
+            .commit(&fence, put(key(n), value), Durability::Buffered)
+            .unwrap();
+    }
+    store.compact().unwrap();
+    let bytes = || -> u64 {
+        let files = fs::read_dir(folder.path().join("rocks")).unwrap();
+        files
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum()
+    };
+    let full = bytes();
+    let mut gone = Batch::new();
+    gone.delete_range(Family::Archive, key(10), key(8_000));
+    store.commit(&fence, gone, Durability::Synced).unwrap();
+    store.compact().unwrap();
+    let page = store
+        .scan(Family::Archive, &key(0)..&key(8_000), usize::MAX)
+        .unwrap();
+    assert_eq!(page.rows.len(), 10);
+    let rest = bytes();
+    assert!(rest < full / 2, "{rest} of {full} bytes are left");
 }

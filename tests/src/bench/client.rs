@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::latency::Latencies;
 use super::miner::{MODEL, OUTPUT_BYTES, Origin};
+use super::payer::Payer;
 
 /// Bytes of a job's input document.
 pub const INPUT_BYTES: usize = 1_024;
@@ -46,24 +47,25 @@ impl Client {
         });
         for _ in 0..FIRST_ATTEMPTS {
             // A job that ends before the watch stream begins is never heard of.
-            if let Ok(ended) = tokio::time::timeout(FIRST_PATIENCE, client.job()).await {
+            if let Ok(ended) = tokio::time::timeout(FIRST_PATIENCE, client.job(None)).await {
                 return ended.map(|()| client);
             }
         }
         Err(anyhow!("no notification of any of {FIRST_ATTEMPTS} jobs"))
     }
 
-    /// Submits one job, waits for its result and checks that it is one.
-    async fn job(&self) -> anyhow::Result<()> {
-        let event = self
-            .submitter
-            .run(self.request())
-            .await
-            .map_err(|error| anyhow!(error.message))?;
-        check(&event)
+    /// Submits one job, pays for it where somebody does, waits for its result and checks that it is one.
+    async fn job(&self, payer: Option<&mut Payer>) -> anyhow::Result<()> {
+        let begun = self.submitter.begin(self.request(payer.is_some())).await;
+        let (submitted, ended) = begun.map_err(|error| anyhow!(error.message))?;
+        if let Some(payer) = payer {
+            payer.lock(&submitted).await?;
+        }
+        check(&ended.await?)
     }
 
-    fn request(&self) -> SubmitJobRequest {
+    /// A paid job waits for its funds.
+    fn request(&self, hold: bool) -> SubmitJobRequest {
         let mut salt: [u8; 32] = random_bytes();
         salt[..8].copy_from_slice(&self.origin.stamp());
         SubmitJobRequest {
@@ -75,37 +77,46 @@ impl Client {
                 salt: salt.to_vec().into(),
                 ..Default::default()
             }),
+            hold,
             ..Default::default()
         }
     }
 
-    /// Runs this many loops until `end`; the times of the jobs that ended between `begin` and `end`.
+    /// Runs a loop for each of `payers` until `end`; the times of the jobs that ended between `begin` and `end`, and those
+    /// who paid.
     pub async fn loops(
         self: &Arc<Self>,
-        count: usize,
+        payers: Vec<Option<Payer>>,
         begin: Instant,
         end: Instant,
-    ) -> anyhow::Result<Latencies> {
+    ) -> anyhow::Result<(Latencies, Vec<Payer>)> {
         let mut loops = JoinSet::new();
-        for _ in 0..count {
+        for payer in payers {
             let client = Arc::clone(self);
-            loops.spawn(async move { client.one_loop(begin, end).await });
+            loops.spawn(async move { client.one_loop(payer, begin, end).await });
         }
-        let mut all = Latencies::default();
+        let (mut all, mut paid) = (Latencies::default(), Vec::new());
         while let Some(one) = loops.join_next().await {
-            all.extend(one??);
+            let (latencies, payer) = one??;
+            all.extend(latencies);
+            paid.extend(payer);
         }
-        Ok(all)
+        Ok((all, paid))
     }
 
-    async fn one_loop(&self, begin: Instant, end: Instant) -> anyhow::Result<Latencies> {
+    async fn one_loop(
+        &self,
+        mut payer: Option<Payer>,
+        begin: Instant,
+        end: Instant,
+    ) -> anyhow::Result<(Latencies, Option<Payer>)> {
         let mut latencies = Latencies::default();
         loop {
             let submitted = Instant::now();
             if submitted >= end {
-                return Ok(latencies);
+                return Ok((latencies, payer));
             }
-            tokio::time::timeout(JOB_PATIENCE, self.job())
+            tokio::time::timeout(JOB_PATIENCE, self.job(payer.as_mut()))
                 .await
                 .map_err(|_| anyhow!("a job had no result after {JOB_PATIENCE:?}"))??;
             let now = Instant::now();

@@ -106,8 +106,19 @@ impl Coordinator {
             .map_err(|error| anyhow!(error.message))
     }
 
-    /// Ends it as an operator would and reads the counters that it logs at its end.
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// As [`Coordinator::end`]; its data goes too.
     pub fn stop(mut self) -> anyhow::Result<Counters> {
+        self.end()
+    }
+
+    /// Ends it as an operator would and reads the counters that it logs at its end.
+    pub fn end(&mut self) -> anyhow::Result<Counters> {
         self.process.terminate();
         let output = self.process.wait_at_most(STOP_WITHIN);
         ensure!(

@@ -37,6 +37,10 @@ pub const OUTPUT_BYTES: usize = 1_024;
 const ENGINE: &str = "bench/1";
 const DIGEST: [u8; 32] = [7; 32];
 const TOKENS: u32 = 256;
+/// Micro-AIT per hour and slot: 0.5 AIT.
+const PRICE: u64 = 500_000;
+/// More than any job takes here, so that a paid one is billed for the time that the coordinator observed.
+const WORK_MS: u64 = 10_000;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Batches that may wait for the connection.
@@ -131,6 +135,7 @@ async fn register(connection: &Connection, slots: u32) -> anyhow::Result<MinerId
         name: "bench".to_owned(),
         models: vec![model()],
         slots,
+        price_per_hour_micro_ait: PRICE,
         payout_address: payee.0.to_vec().into(),
         engine: ENGINE.to_owned(),
         ..Default::default()
@@ -357,7 +362,7 @@ impl Answer {
             result_hash,
             tokens_in: TOKENS,
             tokens_out: TOKENS,
-            work_ms: 0,
+            work_ms: WORK_MS,
             seen_size: 0,
             seen_root: [0; 32],
         };

@@ -1,8 +1,10 @@
 //! `aitbc-bench`: what one coordinator does on this machine, measured from outside with real processes.
 //!
 //! The miners of [`throughput`] and [`idle`] live in this process: they prove themselves, accept, deliver and sign as
-//! any miner does, but compute nothing. [`tokens`] uses the product's own miner and a real model.
+//! any miner does, but compute nothing. [`tokens`] uses the product's own miner and a real model. [`payments`],
+//! [`paid_jobs`] and [`books`] measure money.
 
+pub mod books;
 pub mod client;
 pub mod coordinator;
 pub mod disk;
@@ -10,6 +12,9 @@ pub mod folder;
 pub mod idle;
 pub mod latency;
 pub mod miner;
+pub mod paid_jobs;
+pub mod payer;
+pub mod payments;
 pub mod process;
 pub mod report;
 pub mod throughput;
@@ -26,7 +31,7 @@ use latency::Latencies;
 use report::Report;
 use throughput::{Level, Run};
 
-/// Measures a coordinator on this machine: throughput, idle sessions, token streams.
+/// Measures a coordinator on this machine: throughput, idle sessions, token streams, payments and the ledger.
 #[derive(Debug, Parser)]
 #[command(name = "aitbc-bench", version, max_term_width = 120)]
 pub struct Settings {
@@ -63,6 +68,9 @@ pub struct Settings {
     /// Tokens of each answer
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=4_096))]
     pub tokens: u32,
+    /// Accounts of the ledger for balances, audit and stored bytes
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub accounts: u32,
     /// Model for the token streams, a GGUF file; without one they are left out
     #[arg(long, value_name = "FILE", env = "AITBC_TEST_MODEL")]
     pub model: Option<PathBuf>,
@@ -83,6 +91,16 @@ pub enum Part {
     Idle,
     /// Tokens per second and time to the first one, with and without AITBC
     Tokens,
+    /// Durable payments per second, and signatures that one core verifies
+    Payments,
+    /// Paid jobs per second beside unpaid ones
+    PaidJobs,
+    /// Time to a proven balance on a ledger with many accounts
+    Balance,
+    /// Records that an audit of an export checks per second
+    Audit,
+    /// Bytes that a transaction takes
+    Stored,
 }
 
 /// Measures and reports.
@@ -105,6 +123,18 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         note(&format!("{} pairs of answers", settings.pairs));
         report.tokens = Some(tokens::run(settings, folder.path(), model)?);
     }
+    if wanted(Part::Payments) {
+        report.payments = payments::levels(settings, folder.path())?;
+    }
+    if wanted(Part::PaidJobs) {
+        report.paid_jobs = paid_jobs::levels(settings, folder.path())?;
+    }
+    if [Part::Balance, Part::Audit, Part::Stored]
+        .into_iter()
+        .any(wanted)
+    {
+        report.books = Some(books::run(settings, folder.path(), wanted)?);
+    }
     syncs.extend(disk::measure(folder.path())?);
     report.disk = Some(disk::Disk {
         folder: parent.display().to_string(),
@@ -125,7 +155,7 @@ fn levels(settings: &Settings, folder: &Path, syncs: &mut Latencies) -> anyhow::
     let mut runs: Vec<Run> = Vec::new();
     for repetition in 1..=settings.repetitions {
         for loops in &settings.loops {
-            let run = throughput::run(settings, folder, *loops)?;
+            let run = throughput::run(settings, folder, *loops, false)?;
             note(&format!(
                 "{repetition} of {}: {loops} loops, {:.0} jobs/s, result p50 {:.2} ms",
                 settings.repetitions, run.jobs_per_s, run.result.p50_ms

@@ -6,9 +6,12 @@ use aitbc_common::runtime::terminal;
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::books::{self, Books};
 use super::disk::Disk;
 use super::idle::Idle;
 use super::latency::Spread;
+use super::paid_jobs::{self, PaidJobs};
+use super::payments::{self, Payments};
 use super::process::{load_average, machine};
 use super::throughput::{Level, real};
 use super::tokens::Tokens;
@@ -54,6 +57,12 @@ pub struct Report {
     pub idle: Option<Idle>,
     /// Token streams.
     pub tokens: Option<Tokens>,
+    /// Payments.
+    pub payments: Vec<Payments>,
+    /// Paid jobs beside unpaid ones.
+    pub paid_jobs: Vec<PaidJobs>,
+    /// A ledger with many accounts.
+    pub books: Option<Books>,
 }
 
 impl Report {
@@ -76,6 +85,9 @@ impl Report {
             throughput: Vec::new(),
             idle: None,
             tokens: None,
+            payments: Vec::new(),
+            paid_jobs: Vec::new(),
+            books: None,
         }
     }
 
@@ -107,6 +119,15 @@ impl Report {
         }
         if let Some(tokens) = &self.tokens {
             tokens_text(&mut out, tokens)?;
+        }
+        if !self.payments.is_empty() {
+            payments::text(&self.payments, &mut out)?;
+        }
+        if !self.paid_jobs.is_empty() {
+            paid_jobs::text(&self.paid_jobs, &mut out)?;
+        }
+        if let Some(books) = &self.books {
+            books::text(books, &mut out)?;
         }
         Ok(out)
     }

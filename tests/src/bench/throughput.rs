@@ -5,18 +5,23 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aitbc_common::token::Scope;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::client::Client;
 use super::coordinator::Coordinator;
 use super::latency::{Latencies, Spread, Summary};
 use super::miner::{Miner, Origin};
+use super::payer::{GIVEN, Payer};
 use super::process::Usage;
 use super::{Settings, runtime};
 
 /// Jobs before the measurement warm caches up for this long.
 const WARM_UP: Duration = Duration::from_secs(1);
+/// No payment takes longer to be settled.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at what is locked.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// One measurement of one level, on a coordinator of its own.
 #[derive(Debug, Clone, Serialize)]
@@ -49,6 +54,8 @@ pub struct Run {
     pub generator_us_per_job: f64,
     /// Resident memory of the coordinator at the end, in MiB.
     pub resident_mib: f64,
+    /// Where the jobs were paid: from the end of the measured time until every payment was settled, in milliseconds.
+    pub settled_after_ms: Option<f64>,
 }
 
 /// All measurements of one level.
@@ -107,11 +114,11 @@ impl Level {
     }
 }
 
-/// Measures one level on a new coordinator.
-pub fn run(settings: &Settings, folder: &Path, loops: usize) -> anyhow::Result<Run> {
+/// Measures one level on a new coordinator; on request each job is paid by a wallet of its loop.
+pub fn run(settings: &Settings, folder: &Path, loops: usize, paid: bool) -> anyhow::Result<Run> {
     let coordinator = Coordinator::start(folder)?;
     let runtime = runtime(settings)?;
-    let load = runtime.block_on(load(settings, &coordinator, loops));
+    let load = runtime.block_on(load(settings, &coordinator, loops, paid));
     drop(runtime);
     let load = load.with_context(|| format!("the coordinator said: {}", coordinator.log()))?;
     let counters = coordinator.stop()?;
@@ -141,6 +148,9 @@ pub fn run(settings: &Settings, folder: &Path, loops: usize) -> anyhow::Result<R
         threads_us_per_job: threads.collect(),
         generator_us_per_job: per_job(own_after.processor, own_before.processor),
         resident_mib: mebibytes(after.resident_kib),
+        settled_after_ms: load
+            .settled_after
+            .map(|after| microseconds(after) / 1_000.0),
     })
 }
 
@@ -150,6 +160,7 @@ struct Load {
     result: Summary,
     /// Jobs before, within and after the measured time.
     all_jobs: u64,
+    settled_after: Option<Duration>,
     usage: [Usage; 2],
     own_usage: [Usage; 2],
 }
@@ -158,6 +169,7 @@ async fn load(
     settings: &Settings,
     coordinator: &Coordinator,
     loops: usize,
+    paid: bool,
 ) -> anyhow::Result<Load> {
     let origin = Origin::now();
     let mut miners = Vec::new();
@@ -167,9 +179,16 @@ async fn load(
     }
     let connection = coordinator.connect(Scope::Client).await?;
     let client = Client::start(&connection, origin).await?;
+    let mut payers = Vec::with_capacity(loops);
+    for _ in 0..loops {
+        payers.push(match paid {
+            true => Some(Payer::new(&connection).await?),
+            false => None,
+        });
+    }
     let begin = Instant::now() + WARM_UP;
     let end = begin + Duration::from_secs(settings.seconds);
-    let looping = client.loops(loops, begin, end);
+    let looping = client.loops(payers, begin, end);
     let measuring = async {
         tokio::time::sleep_until(begin.into()).await;
         let before = [coordinator.usage()?, Usage::own()?];
@@ -181,7 +200,11 @@ async fn load(
         let after = [coordinator.usage()?, Usage::own()?];
         Ok::<_, anyhow::Error>((before, after, warm))
     };
-    let (result, (before, after, warm)) = tokio::try_join!(looping, measuring)?;
+    let ((result, payers), (before, after, warm)) = tokio::try_join!(looping, measuring)?;
+    let settled_after = match paid {
+        true => Some(settled(payers, end).await?),
+        false => None,
+    };
     let mut dispatch = Latencies::default();
     for miner in &miners {
         dispatch.extend(miner.take_dispatch());
@@ -196,9 +219,29 @@ async fn load(
         all_jobs: (warm + dispatch.count) as u64,
         dispatch,
         result,
+        settled_after,
         usage: [before, after],
         own_usage: [own_before, own_after],
     })
+}
+
+/// Waits until nothing of these wallets is locked any more, and makes sure that each has paid; how long after `end` it was.
+async fn settled(payers: Vec<Payer>, end: Instant) -> anyhow::Result<Duration> {
+    for mut payer in payers {
+        let account = loop {
+            let account = payer.account().await?;
+            if account.locked_micro_ait == 0 {
+                break account;
+            }
+            ensure!(
+                end.elapsed() < SETTLED_WITHIN,
+                "payments are not settled {SETTLED_WITHIN:?} after the last job"
+            );
+            tokio::time::sleep(LOOK).await;
+        };
+        ensure!(account.available_micro_ait < GIVEN, "a wallet paid nothing");
+    }
+    Ok(end.elapsed())
 }
 
 /// A duration in microseconds.

@@ -22,8 +22,13 @@ struct Arguments {
     /// Print every event.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Break a rule on purpose, and tell how many seeds it takes to notice: attempt-check, requeue-on-loss,
-    /// resume-offset, sync or orders-once.
+    /// Break a rule on purpose, and tell how many seeds it takes to notice.
+    ///
+    /// attempt-check: a result counts only for the live attempt; requeue-on-loss: a lost attempt's job goes back into the
+    /// queue; resume-offset: output goes where its offset says; sync: nothing is answered before it is synced;
+    /// orders-once: the ledger carries out each order once; double-post: a specification is paid once, whoever submits
+    /// it again; lock-signature: money is locked only by who signed; remainder: what a lock does not pay returns whole;
+    /// nonce: nonces have no gaps; seal-before-sync: a checkpoint is signed once its seal is durable.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.

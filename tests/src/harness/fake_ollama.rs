@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the server does with a request to generate; everything else it answers as Ollama does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub enum Script {
     Hang,
     /// Begins an answer and says nothing more.
     HangInMidStream,
+    /// Answers a word ten times a second, for at most a minute.
+    Trickle,
     /// Answers 500.
     Fail,
     /// Answers what is no JSON.
@@ -31,6 +35,7 @@ pub struct FakeOllama {
     address: String,
     script: Arc<Mutex<Script>>,
     pulled: Arc<Mutex<Vec<String>>>,
+    generating: Arc<AtomicUsize>,
 }
 
 impl FakeOllama {
@@ -43,17 +48,27 @@ impl FakeOllama {
         let shared = script.clone();
         let pulled: Arc<Mutex<Vec<String>>> = Arc::default();
         let pulls = Arc::clone(&pulled);
+        let generating: Arc<AtomicUsize> = Arc::default();
+        let running = Arc::clone(&generating);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (script, pulls) = (shared.clone(), pulls.clone());
-                std::thread::spawn(move || serve(stream, &script, &pulls));
+                let running = Arc::clone(&running);
+                std::thread::spawn(move || serve(stream, &script, &pulls, &running));
             }
         });
         Self {
             address,
             script,
             pulled,
+            generating,
         }
+    }
+
+    /// Answers that are being generated now: the model stops where its reader leaves.
+    #[must_use]
+    pub fn generating(&self) -> usize {
+        self.generating.load(Ordering::SeqCst)
     }
 
     /// `127.0.0.1:PORT`.
@@ -76,7 +91,12 @@ impl FakeOllama {
 }
 
 /// Answers one request; the connection then closes.
-fn serve(stream: TcpStream, script: &Mutex<Script>, pulls: &Mutex<Vec<String>>) -> Option<()> {
+fn serve(
+    stream: TcpStream,
+    script: &Mutex<Script>,
+    pulls: &Mutex<Vec<String>>,
+    running: &AtomicUsize,
+) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut request = String::new();
     reader.read_line(&mut request).ok()?;
@@ -105,7 +125,12 @@ fn serve(stream: TcpStream, script: &Mutex<Script>, pulls: &Mutex<Vec<String>>) 
     }
     let script = now();
     let reply = match path.as_str() {
-        "/api/generate" | "/api/chat" => return generate(stream, script, path == "/api/chat"),
+        "/api/generate" | "/api/chat" => {
+            running.fetch_add(1, Ordering::SeqCst);
+            let done = generate(stream, script, path == "/api/chat");
+            running.fetch_sub(1, Ordering::SeqCst);
+            return done;
+        }
         "/api/version" => r#"{"version":"0.17.4"}"#.to_owned(),
         "/api/tags" if script == Script::Download => r#"{"models":[]}"#.to_owned(),
         "/api/tags" => tags(),
@@ -172,6 +197,7 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
     chunk(&mut stream, &token("Hello", chat))?;
     match script {
         Script::HangInMidStream => return hold(&stream),
+        Script::Trickle => trickle(&mut stream, chat)?,
         Script::Cut => return None,
         _ => {}
     }
@@ -179,6 +205,15 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
     let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":30000000"#);
     chunk(&mut stream, &last)?;
     stream.write_all(b"0\r\n\r\n").ok()
+}
+
+/// The pace is what is played here: nothing is waited for.
+fn trickle(stream: &mut TcpStream, chat: bool) -> Option<()> {
+    for _ in 0..600 {
+        std::thread::park_timeout(Duration::from_millis(100));
+        chunk(stream, &token(" and", chat))?;
+    }
+    Some(())
 }
 
 fn begin_lines(stream: &mut TcpStream) -> Option<()> {

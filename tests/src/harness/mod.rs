@@ -3,6 +3,7 @@
 //! Whatever a test starts ends with it: at the end of a scope by `Drop`, and by [`guardian`] where the test itself is
 //! killed. Nothing waits by sleeping: every wait polls a condition and has a deadline.
 
+mod delivery;
 mod fake_ollama;
 mod guardian;
 mod network;
@@ -15,6 +16,7 @@ mod scratch;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use delivery::Delivery;
 pub use fake_ollama::{FakeOllama, Script};
 pub use network::{Network, User};
 pub use ollama::{Engine, Ollama};

@@ -48,9 +48,20 @@ pub struct ClientJob {
 }
 
 impl ClientJob {
-    pub fn new(ctx: &mut Context, n: usize, by: usize) -> Self {
+    /// Job `n` of client `by`, now and then with the specification of the client's job before: two of its programs ask the
+    /// same.
+    pub fn new(ctx: &mut Context, n: usize, by: usize, before: Option<&Submission>) -> Self {
         let rng = &mut ctx.random.people;
         let mut submission = work::submission(rng, n, by);
+        if let Some(before) = before
+            && one_in(&mut ctx.random.ledger, 6)
+        {
+            submission = Submission {
+                request_id: submission.request_id,
+                ..before.clone()
+            };
+        }
+        let rng = &mut ctx.random.people;
         let cancels = one_in(rng, 10);
         let watches = one_in(rng, 2);
         let begins = rng.random_range(0..ctx.options.faulty_ms * 2 / 3);
@@ -104,7 +115,7 @@ impl ClientJob {
                     let delay = ctx.random.people.random_range(0..20_000);
                     ctx.after(delay, Event::Cancel(n));
                 }
-                super::ledger::plan(ctx, n, self);
+                super::payers::plan(ctx, n, self);
                 if self.watcher.is_some() {
                     ctx.after(0, Event::Watch(n));
                 }

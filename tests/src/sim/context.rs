@@ -133,16 +133,31 @@ pub enum Rule {
     Sync,
     /// The ledger carries out each order once.
     OrdersOnce,
+    /// A specification is paid once, whoever submits it again.
+    DoublePost,
+    /// Money is locked only by who signed.
+    LockSignature,
+    /// What a lock does not pay returns whole.
+    Remainder,
+    /// Nonces have no gaps.
+    Nonce,
+    /// A checkpoint is signed once its seal is durable.
+    SealBeforeSync,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
         Self::Sync,
         Self::OrdersOnce,
+        Self::DoublePost,
+        Self::LockSignature,
+        Self::Remainder,
+        Self::Nonce,
+        Self::SealBeforeSync,
     ];
 
     /// Its name on the command line.
@@ -154,6 +169,11 @@ impl Rule {
             Self::ResumeOffset => "resume-offset",
             Self::Sync => "sync",
             Self::OrdersOnce => "orders-once",
+            Self::DoublePost => "double-post",
+            Self::LockSignature => "lock-signature",
+            Self::Remainder => "remainder",
+            Self::Nonce => "nonce",
+            Self::SealBeforeSync => "seal-before-sync",
         }
     }
 }

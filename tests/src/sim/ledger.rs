@@ -3,23 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aitbc_common::address::Address;
 use aitbc_common::genesis::Genesis;
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::{Identity, PublicKey};
-use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{
-    LockPurpose, LockTerms, NO_MAX_RATE, Record, RecordBody, SignMode, SignedTransaction,
-    Transaction, TransactionKind,
-};
+use aitbc_common::identity::Identity;
+use aitbc_common::layouts::{Record, RecordBody};
 use aitbc_common::ledger::audit::Audit;
+use aitbc_common::ledger::broken as state;
 use aitbc_common::ledger::checkpoint::LogIdentity;
 use aitbc_common::ledger::entry::AccountId;
 use aitbc_common::ledger::log::{self, TreeHead};
 use aitbc_common::wallet::WalletKey;
-use aitbc_coordinator::engine::command::{Command, Reply, Submission};
+use aitbc_coordinator::engine::command::{Command, Reply};
 use aitbc_coordinator::ledger::command::{self as ledger, Effect};
-use aitbc_coordinator::ledger::core::{LedgerConfig, LedgerCore};
+use aitbc_coordinator::ledger::core::{BrokenRules, LedgerConfig, LedgerCore};
 use aitbc_coordinator::ledger::proofs::{LogRows, leaf};
 use aitbc_coordinator::payments::{Notice, outbox, rows};
 use aitbc_coordinator::store::{
@@ -27,37 +23,27 @@ use aitbc_coordinator::store::{
 };
 use rand::Rng;
 
-use super::clients::ClientJob;
 use super::context::{Context, Rule, one_in};
 use super::coordinator::{Caller, Coordinator, strike_store};
+use super::payers::Payment;
 use super::world::Event;
 
-/// Micro-AIT of a first lock: enough for every miner.
-const PLENTY: u64 = 1_000_000_000;
 /// Micro-AIT that the payer owns: enough for all locks of a run, and for one that overdraws.
 const OWNED: u64 = 1 << 60;
-const DAY_MS: u64 = 24 * 3_600_000;
 /// Notices that are told at once.
 const NOTICES: usize = 64;
 
-/// A payment that its payer has not heard of yet.
-struct Payment {
-    signed: SignedTransaction,
-    job: JobId,
-    owner: PublicKey,
-}
-
 /// The ledger, and the wallet that pays.
 pub struct Ledger {
-    config: LedgerConfig,
+    pub(super) config: LedgerConfig,
     /// While it runs: its core, its right to write, and the moment its clock starts from.
     running: Option<(LedgerCore, Fence)>,
-    payer: WalletKey,
-    nonce: u64,
+    pub(super) payer: WalletKey,
+    pub(super) nonce: u64,
     /// In the order of their nonces.
-    unanswered: Vec<Payment>,
+    pub(super) unanswered: Vec<Payment>,
     /// Transactions that were answered, and where they are.
-    recorded: BTreeMap<Hash, u64>,
+    pub(super) recorded: BTreeMap<Hash, u64>,
     /// Checkpoints that were shown.
     shown: Vec<TreeHead>,
     /// Notices that the engine said it has.
@@ -84,7 +70,16 @@ impl Ledger {
         let file = genesis.to_bytes();
         let rules = genesis.rules(&file).expect("it gives out less than all");
         let mut config = LedgerConfig::new(rules, file.into(), log_key, None);
-        config.broken.repeat_orders = ctx.broken(Rule::OrdersOnce);
+        config.broken = BrokenRules {
+            repeat_orders: ctx.broken(Rule::OrdersOnce),
+            pay_again: ctx.broken(Rule::DoublePost),
+            skip_signatures: ctx.broken(Rule::LockSignature),
+            sign_before_sync: ctx.broken(Rule::SealBeforeSync),
+            state: state::BrokenRules {
+                short_remainder: ctx.broken(Rule::Remainder),
+                skip_nonces: ctx.broken(Rule::Nonce),
+            },
+        };
         Self {
             config,
             running: None,
@@ -99,46 +94,6 @@ impl Ledger {
         }
     }
 
-    /// Somebody signs a lock for a job; it is sent until an answer comes.
-    pub fn pay(&mut self, ctx: &mut Context, job: JobId, submission: &Submission) {
-        let small = !submission.hold && one_in(&mut ctx.random.ledger, 4);
-        let amount = if small {
-            ctx.random.ledger.random_range(1_000..1_000_000)
-        } else {
-            PLENTY
-        };
-        let terms = LockTerms {
-            purpose: LockPurpose::Job,
-            expires_at: ctx.now + 8 * DAY_MS,
-            max_rate: NO_MAX_RATE,
-            max_fee_bps: 10_000,
-            miner_key: PublicKey::default(),
-        };
-        let transaction = Transaction {
-            kind: TransactionKind::Lock,
-            sign_mode: SignMode::Wallet,
-            chain_id: self.config.rules.chain_id,
-            public_key: [0; 33],
-            account: Address::default(),
-            nonce: self.nonce,
-            valid_until: ctx.now + DAY_MS / 2,
-            amount,
-            max_fee: 0,
-            target: submission.spec.job_ref(),
-            payload_hash: Hash::default(),
-        };
-        self.nonce += 1;
-        let signed = SignedTransaction::by_wallet(transaction, terms.encode(), &self.payer)
-            .expect("the terms fit");
-        ctx.trace
-            .note(ctx.now, format_args!("{amount} are locked for {job}"));
-        self.unanswered.push(Payment {
-            signed,
-            job,
-            owner: submission.owner,
-        });
-    }
-
     /// Sends payments, and carries orders and notices between the two sides, at its own pace.
     pub fn relay(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
         let pause = ctx.random.ledger.random_range(50..3_000);
@@ -150,46 +105,6 @@ impl Ledger {
         self.send_payments(ctx, coordinator);
         self.carry_orders(ctx, coordinator);
         self.carry_notices(ctx, coordinator);
-    }
-
-    fn send_payments(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
-        let submissions = self.unanswered.iter().map(|payment| {
-            let submission = ledger::Submission {
-                signed: payment.signed.clone(),
-                job: Some(payment.job),
-                owner: Some(payment.owner),
-            };
-            ledger::Command::Submit(Box::new(submission))
-        });
-        let mut commands: Vec<_> = submissions.collect();
-        // A replay of what was answered long ago changes nothing; the answer may get lost.
-        let lost = one_in(&mut ctx.random.ledger, 8);
-        commands.extend(commands.first().cloned());
-        let Some(replies) = self.step(ctx, coordinator, commands) else {
-            return;
-        };
-        if lost {
-            return;
-        }
-        for (payment, reply) in std::mem::take(&mut self.unanswered)
-            .into_iter()
-            .zip(replies)
-        {
-            match reply {
-                ledger::Reply::Recorded { id, index, .. } => {
-                    let before = self.recorded.insert(id, index);
-                    if before.is_some_and(|before| before != index) {
-                        ctx.checker
-                            .violated("a transaction was recorded twice".into());
-                    }
-                }
-                other => {
-                    let signed = payment.signed.transaction;
-                    ctx.checker
-                        .violated(format!("the lock {} was answered {other:?}", signed.nonce));
-                }
-            }
-        }
     }
 
     fn carry_orders(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
@@ -273,7 +188,7 @@ impl Ledger {
     }
 
     /// One batch of the ledger; none where it cannot be reached, or its commit failed.
-    fn step(
+    pub(super) fn step(
         &mut self,
         ctx: &mut Context,
         coordinator: &mut Coordinator,
@@ -281,7 +196,7 @@ impl Ledger {
     ) -> Option<Vec<ledger::Reply>> {
         self.start(ctx, coordinator);
         let store = coordinator.store.clone();
-        let (core, fence) = self.running.as_mut()?;
+        let (core, _) = self.running.as_mut()?;
         let output = match core.apply(ctx.now, commands, &store) {
             Ok(output) => output,
             Err(error) => {
@@ -289,6 +204,18 @@ impl Ledger {
                 return None;
             }
         };
+        let broken = core.figures().totals.broken();
+        if let Some(invariant) = broken.first() {
+            let message = format!("the ledger's sums are wrong: {}", invariant.name());
+            ctx.checker.violated(message);
+        }
+        // Whatever was signed may be seen by somebody, whether the commit works or not.
+        for effect in &output.effects {
+            if let Effect::Released { checkpoint, .. } = effect {
+                self.show(ctx, checkpoint);
+            }
+        }
+        let (_, fence) = self.running.as_mut()?;
         if !output.batch.is_empty() {
             strike_store(ctx, &coordinator.memory);
             let durability = if ctx.broken(Rule::Sync) {
@@ -303,11 +230,6 @@ impl Ledger {
                 );
                 self.failed(ctx, coordinator, &error);
                 return None;
-            }
-        }
-        for effect in output.effects {
-            if let Effect::Released { checkpoint, .. } = effect {
-                self.show(ctx, &checkpoint);
             }
         }
         Some(output.replies)
@@ -396,7 +318,7 @@ impl Ledger {
             audit.record(&bytes).map_err(|error| error.to_string())?;
             match Record::decode(&bytes).map_err(|e| e.to_string())?.body {
                 RecordBody::Receipt(entry) => {
-                    let before = receipts.insert((entry.job_ref, entry.attempt), index);
+                    let before = receipts.insert(entry.receipt_id, index);
                     if let Some(before) = before {
                         return Err(format!("records {before} and {index} log one receipt"));
                     }
@@ -429,19 +351,5 @@ impl Ledger {
             return Err(format!("{pending} micro-AIT are still locked"));
         }
         Ok(())
-    }
-}
-
-/// A client whose job is known may pay for it; one that waits for funds always does.
-pub fn plan(ctx: &mut Context, n: usize, job: &ClientJob) {
-    let rng = &mut ctx.random.ledger;
-    let times = if job.submission.hold || one_in(rng, 3) {
-        rng.random_range(1..=3)
-    } else {
-        0
-    };
-    for _ in 0..times {
-        let delay = ctx.random.ledger.random_range(0..30_000);
-        ctx.after(delay, Event::Pay(n));
     }
 }

@@ -14,6 +14,7 @@ mod ledger;
 mod miners;
 mod network;
 mod notes;
+mod payers;
 mod pollers;
 mod sessions;
 pub mod shrink;

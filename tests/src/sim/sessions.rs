@@ -9,7 +9,7 @@ use aitbc_coordinator::engine::command::{AttemptId, Command, Effect, Reply, Resu
 use aitbc_coordinator::sessions::core::{Action, SessionCore, StreamKind};
 use aitbc_coordinator::sessions::hub::SessionEvent;
 use aitbc_coordinator::sessions::output_buffer::SPILL_BYTES;
-use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream};
+use aitbc_coordinator::sessions::streams::{AttemptFacts, StreamsNow};
 use aitbc_coordinator::sessions::{messages, stored};
 use aitbc_proto::v1;
 use aitbc_proto::v1::coordinator_message::Message as Down;
@@ -21,7 +21,7 @@ use super::context::{Context, Rule};
 use super::coordinator::{Caller, Coordinator, Running, ToldFailure, unavailable};
 use super::deliveries::Verification;
 use super::network::{ConnectionId, DownItem, Side, leave, send_down};
-use super::streams::{Offsets, take_checkpoint};
+use super::streams::{new_stream, take_checkpoint};
 use super::work::CHAIN;
 use super::world::Event;
 
@@ -90,12 +90,10 @@ impl Coordinator {
             return;
         };
         super::notes::up(ctx, id, &message);
-        let ignore = ctx.broken(Rule::ResumeOffset);
         self.with_session(ctx, id, |session, running, now_ms| {
-            let mut streams = Offsets {
+            let mut streams = StreamsNow {
                 streams: &running.streams,
                 now_ms,
-                ignore,
             };
             session.core.message(message, &mut streams, now_ms);
         });
@@ -159,6 +157,7 @@ impl Coordinator {
         answer: Result<Reply, ApiError>,
     ) {
         let (store, service) = (Arc::clone(&self.store), self.service.clone());
+        let broken = ctx.broken(Rule::ResumeOffset);
         self.with_session(ctx, id, |session, running, now_ms| {
             let mut renewals = Vec::new();
             if let Ok(Reply::SessionOpened(resumes)) = &answer {
@@ -174,16 +173,15 @@ impl Coordinator {
                     if let Some(stream) = running.streams.get(info.attempt) {
                         stream.renew(&facts);
                     } else {
-                        let stream = AttemptStream::new(facts);
+                        let stream = new_stream(facts, broken);
                         stored::restore(&store, &stream).expect("a store in memory can be read");
                         running.streams.insert(stream).accept();
                     }
                 }
             }
-            let streams = Offsets {
+            let streams = StreamsNow {
                 streams: &running.streams,
                 now_ms,
-                ignore: false,
             };
             session.core.opened(answer, &streams, now_ms);
             for (attempt, renew) in renewals {
@@ -318,7 +316,8 @@ impl Coordinator {
                     AttemptFacts::sign(&info, &self.service).expect("the engine's layouts parse");
                 let (attempt, signature) = (info.attempt, facts.signature);
                 if let Some(running) = &self.running {
-                    running.streams.insert(AttemptStream::new(facts));
+                    let broken = ctx.broken(Rule::ResumeOffset);
+                    running.streams.insert(new_stream(facts, broken));
                 }
                 let assign = messages::assign(*info, signature, time_left_ms);
                 let delay = ctx.random.coordinator.random_range(0..3);

@@ -41,7 +41,7 @@ pub fn shrink(seed: u64, options: &Options) -> (Options, Report) {
             faulty_ms: best.faulty_ms.saturating_sub(step).max(1_000),
             ..best.clone()
         };
-        if !try_with(shorter, &mut best) {
+        if shorter.faulty_ms == best.faulty_ms || !try_with(shorter, &mut best) {
             step /= 2;
         }
     }

@@ -3,42 +3,23 @@
 use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_common::limits::CHUNK_BYTES;
 use aitbc_coordinator::engine::command::{AttemptId, Command};
-use aitbc_coordinator::sessions::core::{AttemptStreams, Progress, StreamKind};
-use aitbc_coordinator::sessions::output_buffer::Append;
-use aitbc_coordinator::sessions::streams::{AttemptStream, SignedCheckpoint, Streams};
+use aitbc_coordinator::sessions::core::StreamKind;
+use aitbc_coordinator::sessions::output_buffer::OutputBuffer;
+use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream, SignedCheckpoint};
 use aitbc_coordinator::store::{Batch, Durability, Family, StoreError, keys};
 use aitbc_proto::v1;
 
 use super::coordinator::Coordinator;
 
-/// The streams of attempts as a session sees them; on request with a rule broken.
-pub struct Offsets<'a> {
-    pub streams: &'a Streams,
-    pub now_ms: u64,
-    /// Take every chunk as the next one, whatever its offset.
-    pub ignore: bool,
-}
-
-impl AttemptStreams for Offsets<'_> {
-    fn append(
-        &mut self,
-        attempt: AttemptId,
-        kind: StreamKind,
-        offset: u64,
-        data: &[u8],
-    ) -> Option<Append> {
-        let stream = self.streams.get(attempt)?;
-        let offset = if self.ignore {
-            stream.with(kind, |buffer| buffer.len())
-        } else {
-            offset
-        };
-        Some(stream.append(kind, offset, data, self.now_ms))
+/// The streams of an attempt; on request with the rule broken that a chunk goes where its offset says.
+pub fn new_stream(facts: AttemptFacts, ignores_offsets: bool) -> AttemptStream {
+    let stream = AttemptStream::new(facts);
+    if ignores_offsets {
+        for kind in [StreamKind::Output, StreamKind::Result] {
+            stream.with(kind, OutputBuffer::ignore_offsets);
+        }
     }
-
-    fn progress(&self, attempt: AttemptId) -> Option<Progress> {
-        Some(self.streams.get(attempt)?.progress())
-    }
+    stream
 }
 
 impl Coordinator {

@@ -11,11 +11,12 @@ use aitbc_coordinator::sessions::hub::JobSubscription;
 use aitbc_coordinator::sessions::output_buffer::Read;
 use aitbc_coordinator::sessions::stored;
 use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream};
+use aitbc_coordinator::sessions::watch_job::Position;
 use aitbc_coordinator::store::rows::JobRow;
 use aitbc_proto::v1::JobStatus;
 use bytes::Bytes;
 
-use super::context::{Context, Rule};
+use super::context::Context;
 use super::coordinator::{Caller, Coordinator};
 use super::network::latency;
 use super::world::Event;
@@ -59,7 +60,7 @@ pub struct ServerWatch {
     job_id: JobId,
     owner: PublicKey,
     subscription: JobSubscription,
-    asked: (u32, u64),
+    asked: Position,
     now: (u32, u64),
     checkpointed: u64,
     live: Option<Arc<AttemptStream>>,
@@ -76,7 +77,7 @@ impl Coordinator {
         job: usize,
         job_id: JobId,
         owner: PublicKey,
-        asked: (u32, u64),
+        asked: Position,
     ) {
         let subscription = self
             .running
@@ -241,8 +242,7 @@ impl Coordinator {
         row: &JobRow,
         attempt: u32,
     ) {
-        let resumes = watch.asked.0 == attempt && !ctx.broken(Rule::ResumeOffset);
-        let offset = if resumes { watch.asked.1 } else { 0 };
+        let offset = watch.asked.offset_in(attempt);
         watch.now = (attempt, offset);
         watch.checkpointed = offset;
         watch.live = None;

@@ -44,6 +44,11 @@ pub fn miner_id(n: usize) -> MinerId {
     MinerId::new(START_MS, shard_of(&miner(n).public()), random)
 }
 
+/// What miner `n` asks, in micro-AIT per hour: the smallest lock pays for 10 s of each.
+pub fn price(n: usize) -> u64 {
+    [340_000, 0, 90_000][n % 3]
+}
+
 /// A model as miners offer it.
 pub fn model(name: &str) -> v1::MinerModel {
     v1::MinerModel {

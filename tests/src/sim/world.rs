@@ -4,6 +4,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{
     AttemptId, AttemptInfo, Command, MinerChange, Reply, SessionId,
 };
+use aitbc_coordinator::sessions::watch_job::Position;
 use aitbc_miner::session::{AttemptKey, SpoolRecord};
 use aitbc_proto::v1;
 use rand::Rng;
@@ -101,9 +102,14 @@ impl World {
             .map(|n| Poller::new(&mut ctx, n))
             .collect();
         (0..in_session + polling).for_each(|n| ctx.after(0, Event::Register(n)));
-        let jobs = (0..jobs)
-            .map(|n| ClientJob::new(&mut ctx, n, n % clients))
-            .collect();
+        let jobs = (0..jobs).fold(Vec::with_capacity(jobs), |mut jobs: Vec<ClientJob>, n| {
+            let before = n
+                .checked_sub(clients)
+                .map(|before| &jobs[before].submission);
+            let job = ClientJob::new(&mut ctx, n, n % clients, before);
+            jobs.push(job);
+            jobs
+        });
         faults::plan(&mut ctx, in_session);
         ctx.after(0, Event::Relay);
         let registered = vec![false; in_session + polling];
@@ -268,7 +274,8 @@ impl World {
         let (Some(job_id), Some(watcher)) = (client.id, &mut client.watcher) else {
             return;
         };
-        if let Some((watch, position)) = watcher.connect(ctx, job) {
+        if let Some((watch, (attempt, offset))) = watcher.connect(ctx, job) {
+            let position = Position { attempt, offset };
             ctx.trace
                 .note(ctx.now, format_args!("watch of {job_id} from {position:?}"));
             self.coordinator
@@ -296,7 +303,10 @@ impl World {
                 let command = Command::Register {
                     key,
                     new_id: work::miner_id(miner),
-                    change: Box::new(change),
+                    change: Box::new(MinerChange {
+                        price: Some(work::price(miner)),
+                        ..change
+                    }),
                 };
                 coordinator.ask(ctx, vec![command], Caller::Call(call));
             }

@@ -1,22 +1,20 @@
 //! Deliveries of polled jobs that are not what was promised.
 
-use aitbc_common::hash::{sha256, tagged};
+use aitbc_common::hash::tagged;
 use aitbc_common::identity::Identity;
-use aitbc_common::layouts::{Assignment, JobSpec, Outcome, Receipt};
+use aitbc_common::layouts::Receipt;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::complete_job_request::Part;
 use aitbc_proto::v1::{
-    Assign, Complete, CompleteJobRequest, CompleteJobResponse, ErrorReason, ExtendLeaseRequest,
+    Assign, CompleteJobRequest, CompleteJobResponse, ErrorReason, ExtendLeaseRequest,
     FailJobRequest, Failure, FailureReason, JobStatus, PollJobRequest,
 };
-use aitbc_tests::harness::{Network, User};
+use aitbc_tests::harness::{Delivery, Network, User};
 use tonic::{Code, Response, Status};
 
 use super::refused;
-
-const OUTPUT: &str = "Hello";
 
 struct Miner {
     connection: Connection,
@@ -76,68 +74,6 @@ impl Miner {
     async fn deliver(&self, delivery: Delivery) -> Result<Response<CompleteJobResponse>, Status> {
         let parts = tokio_stream::iter(delivery.parts());
         self.connection.miners().complete_job(parts).await
-    }
-}
-
-struct Delivery {
-    complete: Complete,
-    output: Vec<u8>,
-    result: Vec<u8>,
-}
-
-impl Delivery {
-    /// What an honest miner delivers, after `change` had its way with the receipt.
-    fn new(assign: &Assign, miner: &Identity, change: impl Fn(&mut Receipt)) -> Self {
-        let spec = JobSpec::decode(&assign.spec).expect("a specification");
-        let assignment = Assignment::decode(&assign.assignment).expect("an assignment");
-        let result = format!(
-            r#"{{"content":"{OUTPUT}","finish_reason":"stop","usage":{{"input_tokens":0,"output_tokens":0}}}}"#
-        );
-        let mut receipt = Receipt {
-            outcome: Outcome::Complete,
-            attempt: assignment.attempt,
-            chain_id: assignment.chain_id,
-            job_id: assignment.job_id,
-            job_ref: assignment.job_ref,
-            assignment_hash: assignment.id(&assign.assignment_signature),
-            miner_key: assignment.miner_key,
-            payee: assignment.payee,
-            model_name_hash: spec.model_name_hash,
-            model_digest: spec.model_digest,
-            engine_hash: sha256(b"manual"),
-            output_len: OUTPUT.len() as u64,
-            output_hash: sha256(OUTPUT.as_bytes()),
-            result_hash: sha256(result.as_bytes()),
-            tokens_in: 0,
-            tokens_out: 0,
-            work_ms: 1,
-            seen_size: 0,
-            seen_root: [0; 32],
-        };
-        change(&mut receipt);
-        let complete = Complete {
-            job_id: assign.job_id.clone(),
-            attempt: assign.attempt,
-            receipt: receipt.encode().into(),
-            signature: receipt.sign(miner).to_vec().into(),
-            served_model: assign.model.clone(),
-            engine: "manual".into(),
-        };
-        Self {
-            complete,
-            output: OUTPUT.into(),
-            result: result.into_bytes(),
-        }
-    }
-
-    fn parts(self) -> Vec<CompleteJobRequest> {
-        [
-            Part::Complete(self.complete),
-            Part::Output(self.output.into()),
-            Part::Result(self.result.into()),
-        ]
-        .map(|part| CompleteJobRequest { part: Some(part) })
-        .into()
     }
 }
 
@@ -208,7 +144,7 @@ async fn receipts_that_do_not_fit() {
     let result = client
         .types(&format!("aitbc client result {job}"))
         .succeeds();
-    assert_eq!(result.text(), OUTPUT);
+    assert_eq!(result.text(), Delivery::OUTPUT);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{
-    Assignment, JobSpec, LockPurpose, LockTerms, NO_MAX_RATE, Outcome, Receipt, Record, RecordBody,
-    SignMode, SignedTransaction, Transaction, TransactionKind, address_target,
+    LockPurpose, LockTerms, NO_MAX_RATE, Record, RecordBody, SignMode, SignedTransaction,
+    Transaction, TransactionKind, address_target,
 };
 use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::entry::AccountId;
@@ -17,17 +17,15 @@ use aitbc_common::runtime::channel::{AuthorizedChannel, Connection, CoordinatorU
 use aitbc_common::runtime::unix_ms;
 use aitbc_common::token::Scope;
 use aitbc_common::wallet::WalletKey;
-use aitbc_proto::v1::complete_job_request::Part;
 use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
 use aitbc_proto::v1::{self, JobStatus, PaymentStatus};
-use aitbc_tests::harness::Network;
+use aitbc_tests::harness::{Delivery, Network};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tonic::{Code, Status};
 
 const AIT: u64 = 1_000_000;
 const GIVEN: u64 = 1_000 * AIT;
-const OUTPUT: &str = "Hello";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody who pays, runs jobs by hand, and writes down every answer.
@@ -237,7 +235,8 @@ impl Person {
             }
         };
         assert_eq!(assign.job_id, job_id);
-        let parts = delivery(&assign, &Identity::from_seed(&self.miner));
+        let miner = Identity::from_seed(&self.miner);
+        let parts = Delivery::new(&assign, &miner, |receipt| receipt.work_ms = 500).parts();
         let delivered = self.until_answered(|_, miner| {
             let parts = tokio_stream::iter(parts.clone());
             async move { miner.miners().complete_job(parts).await }
@@ -261,51 +260,6 @@ fn again(status: &Status) -> bool {
 
 fn ledger(connection: &Connection) -> LedgerServiceClient<AuthorizedChannel> {
     connection.ledger()
-}
-
-fn delivery(assign: &v1::Assign, miner: &Identity) -> Vec<v1::CompleteJobRequest> {
-    let spec = JobSpec::decode(&assign.spec).expect("a specification");
-    let assignment = Assignment::decode(&assign.assignment).expect("an assignment");
-    let result = format!(
-        r#"{{"content":"{OUTPUT}","finish_reason":"stop","usage":{{"input_tokens":0,"output_tokens":0}}}}"#
-    );
-    let receipt = Receipt {
-        outcome: Outcome::Complete,
-        attempt: assignment.attempt,
-        chain_id: assignment.chain_id,
-        job_id: assignment.job_id,
-        job_ref: assignment.job_ref,
-        assignment_hash: assignment.id(&assign.assignment_signature),
-        miner_key: assignment.miner_key,
-        payee: assignment.payee,
-        model_name_hash: spec.model_name_hash,
-        model_digest: spec.model_digest,
-        engine_hash: sha256(b"manual"),
-        output_len: OUTPUT.len() as u64,
-        output_hash: sha256(OUTPUT.as_bytes()),
-        result_hash: sha256(result.as_bytes()),
-        tokens_in: 0,
-        tokens_out: 0,
-        work_ms: 500,
-        seen_size: 0,
-        seen_root: [0; 32],
-    };
-    let complete = v1::Complete {
-        job_id: assign.job_id.clone(),
-        attempt: assign.attempt,
-        receipt: receipt.encode().into(),
-        signature: receipt.sign(miner).to_vec().into(),
-        served_model: assign.model.clone(),
-        engine: "manual".into(),
-    };
-    let parts = [
-        Part::Complete(complete),
-        Part::Output(OUTPUT.into()),
-        Part::Result(result.into()),
-    ];
-    parts
-        .map(|part| v1::CompleteJobRequest { part: Some(part) })
-        .into()
 }
 
 /// Lives until it is told to stop; then waits until every payment has its end.

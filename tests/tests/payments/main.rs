@@ -1,7 +1,9 @@
 //! Money, as a user types it: wallets, the faucet, payments of jobs, and what happens when an answer is lost.
 
+mod at_once;
 mod binding;
 mod lost_answers;
+mod metering;
 mod refusals;
 mod samples;
 mod scenarios;

@@ -1,12 +1,19 @@
 //! What is refused, and that nothing happened then.
 
+use aitbc_common::hash::Hash;
 use aitbc_common::layouts::{
-    SignMode, SignedTransaction, Transaction, TransactionKind, address_target,
+    LockPurpose, LockTerms, NO_MAX_RATE, SignMode, SignedTransaction, Transaction, TransactionKind,
+    address_target,
 };
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::{ErrorReason, SubmitTransactionRequest};
+use aitbc_common::wallet::WalletKey;
+use aitbc_proto::v1::{ErrorReason, SubmitTransactionRequest, SubmitTransactionResponse};
 use aitbc_tests::harness::Network;
+use k256::Scalar;
+use k256::ecdsa::Signature;
+use tonic::{Response, Status};
 
 use super::{OTHER, PASSWORD, available, count, network_and_user, submit, wallet};
 
@@ -118,46 +125,112 @@ fn bytes_that_were_sent_before_or_belong_elsewhere_move_nothing() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let connection = user.connect(Scope::Client).await;
-        let signed = |chain_id, nonce| {
-            let transaction = Transaction {
-                kind: TransactionKind::Transfer,
-                sign_mode: SignMode::Wallet,
-                chain_id,
-                public_key: [0; 33],
-                account: key.address(),
-                nonce,
-                valid_until: aitbc_common::runtime::unix_ms() + 60_000,
-                amount: 1_000_000,
-                max_fee: 0,
-                target: address_target(OTHER.parse().expect("an address")),
-                payload_hash: [0; 32],
-            };
-            let signed = SignedTransaction::by_wallet(transaction, Vec::new(), &key);
-            signed.expect("no payload").encode()
-        };
-        let send = |bytes: Vec<u8>| {
-            let mut ledger = connection.ledger();
-            let request = SubmitTransactionRequest {
-                transaction: bytes.into(),
-                ..SubmitTransactionRequest::default()
-            };
-            async move { ledger.submit_transaction(request).await }
-        };
-        let reason =
-            |status: &tonic::Status| ApiError::from_status(status).map(|error| error.reason);
-        let bytes = signed(*connection.chain_id(), 0);
+        let ours = *connection.chain_id();
+        let bytes = transfer(&key, ours, 0).encode();
+        let send = |bytes: Vec<u8>| send(&connection, bytes);
         let first = send(bytes.clone()).await.expect("recorded").into_inner();
         let again = send(bytes.clone()).await.expect("the same").into_inner();
         assert_eq!(first, again);
-        let foreign = send(signed([7; 32], 1)).await.expect_err("another chain");
-        assert_eq!(reason(&foreign), Some(ErrorReason::TransactionInvalid));
         let mut changed = bytes;
         changed[170] ^= 1;
-        let changed = send(changed).await.expect_err("not what was signed");
-        assert_eq!(reason(&changed), Some(ErrorReason::TransactionInvalid));
-        let gap = send(signed(*connection.chain_id(), 2)).await;
-        assert_eq!(reason(&gap.expect_err("a gap")), Some(ErrorReason::Nonce));
+        // Of a key's two signatures of one hash, one has a high s.
+        let mut high = transfer(&key, ours, 1);
+        let (r, s) = Signature::from_slice(&high.signature)
+            .expect("a signature")
+            .split_scalars();
+        let negated = Signature::from_scalars(r, -Scalar::from(s)).expect("a signature");
+        high.signature = negated.to_bytes().into();
+        for (what, bytes, expected) in [
+            (
+                "another chain",
+                transfer(&key, [7; 32], 1).encode(),
+                ErrorReason::TransactionInvalid,
+            ),
+            ("changed bytes", changed, ErrorReason::TransactionInvalid),
+            ("a high s", high.encode(), ErrorReason::TransactionInvalid),
+            (
+                "too little to lock",
+                lock(&key, ours, 1, 999).encode(),
+                ErrorReason::TransactionRefused,
+            ),
+            (
+                "a gap",
+                transfer(&key, ours, 2).encode(),
+                ErrorReason::Nonce,
+            ),
+        ] {
+            let status = send(bytes).await.expect_err(what);
+            let reason = ApiError::from_status(&status).map(|error| error.reason);
+            assert_eq!(reason, Some(expected), "{what}: {status:?}");
+        }
     });
     assert_eq!(available(&user), "99.000000");
     assert_eq!(count(&user, "sent"), 1);
+}
+
+async fn send(
+    connection: &Connection,
+    bytes: Vec<u8>,
+) -> Result<Response<SubmitTransactionResponse>, Status> {
+    let request = SubmitTransactionRequest {
+        transaction: bytes.into(),
+        ..SubmitTransactionRequest::default()
+    };
+    connection.ledger().submit_transaction(request).await
+}
+
+/// 1 AIT for somebody.
+fn transfer(key: &WalletKey, chain_id: Hash, nonce: u64) -> SignedTransaction {
+    let target = address_target(OTHER.parse().expect("an address"));
+    let amount = 1_000_000;
+    sign(
+        key,
+        chain_id,
+        nonce,
+        TransactionKind::Transfer,
+        (amount, target),
+        Vec::new(),
+    )
+}
+
+fn lock(key: &WalletKey, chain_id: Hash, nonce: u64, amount: u64) -> SignedTransaction {
+    let terms = LockTerms {
+        purpose: LockPurpose::Job,
+        expires_at: aitbc_common::runtime::unix_ms() + 3_600_000,
+        max_rate: NO_MAX_RATE,
+        max_fee_bps: 10_000,
+        miner_key: Default::default(),
+    };
+    sign(
+        key,
+        chain_id,
+        nonce,
+        TransactionKind::Lock,
+        (amount, [9; 32]),
+        terms.encode(),
+    )
+}
+
+fn sign(
+    key: &WalletKey,
+    chain_id: Hash,
+    nonce: u64,
+    kind: TransactionKind,
+    (amount, target): (u64, Hash),
+    payload: Vec<u8>,
+) -> SignedTransaction {
+    let transaction = Transaction {
+        kind,
+        sign_mode: SignMode::Wallet,
+        chain_id,
+        public_key: [0; 33],
+        account: key.address(),
+        nonce,
+        valid_until: aitbc_common::runtime::unix_ms() + 60_000,
+        amount,
+        max_fee: 0,
+        target,
+        payload_hash: [0; 32],
+    };
+    SignedTransaction::by_wallet(transaction, payload, key).expect("a short payload")
 }

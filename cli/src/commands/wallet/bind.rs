@@ -11,10 +11,9 @@ use aitbc_common::token::Scope;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::balance::proven;
 use super::transaction::{self, Done, MinerName, miner_name};
 use crate::context::Context;
-use crate::transactions::{Chosen, Draft, Payload, WalletOptions, has_unanswered};
+use crate::transactions::{Chosen, Draft, Payload, WalletOptions, has_unanswered, proven_entries};
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -184,7 +183,7 @@ async fn binding(
     connection: &Connection,
     identity: PublicKey,
 ) -> Result<Binding, CommandError> {
-    let found = proven(context, connection, &[StateKey::Binding(identity)]).await?;
+    let found = proven_entries(context, connection, &[StateKey::Binding(identity)]).await?;
     Ok(match found.entries.into_iter().next().flatten() {
         Some(Entry::Binding(binding)) => binding,
         _ => Binding {

@@ -12,7 +12,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64, 75))]
 
     /// [`World`] checks each record as it is made: sums, funds, pending amounts, nonces, who pays and who is paid, that a
     /// refused record changes nothing, and that a state which loads what it needs decides and becomes the same.

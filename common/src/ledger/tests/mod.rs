@@ -11,6 +11,8 @@ mod script;
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::ProptestConfig;
+
 use super::entry::{AccountId, Entry, StateKey};
 use super::position::Position;
 use super::state::State;
@@ -23,6 +25,14 @@ use crate::layouts::{
     MintReason, Record, RecordBody, SignMode, Transaction, TransactionKind, address_target,
 };
 use crate::wallet::WalletKey;
+
+/// How long the histories of a property are in all: `AITBC_LEDGER_OPERATIONS` operations where that is set (`each` in a case
+/// on average), else `usual` cases.
+fn cases(usual: u32, each: u32) -> ProptestConfig {
+    let operations = std::env::var("AITBC_LEDGER_OPERATIONS");
+    let operations = operations.map(|text| text.parse::<u32>().expect("a number of operations"));
+    ProptestConfig::with_cases(operations.map_or(usual, |operations| operations.div_ceil(each)))
+}
 
 /// When the ledgers of these tests begin.
 const BEGIN: u64 = 1_800_000_000_000;

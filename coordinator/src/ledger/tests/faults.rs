@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::cases::cases(48, 30))]
 
     #[test]
     fn what_was_answered_is_in_the_log_and_the_log_adds_up(steps in prop::collection::vec(step(), 1..60)) {

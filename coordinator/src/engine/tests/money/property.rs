@@ -148,7 +148,7 @@ impl Story {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::cases::cases(96, 30))]
 
     #[test]
     fn every_lock_is_answered_once_and_nothing_runs_unfunded(
