@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod broken;
 pub mod checkpoint;
+mod draft;
 pub mod entry;
 pub mod log;
 pub mod position;

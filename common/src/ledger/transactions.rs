@@ -1,7 +1,7 @@
 //! What each kind of transaction does.
 
+use super::draft::{Draft, add};
 use super::entry::{AccountId, Allowance, Binding, Entry, OpenLock, StateKey, Unstaking};
-use super::state::{Draft, add};
 use super::violation::Violation;
 use crate::address::Address;
 use crate::genesis::SUPPLY_BOUND;
