@@ -267,7 +267,7 @@ fn a_receipt_of_a_miner_that_saw_another_ledger_is_refused() {
     // Other records than the log's first two; and more than it has.
     for size in [2, 1_000_000] {
         pretends(&lab.miner, job, size);
-        lab.miner.types(&complete).refuses(1, "another ledger");
+        lab.miner.types(&complete).refuses(8, "another ledger");
     }
 }
 
