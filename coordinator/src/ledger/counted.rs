@@ -113,7 +113,8 @@ mod tests {
         let totals = &mut sound.totals;
         (totals.nonces, totals.open_locks, totals.fees) = (5, 1, 7);
         assert_eq!(sound.broken(), [""; 0]);
-        let bends: [(&str, fn(&mut Figures)); 5] = [
+        type Bend = fn(&mut Figures);
+        let bends: [(&str, Bend); 5] = [
             ("nonces", |f| f.totals.nonces -= 1),
             ("locks", |f| f.totals.open_locks += 1),
             ("locks", |f| f.counted.resolved = 4),
