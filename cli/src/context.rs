@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use aitbc_common::genesis::Genesis;
 use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
@@ -10,6 +11,7 @@ use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::config::{ClientOptions, ClientSettings, Loaded};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
+use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::terminal::{note_line, note_next};
 use aitbc_common::token::Scope;
 use serde_json::json;
@@ -98,25 +100,31 @@ impl Context {
         match self.home.pin(url, chain_id, service_key)? {
             Pin::Same | Pin::New => Ok(()),
             // Development networks are made anew all the time; what can pose as one on loopback is this user's anyway.
-            Pin::Changed { .. } if url.is_loopback() => {
+            Pin::Changed {
+                chain_id: pinned, ..
+            } if url.is_loopback() => {
                 self.home.repin(url, chain_id, service_key)?;
+                let what = restored(&self.home, connection, &pinned)?
+                    .unwrap_or_else(|| "serves another network than before".to_owned());
                 self.warn(
                     "NETWORK_CHANGED",
-                    format_args!(
-                        "{} serves another network than before; it is remembered now",
-                        url.host_and_port()
-                    ),
+                    format_args!("{} {what}; it is remembered now", url.host_and_port()),
                 );
                 Ok(())
             }
             Pin::Changed {
                 chain_id: pinned,
                 service_key: pinned_key,
-            } => Err(changed_network(
-                url,
-                (&pinned, &pinned_key),
-                (chain_id, service_key),
-            )),
+            } => {
+                let error = changed_network(url, (&pinned, &pinned_key), (chain_id, service_key));
+                Err(match restored(&self.home, connection, &pinned)? {
+                    Some(what) => CommandError {
+                        message: format!("{url} {what}"),
+                        ..error
+                    },
+                    None => error,
+                })
+            }
         }
     }
 
@@ -154,6 +162,38 @@ impl Context {
             ));
         }
     }
+}
+
+/// What became of the chain that was pinned, where the new one's genesis file names it: the network was restored from a
+/// backup.
+fn restored(
+    home: &Home,
+    connection: &Connection,
+    pinned: &Hash,
+) -> Result<Option<String>, CommandError> {
+    let genesis = Genesis::parse(&connection.info.genesis).ok();
+    let previous = genesis.and_then(|genesis| genesis.previous);
+    let Some(previous) = previous.filter(|previous| previous.chain_id == *pinned) else {
+        return Ok(None);
+    };
+    let seen = match VerifiedLedger::known(pinned, home)? {
+        Some(log) => VerifiedLedger::seen(log, home)?.map(|seen| seen.head),
+        None => None,
+    };
+    let size = previous.size;
+    let lost = match seen {
+        Some(seen) if seen.size == size && seen.root != previous.root => {
+            "; it is NOT the ledger that was seen here, which has other records".to_owned()
+        }
+        Some(seen) if seen.size > size => format!(
+            "; {} records that were seen here are lost",
+            seen.size - size
+        ),
+        _ => String::new(),
+    };
+    Ok(Some(format!(
+        "was restored from a backup: a new ledger that takes over from the one before at {size} records{lost}"
+    )))
 }
 
 fn changed_network(

@@ -5,6 +5,7 @@
 //! signature. A receipt proves *who* claims these bytes; not that the model ran or that token counts are true.
 
 mod error;
+mod logged;
 mod proof;
 mod receipt_file;
 mod record;
@@ -13,10 +14,13 @@ mod stream;
 mod tests;
 
 pub use error::VerifyError;
+pub use logged::{check_acknowledgement, check_posts, check_record};
 pub use proof::{
     Delivered, Proof, ProofParts, Verified, budget_holds, check_document, verify_proof,
 };
-pub use receipt_file::{ReceiptFile, ReceiptFileError, verify_receipt_file};
+pub use receipt_file::{
+    LedgerProof, Logged, ReceiptFile, ReceiptFileError, verify_logged, verify_receipt_file,
+};
 pub use record::{JobRecord, JobRecordError};
 pub use stream::{AttemptStart, CheckpointCheck, StreamVerifier};
 

@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aitbc_common::nearest::nearest;
 use aitbc_common::runtime::config::{self, Layers};
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::files::Home;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::init;
 use crate::limits::LimitConfig;
@@ -150,6 +152,10 @@ pub struct Config {
     pub submits_per_second: Option<u32>,
     /// Other calls per second of one identity; 0 = unlimited; none = 1,000, on a development network 0.
     pub calls_per_second: Option<u32>,
+    /// Transactions per second of one address, and of one identity; 0 = unlimited; none = 20, on a development network 0.
+    pub transactions_per_second: Option<u32>,
+    /// Allowances and bindings among them; 0 = unlimited; none = 1, on a development network 0.
+    pub grants_per_second: Option<u32>,
 }
 
 impl Default for Config {
@@ -176,6 +182,8 @@ impl Default for Config {
             address_calls_per_second: None,
             submits_per_second: None,
             calls_per_second: None,
+            transactions_per_second: None,
+            grants_per_second: None,
         }
     }
 }
@@ -193,6 +201,25 @@ impl Config {
         let config = Self::read(options)?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Environment variables that look like a misspelt setting, each with the one it may mean. Others with our prefix
+    /// are let be: a cluster's own, such as `AITBC_COORDINATOR_PORT_50051_TCP`, come from the service's name.
+    #[must_use]
+    pub fn misspelt_variables(variables: impl Iterator<Item = String>) -> Vec<(String, String)> {
+        let Ok(Value::Object(known)) = serde_json::to_value(Self::default()) else {
+            return Vec::new();
+        };
+        let known: Vec<String> = known.into_iter().map(|(name, _)| name).collect();
+        let misspelt = |variable: String| {
+            let name = variable.strip_prefix(PREFIX)?.to_lowercase();
+            if known.contains(&name) {
+                return None;
+            }
+            let near = nearest(&name, known.iter().map(String::as_str))?;
+            Some((variable, format!("{PREFIX}{}", near.to_uppercase())))
+        };
+        variables.filter_map(misspelt).collect()
     }
 
     /// Puts the layers together.
@@ -325,6 +352,8 @@ impl Config {
                 .unwrap_or(default.address_calls),
             identity_submits: self.submits_per_second.unwrap_or(default.identity_submits),
             identity_calls: self.calls_per_second.unwrap_or(default.identity_calls),
+            transactions: self.transactions_per_second.unwrap_or(default.transactions),
+            grants: self.grants_per_second.unwrap_or(default.grants),
         }
     }
 

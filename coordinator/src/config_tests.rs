@@ -131,3 +131,17 @@ fn a_file_is_read_and_typing_errors_are_told() {
             .contains("listen")
     );
 }
+
+#[test]
+fn a_misspelt_variable_is_told_and_a_clusters_own_are_let_be() {
+    let names = [
+        "AITBC_COORDINATOR_LISTN",
+        "AITBC_COORDINATOR_LISTEN",
+        "AITBC_COORDINATOR_SERVICE_HOST",
+        "AITBC_COORDINATOR_PORT_50051_TCP_ADDR",
+        "LISTN",
+    ];
+    let misspelt = Config::misspelt_variables(names.map(str::to_owned).into_iter());
+    let expected = ("AITBC_COORDINATOR_LISTN", "AITBC_COORDINATOR_LISTEN");
+    assert_eq!(misspelt, [(expected.0.to_owned(), expected.1.to_owned())]);
+}

@@ -80,6 +80,7 @@ impl Coordinator {
             pool: Arc::new(pool),
             service: network.service.clone(),
             loads: Arc::new(Semaphore::new(LOADED_KIB)),
+            published: ledger.handle.signals().published.subscribe(),
             chain_id: network.chain_id,
             shutdown,
         };

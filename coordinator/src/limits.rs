@@ -1,9 +1,10 @@
 //! How often callers may call. Completions, and everything else that ends work, are never limited.
 
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::runtime::status::ApiError;
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Entries after which a limiter forgets those that are idle.
 const SWEEP_ENTRIES: usize = 10_000;
+/// A limiter looks at all its entries at most this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// Calls per second; 0 = unlimited. Ten seconds' worth may come at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +27,11 @@ pub struct LimitConfig {
     pub identity_submits: u32,
     /// Other calls of one identity.
     pub identity_calls: u32,
+    /// Transactions of one address, and of one identity.
+    pub transactions: u32,
+    /// Transactions that cost nothing and stay in the state for ever: allowances and bindings, of one address, and of one
+    /// identity.
+    pub grants: u32,
 }
 
 impl LimitConfig {
@@ -32,12 +40,16 @@ impl LimitConfig {
         address_calls: 100,
         identity_submits: 100,
         identity_calls: 1_000,
+        transactions: 20,
+        grants: 1,
     };
 }
 
 struct Limiter<K: Hash + Eq + Clone> {
     limiter: Option<DefaultKeyedRateLimiter<K>>,
     what: &'static str,
+    /// When it last looked at all its entries; whoever finds it held goes on without.
+    swept: Mutex<Instant>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
@@ -46,15 +58,23 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             let burst = rate.saturating_mul(NonZeroU32::MIN.saturating_add(9));
             RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
         });
-        Self { limiter, what }
+        Self {
+            limiter,
+            what,
+            swept: Mutex::new(Instant::now()),
+        }
     }
 
     fn check(&self, key: &K, count: u32) -> Result<(), ApiError> {
         let (Some(limiter), Some(count)) = (&self.limiter, NonZeroU32::new(count)) else {
             return Ok(());
         };
-        if limiter.len() > SWEEP_ENTRIES {
+        if limiter.len() > SWEEP_ENTRIES
+            && let Ok(mut swept) = self.swept.try_lock()
+            && swept.elapsed() >= SWEEP_EVERY
+        {
             limiter.retain_recent();
+            *swept = Instant::now();
         }
         let wait = match limiter.check_key_n(key, count) {
             Ok(Ok(())) => return Ok(()),
@@ -76,6 +96,19 @@ pub struct Limits {
     addresses: Limiter<IpAddr>,
     submits: Limiter<PublicKey>,
     calls: Limiter<PublicKey>,
+    transactions: (Limiter<IpAddr>, Limiter<PublicKey>),
+    grants: (Limiter<IpAddr>, Limiter<PublicKey>),
+}
+
+/// Who has an IPv6 address has at least the 2^64 that share its first half.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        v4 => v4,
+    }
 }
 
 impl Limits {
@@ -86,12 +119,40 @@ impl Limits {
             addresses: Limiter::new(config.address_calls, "calls from your address"),
             submits: Limiter::new(config.identity_submits, "submitted jobs"),
             calls: Limiter::new(config.identity_calls, "calls"),
+            transactions: (
+                Limiter::new(config.transactions, "transactions from your address"),
+                Limiter::new(config.transactions, "transactions"),
+            ),
+            grants: (
+                Limiter::new(config.grants, "allowances and bindings from your address"),
+                Limiter::new(config.grants, "allowances and bindings"),
+            ),
         }
     }
 
     /// A call from an address whose identity is not known.
     pub fn address(&self, address: IpAddr) -> Result<(), ApiError> {
-        self.addresses.check(&address, 1)
+        self.addresses.check(&network_of(address), 1)
+    }
+
+    /// A transaction that an address sent, and an identity where that is known; `grant`: it is an allowance or a binding.
+    pub fn transaction(
+        &self,
+        address: IpAddr,
+        identity: Option<&PublicKey>,
+        grant: bool,
+    ) -> Result<(), ApiError> {
+        let network = network_of(address);
+        for (addresses, identities) in [Some(&self.transactions), grant.then_some(&self.grants)]
+            .into_iter()
+            .flatten()
+        {
+            addresses.check(&network, 1)?;
+            if let Some(identity) = identity {
+                identities.check(identity, 1)?;
+            }
+        }
+        Ok(())
     }
 
     /// `count` jobs of an identity.
@@ -109,6 +170,67 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn v6(network: u64, host: u64) -> IpAddr {
+        Ipv6Addr::from_bits(u128::from(network) << 64 | u128::from(host)).into()
+    }
+
+    #[test]
+    fn a_network_of_addresses_is_one_caller() {
+        let limits = Limits::new(LimitConfig {
+            address_calls: 1,
+            ..LimitConfig::default()
+        });
+        for host in 0..10 {
+            limits.address(v6(1, host)).unwrap();
+        }
+        assert!(limits.address(v6(1, 99)).is_err());
+        limits.address(v6(2, 0)).unwrap();
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        for _ in 0..10 {
+            limits.address(mapped).unwrap();
+        }
+        assert!(limits.address("192.0.2.1".parse().unwrap()).is_err());
+        limits.address("192.0.2.2".parse().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_stays_for_ever_is_limited_far_below_the_rest() {
+        let limits = Limits::new(LimitConfig::STANDARD);
+        let (one, two) = (PublicKey([1; 32]), PublicKey([2; 32]));
+        let here = v6(1, 0);
+        for _ in 0..10 {
+            limits.transaction(here, Some(&one), true).unwrap();
+        }
+        let refused = limits.transaction(here, None, true).unwrap_err();
+        assert!(
+            refused.message.contains("allowances"),
+            "{}",
+            refused.message
+        );
+        assert!(
+            limits.transaction(v6(2, 0), Some(&one), true).is_err(),
+            "from elsewhere"
+        );
+        limits.transaction(v6(3, 0), Some(&two), true).unwrap();
+        for _ in 0..100 {
+            limits.transaction(here, Some(&two), false).unwrap();
+        }
+        assert!((0..100).any(|_| limits.transaction(here, None, false).is_err()));
+    }
+
+    #[test]
+    fn all_entries_are_looked_at_once_a_second_at_most() {
+        let limiter = Limiter::new(1_000_000, "calls");
+        let entries = |limiter: &Limiter<u32>| limiter.limiter.as_ref().unwrap().len();
+        for caller in 0..=11_000 {
+            limiter.check(&caller, 1).unwrap();
+        }
+        assert_eq!(entries(&limiter), 11_001, "none was forgotten yet");
+        *limiter.swept.lock().unwrap() -= SWEEP_EVERY;
+        limiter.check(&0, 1).unwrap();
+        assert!(entries(&limiter) < 100, "all that were idle");
+    }
 
     #[test]
     fn a_burst_passes_and_then_says_when_to_come_back() {

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aitbc_common::hash::hash_text;
+use aitbc_common::runtime::config::environment;
 use aitbc_common::runtime::errors::{self, CommandError};
 use aitbc_common::runtime::{command_line, telemetry, terminal};
 use aitbc_coordinator::config::{Command, Config, LogFormat, Options};
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
 fn start(options: &Options) -> Result<ExitCode, CommandError> {
     let config = Config::load(options)?;
     telemetry::init(options.verbose + 1, config.log_format == LogFormat::Json);
+    for (name, near) in Config::misspelt_variables(environment().into_keys()) {
+        tracing::warn!("{name} is no setting and changes nothing; did you mean {near}?");
+    }
     if let Err(error) = rlimit::increase_nofile_limit(DESCRIPTORS) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }

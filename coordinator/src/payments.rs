@@ -9,7 +9,7 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{LockPurpose, ReceiptEntry, VoidReason};
+use aitbc_common::layouts::{Acknowledgement, LockPurpose, ReceiptEntry, VoidReason};
 use aitbc_common::ledger::settlement::Work;
 
 /// A job has at most this many locks.
@@ -38,6 +38,8 @@ pub enum Order {
     },
     /// A receipt of unpaid work is logged.
     LogReceipt(ReceiptEntry),
+    /// What a job's owner says of a receipt is logged, with the owner's signature.
+    LogAcknowledgement(Acknowledgement, [u8; 64]),
 }
 
 /// From the ledger to the jobs.
@@ -57,6 +59,13 @@ pub enum Notice {
         fee: u64,
         /// Micro-AIT that went back to the payers.
         returned: u64,
+    },
+    /// An identity's payee was bound.
+    Bound {
+        /// The identity.
+        identity: PublicKey,
+        /// The wallet that it is paid at; `None` = it was released.
+        wallet: Option<Address>,
     },
     /// A lock ended by its own time, or could not be settled as ordered and returned whole.
     Returned {

@@ -5,7 +5,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 
-use aitbc_common::ledger::totals::Invariant;
 use aitbc_common::money::MICRO_PER_AIT;
 use aitbc_common::runtime::unix_ms;
 use aitbc_proto::v1::JobStatus;
@@ -24,10 +23,12 @@ use crate::engine::handle::EngineHandle;
 use crate::engine::stats::EngineStats;
 use crate::grpc::Services;
 use crate::ledger::core::Figures;
-use crate::ledger::driver::LedgerHandle;
+use crate::ledger::driver::{LedgerHandle, Published};
 
 /// Scrapers at once; more wait.
 const CONNECTIONS: usize = 16;
+/// A record that is not covered by a signed checkpoint for longer than this breaks what was promised, in milliseconds.
+const UNSEALED_MS: u64 = 10_000;
 /// The format's media type.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -62,20 +63,36 @@ pub async fn serve(listener: TcpListener, sources: Sources) {
 
 async fn scrape(State(sources): State<Sources>) -> impl IntoResponse {
     let signals = sources.ledger.signals();
-    let checkpoint_size = signals.published.borrow().size;
+    let published = signals.published.borrow().clone();
+    // Each side is read before the other says how far it has gone: so neither can seem ahead of what it was told.
+    let heard = sources.engine.stats().figures().notices;
     let ledger = *signals.figures.borrow();
-    let text = render(sources.engine.stats(), &ledger, checkpoint_size, unix_ms());
+    let text = render(
+        sources.engine.stats(),
+        &ledger,
+        &published,
+        heard,
+        unix_ms(),
+    );
     ([(CONTENT_TYPE, TEXT)], text)
 }
 
 /// All metrics, as of now (Unix ms).
-fn render(engine: &EngineStats, ledger: &Figures, checkpoint_size: u64, now: u64) -> String {
+fn render(
+    engine: &EngineStats,
+    ledger: &Figures,
+    published: &Published,
+    heard: u64,
+    now: u64,
+) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
         record_engine(engine);
-        record_ledger(ledger, checkpoint_size, now);
+        record_ledger(ledger, published.size, now);
         record_outboxes(engine, ledger);
+        let orders = engine.figures().orders;
+        record_invariants(ledger, published, (orders, heard), now);
     });
     handle.render()
 }
@@ -179,11 +196,30 @@ fn record_ledger(figures: &Figures, checkpoint_size: u64, now: u64) {
         describe_gauge!(name, help);
         gauge!(name).set(value);
     }
+}
+
+/// `told`: number of the newest order that the jobs told, and of the newest notice that they heard.
+fn record_invariants(figures: &Figures, published: &Published, told: (u64, u64), now: u64) {
+    let (orders, heard) = told;
+    let unsealed_ms = figures
+        .unsealed_since
+        .map_or(0, |since| now.saturating_sub(since));
+    let mut all = figures.invariants();
+    all.extend([
+        ("sealing", unsealed_ms <= UNSEALED_MS),
+        (
+            "checkpoints",
+            !published.shrunk && published.size <= published.next,
+        ),
+        (
+            "outboxes",
+            figures.applied_orders <= orders && heard <= figures.last_notice,
+        ),
+    ]);
     let name = "aitbc_ledger_invariant_violations";
     describe_gauge!(name, "1 where an invariant of the ledger does not hold.");
-    for invariant in Invariant::ALL {
-        let broken = u8::from(!totals.holds(invariant));
-        gauge!(name, "invariant" => invariant.name()).set(broken);
+    for (invariant, holds) in all {
+        gauge!(name, "invariant" => invariant).set(u8::from(!holds));
     }
 }
 
@@ -252,6 +288,7 @@ mod tests {
     use aitbc_common::ledger::entry::{Account, AccountId, Entry, StateKey};
 
     use super::*;
+    use crate::ledger::counted::Counted;
 
     fn value(text: &str, metric: &str) -> Option<f64> {
         let line = text.lines().find_map(|line| line.strip_prefix(metric))?;
@@ -266,7 +303,12 @@ mod tests {
             last_notice: 4,
             ..Figures::default()
         };
-        let text = render(&EngineStats::default(), &ledger, 7, 2_500);
+        let published = Published {
+            size: 7,
+            next: 9,
+            ..Published::default()
+        };
+        let text = render(&EngineStats::default(), &ledger, &published, 0, 2_500);
         for (metric, expected) in [
             ("aitbc_ledger_records", 9.0),
             ("aitbc_ledger_checkpoint_size", 7.0),
@@ -298,12 +340,68 @@ mod tests {
         };
         let key = StateKey::Account(AccountId::Fees);
         ledger.totals.add(&key, &Entry::Account(account));
-        let text = render(&EngineStats::default(), &ledger, 0, 0);
+        let text = render(
+            &EngineStats::default(),
+            &ledger,
+            &Published::default(),
+            0,
+            0,
+        );
         assert_eq!(
             value(&text, "aitbc_ledger_accounts_sum_micro_ait "),
             Some(3.0)
         );
         let broken = "aitbc_ledger_invariant_violations{invariant=\"conservation\"} ";
         assert_eq!(value(&text, broken), Some(1.0));
+    }
+
+    #[test]
+    fn each_invariant_shows_where_it_does_not_hold_and_nowhere_else() {
+        let published = Published {
+            size: 7,
+            next: 9,
+            ..Published::default()
+        };
+        let ledger = Figures {
+            unsealed_since: Some(1_000),
+            ..Figures::default()
+        };
+        let violations = |published: &Published, ledger: &Figures, heard, now| {
+            let text = render(&EngineStats::default(), ledger, published, heard, now);
+            let lines = text.lines();
+            let of = lines.filter(|line| line.starts_with("aitbc_ledger_invariant_violations{"));
+            let broken: Vec<_> = of
+                .clone()
+                .filter(|line| line.ends_with(" 1"))
+                .map(|line| line.split('"').nth(1).unwrap().to_owned())
+                .collect();
+            (of.count(), broken)
+        };
+        let (count, broken) = violations(&published, &ledger, 0, 2_000);
+        assert_eq!((count, broken), (12, Vec::new()));
+        let shrunk = Published {
+            shrunk: true,
+            ..published.clone()
+        };
+        let ahead = Figures {
+            applied_orders: 1,
+            ..ledger
+        };
+        let unminted = Figures {
+            counted: Counted {
+                transactions: 1,
+                ..Counted::default()
+            },
+            ..ledger
+        };
+        for (name, (_, broken)) in [
+            ("sealing", violations(&published, &ledger, 0, 11_001)),
+            ("checkpoints", violations(&shrunk, &ledger, 0, 2_000)),
+            ("outboxes", violations(&published, &ahead, 0, 2_000)),
+            ("outboxes", violations(&published, &ledger, 1, 2_000)),
+            ("nonces", violations(&published, &unminted, 0, 2_000)),
+        ] {
+            assert_eq!(broken, [name]);
+        }
     }
 }

@@ -23,8 +23,15 @@ const ORDER_ROWS: usize = 4;
 const NOTICES: usize = 512;
 /// An outbox is looked at this often, whether or not something was announced.
 const TICK: Duration = Duration::from_secs(1);
-/// The pause after a side that recovers, or a store that cannot be read.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The first and the longest pause after a side that recovers, or a store that cannot be read.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// A direction that fails goes on later and later, and says each cause once.
+#[derive(Debug, Default)]
+struct Trouble {
+    cause: Option<String>,
+    pause: Duration,
+}
 
 /// Both sides, and how they announce that there is something to carry.
 #[derive(Clone)]
@@ -48,10 +55,13 @@ impl Relay {
 
     async fn carry_orders(mut self) {
         let mut due = self.ledger.signals().expiry_due.subscribe();
+        let mut trouble = Trouble::default();
         while !self.shutdown.is_cancelled() {
-            if let Err(error) = self.drain_orders(&mut due).await {
-                tracing::debug!(error = %error.message, "orders wait");
-                tokio::time::sleep(PAUSE).await;
+            let drained = self.drain_orders(&mut due).await;
+            if self
+                .waits(&mut trouble, "orders to the ledger", drained)
+                .await
+            {
                 continue;
             }
             tokio::select! {
@@ -65,10 +75,13 @@ impl Relay {
 
     async fn carry_notices(self) {
         let mut announced = self.ledger.signals().notices.subscribe();
+        let mut trouble = Trouble::default();
         while !self.shutdown.is_cancelled() {
-            if let Err(error) = self.drain_notices().await {
-                tracing::debug!(error = %error.message, "notices wait");
-                tokio::time::sleep(PAUSE).await;
+            let drained = self.drain_notices().await;
+            if self
+                .waits(&mut trouble, "notices to the jobs", drained)
+                .await
+            {
                 continue;
             }
             tokio::select! {
@@ -79,9 +92,42 @@ impl Relay {
         }
     }
 
-    /// Carries all orders there are; then what came to its end before the first look may return to its payers.
+    /// After a failure waits, and says what for; whether there was one.
+    async fn waits(
+        &self,
+        trouble: &mut Trouble,
+        what: &str,
+        drained: Result<(), ApiError>,
+    ) -> bool {
+        let Err(error) = drained else {
+            if trouble.end() {
+                tracing::info!("{what} go on");
+            }
+            return false;
+        };
+        // A side that recovers says so itself.
+        let passes = error.reason == ErrorReason::Unavailable;
+        let (pause, is_new) = trouble.next(&error.message);
+        if is_new && !passes {
+            tracing::error!(
+                error = %error.message,
+                hint = "payments wait; see the errors before this one, and keep the data folder",
+                "{what} wait"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+        true
+    }
+
+    /// Carries all orders there are; then what came to its end before the first look may return to its payers, where no job
+    /// may still be paid from it.
     async fn drain_orders(&self, due: &mut watch::Receiver<u64>) -> Result<(), ApiError> {
-        let until_ms = *due.borrow_and_update();
+        let due_ms = *due.borrow_and_update();
+        // Asked before the orders are read: what is decided by then is among them.
+        let until_ms = self.expirable(due_ms).await?;
         let mut applied = self.tell_ledger(1, Vec::new()).await?;
         loop {
             let (store, from) = (self.engine.store(), applied + 1);
@@ -103,6 +149,19 @@ impl Relay {
             self.ledger.call(ToLedger::ExpireUntil { until_ms }).await?;
         }
         Ok(())
+    }
+
+    async fn expirable(&self, until_ms: u64) -> Result<u64, ApiError> {
+        if until_ms == 0 {
+            return Ok(0);
+        }
+        match self.engine.call(ToJobs::GetExpirable { until_ms }).await? {
+            FromJobs::Expirable(until_ms) => Ok(until_ms),
+            _ => Err(ApiError::new(
+                ErrorReason::Internal,
+                "the jobs do not say what may expire",
+            )),
+        }
     }
 
     async fn tell_ledger(&self, first_sequence: u64, orders: Vec<Order>) -> Result<u64, ApiError> {
@@ -143,6 +202,22 @@ impl Relay {
     }
 }
 
+impl Trouble {
+    /// The pause before the next try, and whether this cause is a new one.
+    fn next(&mut self, cause: &str) -> (Duration, bool) {
+        self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
+        let is_new = self.cause.as_deref() != Some(cause);
+        self.cause = Some(cause.to_owned());
+        (self.pause, is_new)
+    }
+
+    /// It works; whether it did not before.
+    fn end(&mut self) -> bool {
+        self.pause = Duration::ZERO;
+        self.cause.take().is_some()
+    }
+}
+
 /// Notices from this number on, without gaps.
 fn read_notices(store: &dyn Store, from: u64) -> Result<Vec<Notice>, StoreError> {
     let (first, end) = (
@@ -162,6 +237,25 @@ fn read_notices(store: &dyn Store, from: u64) -> Result<Vec<Notice>, StoreError>
 
 fn stuck(side: &str, number: u64) -> ApiError {
     let message = format!("{side} did not take what was told from number {number} on");
-    tracing::error!(message);
     ApiError::new(ErrorReason::Internal, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_carried_is_said_once_and_tried_less_and_less() {
+        let mut trouble = Trouble::default();
+        assert!(!trouble.end(), "nothing was wrong");
+        let tries: Vec<_> = (0..20)
+            .map(|_| trouble.next("notice 7 is missing"))
+            .collect();
+        assert_eq!(tries[0], (PAUSE.0, true));
+        assert!(tries[1..].iter().all(|(_, is_new)| !is_new));
+        assert_eq!(tries[19].0, PAUSE.1);
+        assert!(trouble.next("the disk is gone").1, "another cause");
+        assert!(trouble.end());
+        assert_eq!(trouble.next("notice 7 is missing"), (PAUSE.0, true));
+    }
 }

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
+use aitbc_common::runtime::status::ApiError;
+use aitbc_proto::v1::PaymentStatus;
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::handle::EngineHandle;
+use crate::engine::aging::AgedJob;
+use crate::engine::command::Command;
+use crate::engine::handle::{EngineHandle, unavailable};
 use crate::sessions::hub::Cleanup;
 use crate::sessions::stored;
 use crate::store::keys::{self, DAY_MS};
@@ -19,8 +24,8 @@ use crate::store::{Batch, Durability, Family, SHARDS, Store, StoreError};
 
 /// Finished jobs that one step looks at. Its batch is small, so that the engine's commits hardly wait for it.
 const ROWS: usize = 250;
-/// Bytes of changes after which a step ends.
-const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of rows that age after which a step ends.
+const STEP_BYTES: usize = 1 << 20;
 /// The shortest pause after a step.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The shortest and the longest rest after a pass over all finished jobs.
@@ -59,11 +64,11 @@ pub async fn run(engine: EngineHandle, retention: Retention, shutdown: Cancellat
             () = tokio::time::sleep(wait) => {}
             () = shutdown.cancelled() => return,
         }
-        let engine = engine.clone();
         let began = Instant::now();
         let pass = *pass_began.get_or_insert(began);
+        let engine = engine.clone();
         let step = tokio::task::spawn_blocking(move || {
-            let outcome = step(&engine, retention, &mut sweep);
+            let outcome = sweep_on(&engine, retention, &mut sweep);
             (sweep, outcome)
         });
         let Ok((back, outcome)) = step.await else {
@@ -77,11 +82,37 @@ pub async fn run(engine: EngineHandle, retention: Retention, shutdown: Cancellat
                 pass.elapsed().clamp(REST.0, REST.1)
             }
             Err(error) => {
-                tracing::warn!(%error, "the retention sweep goes on later");
+                tracing::warn!(error = %error.message, "the retention sweep goes on later");
                 REST.0
             }
         };
     }
+}
+
+/// One step, and whether it ended a pass: reads beside the engine, and the engine writes, so that nothing it did meanwhile is
+/// lost. Blocks.
+fn sweep_on(
+    engine: &EngineHandle,
+    retention: Retention,
+    sweep: &mut Sweep,
+) -> Result<bool, ApiError> {
+    carry_out(engine, Command::BeginSweep)?;
+    let read = step(engine, retention, sweep);
+    let (aged, ended) = read.map_err(|error| stored::store_error(&error))?;
+    carry_out(engine, Command::Sweep(aged))?;
+    Ok(ended)
+}
+
+fn carry_out(engine: &EngineHandle, command: Command) -> Result<(), ApiError> {
+    let (send, receive) = std::sync::mpsc::sync_channel(1);
+    engine.blocking_call_all(vec![command], move |replies| {
+        // Received below, whatever comes.
+        let _ = send.send(replies);
+    });
+    // An engine that ends drops what waits.
+    let replies = receive.recv().unwrap_or_default();
+    let reply = replies.into_iter().next();
+    reply.unwrap_or_else(|| Err(unavailable())).map(|_| ())
 }
 
 /// Deletes chunks that sessions and the engine have no use for.
@@ -96,16 +127,16 @@ pub async fn clean_up(engine: EngineHandle, mut cleanups: mpsc::Receiver<Cleanup
     }
 }
 
-/// Goes on a little; whether that ended a pass over all shards.
+/// Goes on a little: what ages, and whether that ended a pass over all shards.
 fn step(
     engine: &EngineHandle,
     retention: Retention,
     sweep: &mut Sweep,
-) -> Result<bool, StoreError> {
+) -> Result<(Vec<AgedJob>, bool), StoreError> {
     let (store, now_ms) = (engine.store(), engine.now_ms());
-    let mut batch = Batch::new();
-    let (mut looked_at, mut ended) = (0, false);
-    while looked_at < ROWS && batch.bytes() < BATCH_BYTES && !ended {
+    let (mut batch, mut aged) = (Batch::new(), Vec::new());
+    let (mut looked_at, mut bytes, mut ended) = (0, 0, false);
+    while looked_at < ROWS && bytes < STEP_BYTES && !ended {
         if sweep.next.is_none() {
             forget_request_ids(&store, sweep.shard, now_ms, &mut batch)?;
         }
@@ -120,10 +151,17 @@ fn step(
             (next, _) => next,
         };
         for (key, value) in page.rows {
+            let Some((owner, _)) = keys::parse_job(&key) else {
+                continue;
+            };
             let row = rows::decode(value)?;
-            age(row, key, retention, now_ms, &mut batch, |row| {
-                has_chunks(&store, row)
-            })?;
+            let next = age(row, owner, retention, now_ms, |row| has_chunks(&store, row))?;
+            bytes += next
+                .iter()
+                .flat_map(|next| &next.row)
+                .map(Bytes::len)
+                .sum::<usize>();
+            aged.extend(next);
         }
         if sweep.next.is_none() {
             sweep.shard = (sweep.shard + 1) % SHARDS;
@@ -133,7 +171,7 @@ fn step(
     if !batch.is_empty() {
         store.commit(&engine.fence(), batch, Durability::Buffered)?;
     }
-    Ok(ended)
+    Ok((aged, ended))
 }
 
 /// Where to go on after `last`: an owner's newest jobs come first, and those that are too young are skipped.
@@ -156,26 +194,23 @@ fn has_chunks(store: &Arc<dyn Store>, row: &JobRow) -> Result<bool, StoreError> 
     Ok(!page.rows.is_empty())
 }
 
-/// Adds what age demands of one finished job.
+/// What age makes of one finished job, if anything.
 fn age(
     mut row: JobRow,
-    key: Bytes,
+    owner: PublicKey,
     retention: Retention,
     now_ms: u64,
-    batch: &mut Batch,
     has_chunks: impl FnOnce(&JobRow) -> Result<bool, StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<Option<AgedJob>, StoreError> {
     let age_ms = now_ms.saturating_sub(row.finished_ms);
     if row.finished_ms == 0 || age_ms < retention.first_ms() {
-        return Ok(());
+        return Ok(None);
     }
+    let job = row.id();
     let mut changed = false;
+    let mut drops_output = false;
     if !row.content_deleted {
-        if has_chunks(&row)? {
-            let outputs = keys::outputs_of_job(row.id());
-            let end = keys::prefix_end(&outputs);
-            batch.delete_range(Family::Output, outputs, end);
-        }
+        drops_output = has_chunks(&row)?;
         row.input = Bytes::new();
         if let Some(delivery) = &mut row.delivery {
             delivery.result = None;
@@ -183,20 +218,28 @@ fn age(
         row.content_deleted = true;
         changed = true;
     }
-    if age_ms >= retention.summary_ms {
-        if row.delivery.is_none() {
-            batch.delete(Family::Archive, key);
-            return Ok(());
+    // What the proof consists of stays: specification, assignment, receipt or checkpoint. So does what is not paid out yet.
+    let proves = row.delivery.is_some() || !row.evidence.is_empty();
+    let settling = row.payment() == PaymentStatus::Settling;
+    if age_ms >= retention.summary_ms && !settling {
+        if !proves {
+            return Ok(Some(AgedJob {
+                job,
+                owner,
+                row: None,
+                drops_output,
+            }));
         }
-        // What the proof consists of stays: specification, assignment, receipt.
         let last = row.attempts.len().saturating_sub(1);
         changed |= last > 0;
         row.attempts.drain(..last);
     }
-    if changed {
-        batch.put(Family::Archive, key, row.encode_to_vec());
-    }
-    Ok(())
+    Ok(changed.then(|| AgedJob {
+        job,
+        owner,
+        row: Some(row.encode_to_vec().into()),
+        drops_output,
+    }))
 }
 
 /// Idempotency keys of the day before yesterday and older.

@@ -10,7 +10,6 @@ use crate::engine::core::EngineConfig;
 use crate::engine::driver;
 use crate::engine::handle::EffectSink;
 use crate::store::MemoryStore;
-use crate::store::Operation;
 use crate::store::rows::{AttemptRow, DeliveryRow};
 
 const KEPT: Retention = Retention {
@@ -18,18 +17,8 @@ const KEPT: Retention = Retention {
     summary_ms: 1_000,
 };
 
-fn aged(row: &JobRow, now_ms: u64) -> Vec<Operation> {
-    let mut batch = Batch::new();
-    age(
-        row.clone(),
-        Bytes::from_static(b"key"),
-        KEPT,
-        now_ms,
-        &mut batch,
-        |_| Ok(true),
-    )
-    .unwrap();
-    batch.operations().to_vec()
+fn aged(row: &JobRow, now_ms: u64) -> Option<AgedJob> {
+    age(row.clone(), OWNER, KEPT, now_ms, |_| Ok(true)).unwrap()
 }
 
 fn row() -> JobRow {
@@ -47,57 +36,54 @@ fn row() -> JobRow {
     }
 }
 
-fn put(operations: &[Operation]) -> JobRow {
-    let put = operations.iter().find_map(|operation| match operation {
-        Operation::Put(_, _, value) => Some(value.clone()),
-        _ => None,
-    });
-    JobRow::decode(put.unwrap()).unwrap()
+fn kept(aged: Option<AgedJob>) -> JobRow {
+    JobRow::decode(aged.unwrap().row.unwrap()).unwrap()
 }
 
 #[test]
 fn content_goes_first_and_the_proof_stays() {
-    assert!(aged(&row(), 109).is_empty());
-    let operations = aged(&row(), 110);
+    assert_eq!(aged(&row(), 109), None);
+    let first = aged(&row(), 110);
+    assert!(first.as_ref().unwrap().drops_output);
+    let first = kept(first);
     assert!(
-        operations
-            .iter()
-            .any(|operation| matches!(operation, Operation::DeleteRange(Family::Output, ..)))
+        first.content_deleted
+            && first.input.is_empty()
+            && first.delivery.as_ref().unwrap().result.is_none()
     );
-    let kept = put(&operations);
-    assert!(
-        kept.content_deleted
-            && kept.input.is_empty()
-            && kept.delivery.as_ref().unwrap().result.is_none()
-    );
-    assert_eq!(kept.attempts.len(), 2);
-    assert!(aged(&kept, 500).is_empty(), "nothing more to do");
-    let kept = put(&aged(&kept, 1_010));
+    assert_eq!(first.attempts.len(), 2);
+    assert_eq!(aged(&first, 500), None, "nothing more to do");
+    let last = kept(aged(&first, 1_010));
     assert_eq!(
-        (kept.attempts.len(), kept.delivery.unwrap().receipt),
+        (last.attempts.len(), last.delivery.unwrap().receipt),
         (1, Bytes::from_static(b"r"))
     );
 }
 
 #[test]
-fn a_job_without_a_receipt_goes_altogether() {
+fn a_job_without_a_proof_goes_altogether_once_it_is_paid_out() {
     let failed = JobRow {
         delivery: None,
         content_deleted: true,
         ..row()
     };
-    assert_eq!(
-        aged(&failed, 1_010),
-        vec![Operation::Delete(
-            Family::Archive,
-            Bytes::from_static(b"key")
-        )]
-    );
+    let gone = aged(&failed, 1_010).unwrap();
+    assert_eq!((gone.row, gone.owner), (None, OWNER));
+    let settling = JobRow {
+        payment: PaymentStatus::Settling.into(),
+        ..failed.clone()
+    };
+    assert_eq!(aged(&settling, 1_010), None);
+    let stopped = JobRow {
+        evidence: Bytes::from_static(b"checkpoint"),
+        ..failed
+    };
+    assert_eq!(kept(aged(&stopped, 1_010)).evidence, stopped.evidence);
     let live = JobRow {
         finished_ms: 0,
         ..row()
     };
-    assert!(aged(&live, u64::MAX).is_empty());
+    assert_eq!(aged(&live, u64::MAX), None);
 }
 
 struct Nobody;

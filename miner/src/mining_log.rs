@@ -121,7 +121,7 @@ impl MiningLog {
             },
             End::SessionExists { .. } => "another session of this miner is live",
             End::WrongChain => "the coordinator serves another network now",
-            End::Refused { reason, .. } => reason_name(*reason),
+            End::Refused { reason, .. } => &reason_name(*reason).to_lowercase().replace('_', " "),
         };
         let text = format!("{text}; {} done, {} failed today", self.done, self.failed);
         self.print(Line::new(

@@ -37,6 +37,7 @@ class Ledger:
         self.leaves, self.time, self.seals, self.unsealed = [], 0, 0, 0
         self.allocations, self.chain = [], None
         self.accounts, self.locks, self.bindings, self.allowances, self.unstakings, self.stakers = {}, {}, {}, {}, {}, {}
+        self.paid = set()
 
     def apply(self, leaf):
         """ValueError says which rule a record breaks; the ledger is of no use then."""
@@ -172,7 +173,7 @@ class Ledger:
         binding = self.bindings.get(identity, {"account": NOBODY, "seq": 0})
         bound = binding["account"] != NOBODY
         require(not bound or binding["account"] == account, "bound to another wallet")
-        require(consent["seq"] > binding["seq"], "its number does not rise")
+        require(consent["seq"] == binding["seq"] + 1, "its number is not the next one")
         if bound and consent["consent"] == bytes(64):
             account = NOBODY
         else:
@@ -222,7 +223,9 @@ class Ledger:
         require(lock is not None, "the lock is not open")
         work = {name: value for name, value in body.items() if name not in ("lock", "posted", "fee")}
         paid = 0
-        if self.chain is not None and self.chain["work"]["job_ref"] == body["job_ref"]:
+        if self.chain is None or self.chain["work"]["job_ref"] != body["job_ref"]:
+            require(body["job_ref"] not in self.paid, "the job was paid before")
+        else:
             require(self.chain["work"] == work, "two payments of one job differ")
             require(self.chain["log_index"] < lock["log_index"], "not in the order of the locks")
             paid = self.chain["paid"]
@@ -235,6 +238,7 @@ class Ledger:
         fee = fee_of(paid + posted, self.fee_bps) - fee_of(paid, self.fee_bps)
         require(body["posted"] == posted, f"posted {body['posted']} where {posted} follows")
         require(body["fee"] == fee, f"fee {body['fee']} where {fee} follows")
+        self.paid.add(body["job_ref"])
         self.chain = {"work": work, "paid": paid + posted, "log_index": lock["log_index"]}
         self.resolve(body["lock"], posted)
         self.move(wallet(lock["payer"]), SETTLEMENT, posted)

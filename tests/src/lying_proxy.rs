@@ -73,6 +73,12 @@ impl LyingProxy {
         shared.ledger.log_key = Some(key);
     }
 
+    /// Transactions that were refused and could be recorded at any time.
+    pub fn takes_refused(&self) -> Vec<SubmitTransactionRequest> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.ledger.take_refused()
+    }
+
     /// Tells this lie from now on.
     pub fn tells(&self, lie: Lie) {
         self.shared
@@ -201,6 +207,16 @@ impl JobService for Jobs {
         list_job_events(ListJobEventsRequest) -> ListJobEventsResponse;
         explain_job(ExplainJobRequest) -> ExplainJobResponse;
         list_models(ListModelsRequest) -> ListModelsResponse;
+    }
+
+    async fn acknowledge_result(
+        &self,
+        request: Request<AcknowledgeResultRequest>,
+    ) -> Result<Response<AcknowledgeResultResponse>, Status> {
+        if self.shared().lie == Lie::NotAcknowledged {
+            return Err(Status::internal("no"));
+        }
+        self.client().acknowledge_result(request).await
     }
 
     async fn get_job(

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use aitbc_common::genesis::{Genesis, chain_id};
+use aitbc_common::genesis::{Genesis, PreviousChain, chain_id};
 use aitbc_common::runtime::random_bytes;
 use aitbc_proto::v1::network_service_server::{NetworkService, NetworkServiceServer};
 use aitbc_proto::v1::{GetNetworkInfoRequest, GetNetworkInfoResponse};
@@ -17,24 +17,34 @@ use super::*;
 #[derive(Clone)]
 struct Network(Arc<Mutex<u8>>);
 
+/// The genesis file of the chain with this number; each takes over from the one before.
+fn genesis(number: u8) -> Vec<u8> {
+    let previous = (number > 10).then(|| PreviousChain {
+        chain_id: chain_id(&genesis(number - 1)),
+        root: [7; 32],
+        size: 40,
+    });
+    Genesis {
+        allocations: std::collections::BTreeMap::new(),
+        faucet: None,
+        previous,
+        fee_bps: 250,
+        log_key: [1; 32],
+        profile: "dev".into(),
+        random: [number; 32],
+        service_key: [3; 32],
+        version: 1,
+    }
+    .to_bytes()
+}
+
 #[tonic::async_trait]
 impl NetworkService for Network {
     async fn get_network_info(
         &self,
         _request: Request<GetNetworkInfoRequest>,
     ) -> Result<Response<GetNetworkInfoResponse>, Status> {
-        let genesis = Genesis {
-            allocations: std::collections::BTreeMap::new(),
-            faucet: None,
-            previous: None,
-            fee_bps: 250,
-            log_key: [1; 32],
-            profile: "dev".into(),
-            random: [*self.0.lock().unwrap(); 32],
-            service_key: [3; 32],
-            version: 1,
-        }
-        .to_bytes();
+        let genesis = genesis(*self.0.lock().unwrap());
         Ok(Response::new(GetNetworkInfoResponse {
             chain_id: chain_id(&genesis).to_vec().into(),
             service_key: vec![3; 32].into(),
@@ -92,4 +102,24 @@ fn another_network_is_refused_by_what_changed() {
     let error = changed_network(&url, (&[3; 32], &one), (&[3; 32], &two));
     assert!(error.message.contains("ed25519:0202"), "{}", error.message);
     assert!(error.hint.unwrap().contains("config trust"));
+}
+
+#[tokio::test]
+async fn a_network_that_was_restored_from_a_backup_says_so() {
+    let folder = temporary_folder();
+    let chain = Arc::new(Mutex::new(10));
+    let context = Context::for_test(&folder, serve(Network(chain.clone())).await);
+    let first = context.connect(Scope::Client).await.unwrap();
+    *chain.lock().unwrap() = 11;
+    let url = context.coordinator().unwrap();
+    let second = Connection::open(&url, first.identity.clone(), Scope::Client)
+        .await
+        .unwrap();
+    let said = restored(&context.home, &second, first.chain_id()).unwrap();
+    let said = said.unwrap();
+    assert!(said.contains("restored from a backup"), "{said}");
+    assert!(said.contains("at 40 records"), "{said}");
+    assert_eq!(restored(&context.home, &second, &[9; 32]).unwrap(), None);
+    assert_eq!(restored(&context.home, &first, &[9; 32]).unwrap(), None);
+    std::fs::remove_dir_all(folder).unwrap();
 }

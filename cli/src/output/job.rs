@@ -1,7 +1,7 @@
 //! A job as the CLI's JSON shows it.
 
 use aitbc_common::layouts::MANUAL_ENGINE;
-use aitbc_proto::v1::{Attempt, Job};
+use aitbc_proto::v1::{Attempt, Job, ReceiptVerdict};
 use serde_json::{Value, json};
 
 use super::json::{
@@ -46,6 +46,10 @@ pub fn job_json(job: &Job) -> Value {
         "job_ref": hash_or_null(&job.job_ref),
     });
     add_payment(&mut document, job);
+    if job.verdict() != ReceiptVerdict::Unspecified {
+        document["verdict"] = enum_value!(ReceiptVerdict, "RECEIPT_VERDICT_", job.verdict);
+        document["acknowledged_at"] = time(job.acknowledged_at.as_ref());
+    }
     document
 }
 

@@ -15,6 +15,7 @@ use aitbc_common::runtime::terminal::rfc3339_ms;
 use serde_json::{Map, Value, json};
 
 use super::json::{ait, seconds_of_ms, text_of};
+use super::words;
 
 /// What a record says, in the order in which it is shown.
 type Fields = Vec<(&'static str, Value)>;
@@ -86,7 +87,7 @@ fn labelled(name: &str, value: &Value) -> (String, String) {
             .to_owned(),
         _ => text_of(value),
     };
-    (name.replace('_', " "), format!("{value}{unit}"))
+    (words(name), format!("{value}{unit}"))
 }
 
 fn type_name(body: &RecordBody) -> &'static str {

@@ -3,9 +3,12 @@
 
 mod kept;
 mod payer;
+mod proven;
+mod refused;
 mod send;
 mod signer;
 
 pub use payer::{PayerOptions, WalletOptions};
+pub use proven::proven_entries;
 pub use send::{Draft, Payload, Sent, account, has_unanswered, send, with_funds_hint};
 pub use signer::{Chosen, Signer};

@@ -21,6 +21,8 @@ use aitbc_proto::v1::{
 use tonic::Status;
 
 use super::kept::{Kept, Signed};
+use super::proven::prove;
+use super::refused::Refused;
 use super::signer::{Signer, lock_name, stopped};
 use crate::context::Context;
 use crate::output::json::timestamp_ms;
@@ -96,8 +98,10 @@ pub async fn send(
     let lock = tokio::task::spawn_blocking(move || wallets.lock(&locked));
     let _lock = lock.await.map_err(|_| stopped())??;
     let kept = Kept::new(&context.home, connection.chain_id(), &name);
+    let mut refused = Refused::read(&context.home, connection.chain_id(), &name, unix_ms())?;
     if let Some(earlier) = kept.read()?
-        && let Some(sent) = settle_earlier(context, connection, &kept, &earlier, signer).await?
+        && let Some(sent) =
+            settle_earlier(context, connection, (&kept, &mut refused), &earlier, signer).await?
     {
         if same(draft, &earlier.transaction) {
             return Ok(sent);
@@ -116,14 +120,20 @@ pub async fn send(
     }
     let mut rebuilt = false;
     loop {
-        let signed = build(connection, signer, draft).await?;
+        let signed = build(context, connection, signer, draft, &mut refused).await?;
         kept.write(&signed)?;
         match deliver(connection, &signed, false).await {
             Fate::Recorded(answer) => {
+                let sent = recorded(&signed.transaction, &answer, signer)?;
+                let proven = prove(context, connection, &signed.transaction, &sent).await;
+                if proven.is_err() {
+                    refused.add(&signed.transaction)?;
+                }
                 forget(context, &kept);
-                return recorded(&signed.transaction, &answer, signer);
+                return proven.map(|()| sent);
             }
             Fate::Refused(error) => {
+                refused.add(&signed.transaction)?;
                 kept.forget()?;
                 if error.reason == "NONCE" && !rebuilt {
                     rebuilt = true;
@@ -196,16 +206,21 @@ pub fn with_funds_hint(
 async fn settle_earlier(
     context: &Context,
     connection: &Connection,
-    kept: &Kept,
+    (kept, refused): (&Kept, &mut Refused),
     earlier: &Signed,
     signer: &Signer,
 ) -> Result<Option<Sent>, CommandError> {
     match deliver(connection, earlier, true).await {
         Fate::Recorded(answer) => {
+            let sent = recorded(&earlier.transaction, &answer, signer)?;
+            prove(context, connection, &earlier.transaction, &sent).await?;
             forget(context, kept);
-            recorded(&earlier.transaction, &answer, signer).map(Some)
+            Ok(Some(sent))
         }
-        Fate::Refused(_) => kept.forget().map(|()| None),
+        Fate::Refused(_) => {
+            refused.add(&earlier.transaction)?;
+            kept.forget().map(|()| None)
+        }
         Fate::Open(error) => Err(open(&earlier.transaction, &error)),
     }
 }
@@ -236,9 +251,11 @@ fn same(draft: &Draft, earlier: &SignedTransaction) -> bool {
 }
 
 async fn build(
+    context: &Context,
     connection: &Connection,
     signer: &Signer,
     draft: &Draft,
+    refused: &mut Refused,
 ) -> Result<Signed, CommandError> {
     let allows = draft.kind == TransactionKind::Allow;
     let allowed = allows.then_some(PublicKey(draft.target));
@@ -249,6 +266,7 @@ async fn build(
         Signer::Wallet { .. } => account.next_nonce,
         Signer::Identity { .. } => allowance.map_or(0, |allowance| allowance.next_nonce),
     };
+    refused.allows(connection, &context.home, nonce).await?;
     let now = account.time.as_ref().map_or_else(unix_ms, timestamp_ms);
     let payload = match &draft.payload {
         Payload::Fixed(bytes) => bytes.clone(),

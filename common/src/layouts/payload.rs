@@ -83,7 +83,7 @@ impl LockTerms {
 /// An identity's consent to be paid by a wallet v1, 77 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindConsent {
-    /// Rises with every binding of this identity.
+    /// The number of this binding of the identity: 1, 2, 3 and so on.
     pub seq: u32,
     /// The consent holds until this ledger time: Unix ms.
     pub valid_until: u64,

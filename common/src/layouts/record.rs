@@ -218,6 +218,17 @@ impl Record {
 }
 
 impl RecordBody {
+    /// The receipt or stream checkpoint that it rests on; none for records of other kinds.
+    #[must_use]
+    pub fn evidence_id(&self) -> Option<&Hash> {
+        match self {
+            Self::Post(post) => Some(&post.evidence_id),
+            Self::Receipt(entry) => Some(&entry.receipt_id),
+            Self::Acknowledgement(acknowledgement, _) => Some(&acknowledgement.receipt_id),
+            _ => None,
+        }
+    }
+
     fn type_byte(&self) -> u8 {
         match self {
             Self::Genesis(_) => 1,

@@ -10,6 +10,7 @@ pub mod position;
 pub mod settlement;
 pub mod state;
 pub mod state_tree;
+pub mod tlog_proof;
 pub mod totals;
 pub mod transactions;
 pub mod violation;

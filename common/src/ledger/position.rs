@@ -1,6 +1,6 @@
 //! Where the log stands: what the next record must follow on.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::settlement::Settling;
 use super::violation::Violation;
@@ -35,8 +35,10 @@ pub struct Position {
     pub height: u64,
     /// Index of the first record after the newest seal.
     pub first_unsealed: u64,
-    /// What the genesis file gives out and no record has yet.
-    pub(super) allocations: VecDeque<(Address, u64)>,
+    /// What the genesis file gives out, in order: shared, as there may be many and a position is copied with each record.
+    pub(super) allocations: Arc<[(Address, u64)]>,
+    /// How many of them have their record.
+    pub(super) allocated: usize,
     /// The job whose locks are being paid out.
     pub(super) settling: Option<Settling>,
 }
@@ -103,6 +105,11 @@ impl Position {
         ))
     }
 
+    /// Whether the genesis file gives out more than the records have.
+    pub(super) fn is_allocating(&self) -> bool {
+        self.allocated < self.allocations.len()
+    }
+
     fn begin(&mut self, file: &[u8]) -> Result<(), Violation> {
         let genesis = Genesis::parse(file)
             .ok()
@@ -147,5 +154,38 @@ impl Position {
         self.height += 1;
         self.first_unsealed = index + 1;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layouts::MintReason;
+
+    #[test]
+    fn a_large_genesis_is_not_copied_with_each_record() {
+        let all = [(Address([1; 20]), 5), (Address([2; 20]), 7)];
+        let position = Position {
+            rules: Some(ChainRules {
+                chain_id: [0; 32],
+                fee_bps: 250,
+                faucet_total: 0,
+                allocated: 12,
+            }),
+            next: 1,
+            allocations: Arc::from(all),
+            ..Position::default()
+        };
+        let record = Record {
+            index: 1,
+            time_ms: 0,
+            body: RecordBody::Mint {
+                account: all[0].0,
+                amount: 5,
+                reason: MintReason::Genesis,
+            },
+        };
+        let next = position.follow(&record).unwrap();
+        assert!(Arc::ptr_eq(&next.allocations, &position.allocations));
     }
 }

@@ -342,7 +342,7 @@ impl Draft<'_> {
             }
             RecordBody::Seal(seal) => self.seal(seal),
         }?;
-        let waiting = !position.allocations.is_empty();
+        let waiting = position.is_allocating();
         if waiting
             && !matches!(
                 record.body,
@@ -452,11 +452,13 @@ impl Draft<'_> {
     ) -> Result<(), Violation> {
         match reason {
             MintReason::Genesis => {
-                if position.allocations.pop_front() != Some((to, amount)) {
+                let next = position.allocations.get(position.allocated);
+                if next != Some(&(to, amount)) {
                     return Err(Violation::Mint(
                         "the genesis file does not give this out next",
                     ));
                 }
+                position.allocated += 1;
             }
             MintReason::Faucet => {
                 let minted = self.account(AccountId::Issuance).debits_posted;

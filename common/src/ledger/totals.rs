@@ -18,6 +18,10 @@ pub struct Totals {
     pub minted: u128,
     /// Burned so far, by the issuance account.
     pub burned: u128,
+    /// Nonces of all wallets and allowances: how many transactions were carried out.
+    pub nonces: u64,
+    /// What the fees account received.
+    pub fees: u128,
     debits_posted: u128,
     credits_posted: u128,
     debits_pending: u128,
@@ -78,6 +82,9 @@ impl Totals {
             (_, Entry::Unstaking(unstaking)) => {
                 self.unstaking = self.unstaking.wrapping_add(unstaking.amount.into());
             }
+            (_, Entry::Allowance(allowance)) => {
+                self.nonces = self.nonces.wrapping_add(allowance.nonce);
+            }
             _ => {}
         }
     }
@@ -92,6 +99,9 @@ impl Totals {
             }
             (_, Entry::Unstaking(unstaking)) => {
                 self.unstaking = self.unstaking.wrapping_sub(unstaking.amount.into());
+            }
+            (_, Entry::Allowance(allowance)) => {
+                self.nonces = self.nonces.wrapping_sub(allowance.nonce);
             }
             _ => {}
         }
@@ -117,6 +127,14 @@ impl Totals {
         shift(&mut self.debits_pending, account.debits_pending);
         shift(&mut self.credits_pending, account.credits_pending);
         count(&mut self.wallets, matches!(id, AccountId::Wallet(_)));
+        self.nonces = if comes {
+            self.nonces.wrapping_add(account.nonce)
+        } else {
+            self.nonces.wrapping_sub(account.nonce)
+        };
+        if id == AccountId::Fees {
+            shift(&mut self.fees, account.credits_posted);
+        }
         if id == AccountId::Issuance {
             shift(&mut self.minted, account.debits_posted);
             shift(&mut self.burned, account.credits_posted);

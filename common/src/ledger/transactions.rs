@@ -208,9 +208,11 @@ impl Draft<'_> {
         if bound && before.account != transaction.account {
             return Err(Violation::Bound(before.account));
         }
-        if consent.seq <= before.seq {
-            return Err(Violation::Sequence {
-                last: before.seq,
+        // Each number is used: a wallet that lets an identity go cannot take all that are left with it.
+        let next = before.seq.checked_add(1).ok_or(Violation::Overflow)?;
+        if consent.seq != next {
+            return Err(Violation::Successor {
+                expected: next,
                 given: consent.seq,
             });
         }

@@ -65,6 +65,14 @@ pub enum Violation {
         /// The one given.
         given: u32,
     },
+    /// A number is not the next one.
+    #[error("its number is {given}, it must be {expected}")]
+    Successor {
+        /// The next one.
+        expected: u32,
+        /// The one given.
+        given: u32,
+    },
     /// The identity's payee is another wallet, which alone can change that.
     #[error("the identity is bound to the wallet {0}, which alone can change that")]
     Bound(Address),

@@ -1,6 +1,7 @@
 //! The client of LedgerService that trusts nothing: every answer is proven against a checkpoint that the log's key signed,
 //! and every checkpoint continues the newest one that this user has seen, which is kept per chain.
 
+mod evidence;
 mod kept;
 mod proofs;
 mod records;
@@ -31,6 +32,7 @@ use crate::layouts::{Record, RecordBody};
 use crate::ledger::checkpoint::{Advance, LogIdentity, Violation};
 use crate::ledger::entry::{Entry, StateKey};
 use crate::ledger::log::{TreeHead, leaf_hash, verify_inclusion};
+use crate::ledger::tlog_proof::TlogProof;
 
 /// Keys of one question about the state.
 pub const MAX_KEYS: usize = 64;
@@ -76,6 +78,8 @@ pub struct ProvenRecord {
     pub leaf: Bytes,
     /// The log that it was proven in.
     pub head: TreeHead,
+    /// The proof, for those who check it later.
+    pub proof: TlogProof,
 }
 
 /// A transaction that is proven to be in the log, and the record that resolved it where the coordinator shows one.
@@ -101,16 +105,18 @@ impl VerifiedLedger {
     /// The ledger behind a connection whose chain was compared with the pinned one. The chain id settles the log's key.
     ///
     /// # Errors
-    /// None yet; proofs are asked for later.
+    /// The chain's genesis file cannot be kept.
     pub fn open(connection: &Connection, home: &Home) -> Result<Self, CommandError> {
         let log = LogIdentity {
             chain_id: *connection.chain_id(),
             key: *connection.log_key(),
         };
+        let kept = Kept::new(home.ledger_dir(&log.chain_id), log);
+        kept.keep_genesis(&connection.info.genesis)?;
         Ok(Self {
             client: connection.ledger(),
             log,
-            kept: Kept::new(home.ledger_dir(&log.chain_id), log),
+            kept,
             newest: None,
         })
     }
@@ -167,7 +173,16 @@ impl VerifiedLedger {
     /// # Errors
     /// Exit code 8 where it is not.
     pub async fn included(&mut self, index: u64, leaf: &[u8]) -> Result<TreeHead, CommandError> {
-        let head = self.covering(index).await?;
+        let (head, _) = self.inclusion(index, leaf).await?;
+        Ok(head)
+    }
+
+    async fn inclusion(
+        &mut self,
+        index: u64,
+        leaf: &[u8],
+    ) -> Result<(TreeHead, TlogProof), CommandError> {
+        let Checkpoint { text, head } = self.covering(index).await?;
         let request = GetInclusionProofRequest {
             index,
             size: head.size,
@@ -184,13 +199,18 @@ impl VerifiedLedger {
                 &format!("record {index}, which its checkpoint covers"),
             )
         })?;
-        let proof = hashes(&answer.hashes)?;
-        verify_inclusion(&proof, index, &leaf_hash(leaf), &head).map_err(|error| {
+        let hashes = hashes(&answer.hashes)?;
+        verify_inclusion(&hashes, index, &leaf_hash(leaf), &head).map_err(|error| {
             refusals::proof(format_args!(
                 "record {index} is not shown to be in the log: {error}"
             ))
         })?;
-        Ok(head)
+        let proof = TlogProof {
+            index,
+            hashes,
+            checkpoint: text,
+        };
+        Ok((head, proof))
     }
 
     /// The newest checkpoint, kept from now on, and how many records there are, sealed or not, by the coordinator's word.
@@ -282,14 +302,26 @@ impl VerifiedLedger {
         Kept::new(home.ledger_dir(&log.chain_id), log).read()
     }
 
+    /// The log of a chain that this user has met before: no network is needed.
+    ///
+    /// # Errors
+    /// What is kept of it cannot be read.
+    pub fn known(chain_id: &Hash, home: &Home) -> Result<Option<LogIdentity>, CommandError> {
+        kept::known_log(&home.ledger_dir(chain_id), chain_id)
+    }
+
     /// Which log it is.
     #[must_use]
     pub fn log(&self) -> &LogIdentity {
         &self.log
     }
 
-    async fn prove(&mut self, shown: LogRecord) -> Result<ProvenRecord, CommandError> {
-        let head = self.included(shown.index, &shown.leaf).await?;
+    /// Proves that a record that was shown is in the log, once a checkpoint covers it.
+    ///
+    /// # Errors
+    /// Exit code 8 where it is not.
+    pub async fn prove(&mut self, shown: LogRecord) -> Result<ProvenRecord, CommandError> {
+        let (head, proof) = self.inclusion(shown.index, &shown.leaf).await?;
         let record = Record::decode(&shown.leaf)
             .ok()
             .filter(|record| record.index == shown.index)
@@ -298,20 +330,21 @@ impl VerifiedLedger {
             record,
             leaf: shown.leaf,
             head,
+            proof,
         })
     }
 
-    async fn covering(&mut self, index: u64) -> Result<TreeHead, CommandError> {
+    async fn covering(&mut self, index: u64) -> Result<Checkpoint, CommandError> {
         let covers = |checkpoint: &Checkpoint| checkpoint.head.size > index;
         if let Some(newest) = self.newest.as_ref().filter(|newest| covers(newest)) {
-            return Ok(newest.head);
+            return Ok(newest.clone());
         }
         let end = Instant::now() + COVER_WITHIN;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let (checkpoint, _) = self.newest(index.saturating_add(1), left).await?;
             if covers(&checkpoint) {
-                return Ok(checkpoint.head);
+                return Ok(checkpoint);
             }
             if left.is_zero() {
                 return Err(refusals::withheld(format_args!(

@@ -157,6 +157,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::InsufficientFunds
         | R::TransactionRefused
         | R::FaucetEmpty
+        | R::PayeeBound
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid

@@ -2,6 +2,7 @@
 
 use crate::hash::{Hash, hash_text};
 use crate::layouts::{LayoutError, Outcome};
+use crate::ledger::tlog_proof::TlogProofError;
 use crate::result_document::ResultDocumentError;
 
 /// Why a stream, a proof or a result does not check.
@@ -162,6 +163,18 @@ pub enum VerifyError {
     /// The result document and the receipt contradict each other.
     #[error("the result document and the receipt disagree on {0}")]
     DocumentDisagrees(&'static str),
+    /// The ledger's record is not of this receipt.
+    #[error("the ledger records something else than the receipt: {0} differs")]
+    Record(&'static str),
+    /// The proof that the record is in the ledger does not hold.
+    #[error("the record is not shown to be in the ledger: {0}")]
+    Ledger(#[from] TlogProofError),
+    /// Another log key than the network's.
+    #[error("the proof names another log key than this network's")]
+    LogKey,
+    /// Not the owner's word on this receipt.
+    #[error("the acknowledgement is not the owner's word on this receipt")]
+    Acknowledgement,
 }
 
 impl VerifyError {
@@ -199,6 +212,10 @@ impl VerifyError {
             | Self::ContentDiffers
             | Self::DocumentKind
             | Self::DocumentDisagrees(_) => "PROOF_RESULT_DIFFERS",
+            Self::Record(_) => "LEDGER_RECORD_DIFFERS",
+            Self::Ledger(_) => "LEDGER_PROOF_INVALID",
+            Self::LogKey => "LEDGER_KEY_CHANGED",
+            Self::Acknowledgement => "PROOF_WRONG_ACKNOWLEDGEMENT",
         }
     }
 }

@@ -135,6 +135,12 @@ impl Proof {
         }
     }
 
+    /// [`Receipt::id`].
+    #[must_use]
+    pub fn receipt_id(&self) -> Hash {
+        self.receipt.id(&self.receipt_signature)
+    }
+
     /// Whether funds were locked for this work when it was assigned, or while it ran.
     #[must_use]
     pub fn is_paid(&self) -> bool {

@@ -1,13 +1,17 @@
 //! Receipts in files: everything that somebody else needs in order to check one without a network.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{Proof, ProofParts, Trust, VerifyError};
-use crate::hash::{Sha256Stream, sha256};
+use super::{Proof, ProofParts, Trust, VerifyError, check_acknowledgement, check_record};
+use crate::hash::{Hash, Sha256Stream, sha256};
+use crate::identity::PublicKey;
 use crate::job_input::JobType;
+use crate::layouts::{Acknowledgement, Record};
+use crate::ledger::checkpoint::LogIdentity;
+use crate::ledger::log::TreeHead;
+use crate::ledger::tlog_proof::TlogProof;
 
-/// Bytes of a receipt file, at most: without a ledger proof it has about 2 KiB.
+/// Bytes of a receipt file, at most: it has about 2 KiB, and 3 more with a place in the ledger.
 const MAX_BYTES: usize = 1 << 20;
 
 /// A receipt file: JSON, binary values in base64. Unknown fields are ignored.
@@ -32,7 +36,37 @@ pub struct ReceiptFile {
     #[serde(with = "base64_bytes")]
     pub service_key: Vec<u8>,
     /// Where it stands in the ledger; null before it is recorded there.
-    pub ledger: Option<Value>,
+    pub ledger: Option<LedgerProof>,
+    /// Acknowledgement layout of the job's owner; left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "base64_bytes")]
+    pub acknowledgement: Vec<u8>,
+    /// The owner's signature over it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "base64_bytes")]
+    pub acknowledgement_sig: Vec<u8>,
+}
+
+/// A record of the ledger that rests on the receipt, with the proof that it is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerProof {
+    /// The POST or RECEIPT record.
+    #[serde(with = "base64_bytes")]
+    pub leaf: Vec<u8>,
+    /// The text of a [`TlogProof`].
+    pub proof: String,
+    /// The log's key.
+    #[serde(with = "base64_bytes")]
+    pub log_key: Vec<u8>,
+}
+
+/// A receipt's place in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// The POST or RECEIPT record.
+    pub record: Record,
+    /// The log that it is in.
+    pub head: TreeHead,
+    /// Which log that is: its key is the known one, or the file's own word.
+    pub log: LogIdentity,
 }
 
 /// Bytes that are no receipt file.
@@ -58,6 +92,8 @@ impl ReceiptFile {
             receipt_sig: parts.receipt_signature.to_vec(),
             service_key: parts.service_key.to_vec(),
             ledger: None,
+            acknowledgement: Vec::new(),
+            acknowledgement_sig: Vec::new(),
         }
     }
 
@@ -124,6 +160,39 @@ pub fn verify_receipt_file(
         proof.check_output(&stream)?;
     }
     Ok(proof)
+}
+
+/// Checks what a file says of the ledger and of its owner's word, for a proof that [`verify_receipt_file`] gave. With the
+/// log's key where that is known; without, the file is only checked to be consistent with its own.
+pub fn verify_logged(
+    file: &ReceiptFile,
+    proof: &Proof,
+    log_key: Option<PublicKey>,
+) -> Result<(Option<Logged>, Option<Acknowledgement>), VerifyError> {
+    let said = !file.acknowledgement.is_empty() || !file.acknowledgement_sig.is_empty();
+    let acknowledgement = said
+        .then(|| check_acknowledgement(proof, &file.acknowledgement, &file.acknowledgement_sig))
+        .transpose()?;
+    let Some(ledger) = &file.ledger else {
+        return Ok((None, acknowledgement));
+    };
+    let own = Hash::try_from(&ledger.log_key[..]);
+    let key = PublicKey(own.map_err(|_| VerifyError::PartSize("log key"))?);
+    if log_key.is_some_and(|known| known != key) {
+        return Err(VerifyError::LogKey);
+    }
+    let log = LogIdentity {
+        chain_id: proof.spec.chain_id,
+        key,
+    };
+    let text = TlogProof::parse(&ledger.proof)?;
+    let head = text.check(&ledger.leaf, &log)?;
+    let record = Record::decode(&ledger.leaf)?;
+    if record.index != text.index {
+        return Err(VerifyError::Record("the place"));
+    }
+    check_record(proof, &record.body)?;
+    Ok((Some(Logged { record, head, log }), acknowledgement))
 }
 
 pub(super) mod base64_bytes {

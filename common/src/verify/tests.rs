@@ -11,6 +11,7 @@ use crate::layouts::{
 use crate::price::budget_ms;
 
 mod files;
+mod ledger;
 mod proofs;
 mod properties;
 mod streams;

@@ -88,6 +88,9 @@ impl EngineCore {
                         at_ms: now,
                     },
                 );
+                if let Some(lease) = lease {
+                    self.drop_checkpoint(turn, job_id, &lease);
+                }
             }
             JobEffect::StopMiner(miner) => {
                 let status = live.job.phase.status();

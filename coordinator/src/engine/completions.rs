@@ -170,5 +170,6 @@ fn delivery(completion: Completion, observed_ms: u64) -> DeliveryRow {
         observed_ms,
         first_token_ms: completion.first_token_ms,
         output_in_result: completion.output_in_result,
+        ..DeliveryRow::default()
     }
 }

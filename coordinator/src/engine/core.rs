@@ -11,6 +11,8 @@ use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_proto::v1::{self, JobStatus};
 use bytes::Bytes;
 
+use super::aging::Changed;
+use super::bindings::Bindings;
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
 use super::figures::JobCounts;
 use super::models::Models;
@@ -177,6 +179,8 @@ pub(super) struct Lease {
     pub progress_ms: Millis,
     /// The newest checkpoint of a paid attempt, and its signature.
     pub checkpoint: Option<Box<(StreamCheckpoint, [u8; 64])>>,
+    /// Whether the store has one of this attempt.
+    pub checkpoint_stored: bool,
 }
 
 /// A final job with locks whose stopped attempt may still bring a receipt.
@@ -228,9 +232,12 @@ pub struct EngineCore {
     pub(super) requirements: OwnerRequirements,
     pub(super) miners: BTreeMap<MinerId, Miner>,
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
+    pub(super) bindings: Bindings,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
     pub(super) stopped: BTreeMap<JobId, Stopped>,
+    /// Jobs whose newest checkpoint is not stored yet.
+    pub(super) unsaved_checkpoints: BTreeSet<JobId>,
     /// The live jobs, counted by status.
     pub(super) counts: JobCounts,
     pub(super) done: Remembered,
@@ -245,6 +252,7 @@ pub struct EngineCore {
     /// Miners whose counters are not stored yet, and when that is due.
     pub(super) unsaved_miners: BTreeSet<MinerId>,
     pub(super) save_miners_at: Millis,
+    pub(super) changed_since_sweep: Changed,
     /// Whether new jobs are taken.
     pub(super) has_room: bool,
     pub(super) models: Models,
@@ -338,6 +346,11 @@ impl EngineCore {
             Command::Submit(submission) => self.submit(turn, *submission),
             Command::Cancel { owner, job } => self.cancel(turn, owner, job, reads)?,
             Command::Delete { owner, job } => self.delete(turn, owner, job, reads)?,
+            Command::Acknowledge {
+                job,
+                acknowledgement,
+                signature,
+            } => self.acknowledge(turn, job, *acknowledgement, signature, reads)?,
             Command::GetJob { owner, job } => self.get_job(turn, owner, job, reads)?,
             Command::Explain { owner, subject } => self.explain(turn, owner, subject, reads)?,
             Command::ListModels { after, limit } => {
@@ -430,10 +443,15 @@ impl EngineCore {
                 trimmed?;
                 turn.reply(Reply::Done);
             }
+            Command::GetExpirable { until_ms } => {
+                turn.reply(Reply::Expirable(self.expirable_until(until_ms)));
+            }
             Command::GetPayable { job, owner } => self.get_payable(turn, job, owner),
             Command::GetEarnings { miner_key, days } => {
                 self.get_earnings(turn, &miner_key, days, reads)?;
             }
+            Command::BeginSweep => self.begin_sweep(turn),
+            Command::Sweep(jobs) => self.sweep(turn, jobs),
             Command::Tick => turn.reply(Reply::Done),
         }
         Ok(())

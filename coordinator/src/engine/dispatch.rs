@@ -47,8 +47,11 @@ impl EngineCore {
             job_id,
             attempt: next.attempt,
         };
-        let polled = matches!(event, Event::Take { .. });
-        let started_ms = if polled { self.now } else { 0 };
+        let poll_lease_ms = match event {
+            Event::Take { lease_until, .. } => Some(lease_until.saturating_sub(self.now)),
+            _ => None,
+        };
+        let started_ms = poll_lease_ms.map_or(0, |_| self.now);
         live.lease = Some(Box::new(Lease {
             started_ms,
             progress_ms: self.now,
@@ -57,7 +60,7 @@ impl EngineCore {
         miner.held.insert(attempt);
         miner.warm = Some((live.requirement.model.clone(), self.now));
         let model = live.requirement.model.clone();
-        let terms = Box::new(terms(miner, &model, polled));
+        let terms = Box::new(terms(miner, &model, poll_lease_ms));
         turn.edit(
             job_id,
             live.owner,
@@ -133,7 +136,7 @@ impl EngineCore {
     }
 }
 
-fn terms(miner: &Miner, model: &str, polled: bool) -> Terms {
+fn terms(miner: &Miner, model: &str, poll_lease_ms: Option<Millis>) -> Terms {
     let offered = miner.models().iter().find(|offered| offered.name == model);
     Terms {
         miner_id: miner.id,
@@ -150,7 +153,7 @@ fn terms(miner: &Miner, model: &str, polled: bool) -> Terms {
         rate: miner.record.price_per_hour_micro_ait,
         prompt_speed: offered.map_or(0, |model| model.prompt_speed),
         output_speed: offered.map_or(0, |model| model.output_speed),
-        polled,
+        poll_lease_ms,
     }
 }
 

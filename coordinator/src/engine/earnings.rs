@@ -23,8 +23,11 @@ const ROWS: usize = 1_000;
 pub(super) struct Earnings(BTreeMap<Vec<u8>, EarningsRow>);
 
 impl Earnings {
-    /// A job was settled at `now` for this much.
+    /// A job was settled at `now` for this much; one whose locks returned whole earned nothing.
     pub fn add(&mut self, row: &JobRow, now: u64, posted: u64, fee: u64) {
+        if posted == 0 {
+            return;
+        }
         let Some(assignment) = payment::assignment(row) else {
             return;
         };

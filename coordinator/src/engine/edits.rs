@@ -4,10 +4,11 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::MinerId;
-use aitbc_common::layouts::{Assignment, JobSpec, NO_BUDGET, VoidReason};
+use aitbc_common::layouts::{Acknowledgement, Assignment, JobSpec, NO_BUDGET, VoidReason};
 use aitbc_proto::v1;
 use bytes::Bytes;
 
+use super::acknowledgements;
 use super::core::EngineCore;
 use super::outbox::Outbox;
 use super::payment::{self, Evidence};
@@ -28,7 +29,8 @@ pub(super) struct Terms {
     pub rate: u64,
     pub prompt_speed: u32,
     pub output_speed: u32,
-    pub polled: bool,
+    /// It is taken by hand, for so long.
+    pub poll_lease_ms: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(super) enum Edit {
         terms: Box<Terms>,
         at_ms: Millis,
     },
+    /// The newest attempt, which is done by hand, has a new lease of this length.
+    Extend(Millis),
     /// The newest attempt ended.
     End {
         outcome: v1::AttemptOutcome,
@@ -87,6 +91,8 @@ pub(super) enum Edit {
     LockReturned(Hash),
     /// Input, output and result go.
     DeleteContent,
+    /// Its owner says what became of the result.
+    Acknowledge(Box<Acknowledgement>, [u8; 64]),
 }
 
 impl Edit {
@@ -103,6 +109,7 @@ impl Edit {
                 terms,
                 at_ms,
             } => lease(row, core, attempt, &terms, at_ms),
+            Self::Extend(lease_ms) => extend(row, lease_ms),
             Self::End {
                 outcome,
                 failure,
@@ -160,12 +167,9 @@ impl Edit {
                 outbox.earnings.add(row, core.now, posted, fee);
             }
             Self::LockReturned(lock) => payment::returned(row, lock, outbox),
-            Self::DeleteContent => {
-                row.input = Bytes::new();
-                row.content_deleted = true;
-                if let Some(delivery) = &mut row.delivery {
-                    delivery.result = None;
-                }
+            Self::DeleteContent => delete_content(row),
+            Self::Acknowledge(acknowledgement, signature) => {
+                acknowledgements::keep(row, owner, *acknowledgement, signature, outbox);
             }
         }
     }
@@ -193,6 +197,14 @@ fn observed(mut delivery: DeliveryRow, row: &JobRow) -> DeliveryRow {
     delivery
 }
 
+fn delete_content(row: &mut JobRow) {
+    row.input = Bytes::new();
+    row.content_deleted = true;
+    if let Some(delivery) = &mut row.delivery {
+        delivery.result = None;
+    }
+}
+
 /// The live attempt in memory is as in the row.
 fn remember(row: &JobRow, core: &mut EngineCore) {
     let live = core.jobs.get_mut(&row.id());
@@ -200,6 +212,12 @@ fn remember(row: &JobRow, core: &mut EngineCore) {
     if let (Some(lease), Some(attempt)) = (lease, row.live_attempt()) {
         lease.attempt = attempt.clone();
         lease.request_id.clone_from(&row.request_id);
+    }
+}
+
+fn extend(row: &mut JobRow, lease_ms: Millis) {
+    if let Some(last) = row.attempts.last_mut() {
+        last.poll_lease_ms = lease_ms;
     }
 }
 
@@ -233,8 +251,9 @@ fn lease(row: &mut JobRow, core: &mut EngineCore, attempt: u16, terms: &Terms, a
         assigned_ms: at_ms,
         ended_ms: 0,
         assignment: assignment.encode().into(),
-        started_ms: if terms.polled { at_ms } else { 0 },
-        polled: terms.polled,
+        started_ms: terms.poll_lease_ms.map_or(0, |_| at_ms),
+        polled: terms.poll_lease_ms.is_some(),
+        poll_lease_ms: terms.poll_lease_ms.unwrap_or(0),
         earlier: Vec::new(),
     };
     row.attempt = u32::from(attempt);

@@ -6,6 +6,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::{Assignment, LockPurpose, VoidReason};
+use aitbc_common::money::MAX_PRICE_PER_HOUR;
 use aitbc_common::price::highest_rate;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 
@@ -18,14 +19,14 @@ use crate::jobs::lifecycle::{Event, Phase};
 use crate::jobs::matching::Requirement;
 use crate::payments::{LockOpened, MAX_LOCKS, Notice};
 use crate::store::StoreError;
-use crate::store::rows::{JobRow, LockRow};
+use crate::store::rows::JobRow;
 
 /// Leading bits of the highest rate that locks pay 10 s of, the others cleared: so that jobs with about the same funds
 /// share a class. A job may need up to a thirty-second more than 10 s.
 const RATE_BITS: u32 = 6;
 
 /// A lock must outlive its job's deadline by this, so that work that was stopped then is still paid: 1 hour.
-const SETTLING_MS: u64 = 3_600_000;
+pub(super) const SETTLING_MS: u64 = 3_600_000;
 
 impl EngineCore {
     pub(super) fn notices(
@@ -61,6 +62,7 @@ impl EngineCore {
                     turn.edit_any(job, owner, Edit::Settled(posted, fee, returned));
                     self.paid_changed(turn, job, owner);
                 }
+                Notice::Bound { identity, wallet } => self.bound(turn, identity, wallet),
                 Notice::Returned { lock, .. } => self.lock_returned(turn, lock, reads)?,
             }
         }
@@ -101,21 +103,26 @@ impl EngineCore {
         if locks.len() >= MAX_LOCKS {
             return Some(VoidReason::TooManyLocks);
         }
-        let holder = live.job.phase.holder();
-        let named = (opened.miner_key.0 != [0; 32])
-            .then(|| self.miner_keys.get(&opened.miner_key).copied());
-        let takes = |miner: Option<MinerId>| match named {
-            None => true,
-            Some(named) => named.is_some() && miner.is_none_or(|miner| named == Some(miner)),
-        };
-        let rate = holder.and_then(|miner| self.running_rate(live, miner));
+        // Anybody may pay for a job: where it may go, its owner's specification alone says.
+        let spec_rate = live
+            .paid
+            .as_ref()
+            .map_or(live.requirement.max_rate, |paid| paid.spec_rate);
+        let wide = opened.max_rate >= spec_rate.min(MAX_PRICE_PER_HOUR.0)
+            && (opened.miner_key.0 == [0; 32] || self.is_only_miner(live, &opened.miner_key));
+        let rate = live.job.phase.holder();
+        let rate = rate.and_then(|miner| self.running_rate(live, miner));
         let open = open_amount(locks).saturating_add(opened.amount);
         let fits = opened.max_fee_bps >= self.config.fee_bps
             && opened.expires_at >= live.job.deadline.saturating_add(SETTLING_MS)
-            && takes(holder)
-            && takes(live.requirement.only_miner)
             && rate.is_none_or(|rate| rate <= opened.max_rate && rate <= highest_rate(open));
-        (!fits).then_some(VoidReason::Terms)
+        (!(wide && fits)).then_some(VoidReason::Terms)
+    }
+
+    /// Whether a job's own specification asks for this miner.
+    fn is_only_miner(&self, live: &LiveJob, key: &PublicKey) -> bool {
+        let named = self.miner_keys.get(key);
+        named.is_some() && named == live.requirement.only_miner.as_ref()
     }
 
     /// The rate that the live attempt was promised.
@@ -147,14 +154,16 @@ impl EngineCore {
         });
         paid.locks.push(row.clone());
         turn.outbox.opened.push((opened.lock, job_id, owner));
-        if live.job.phase == Phase::Pending {
-            live.tag = self.queue.new_tag(owner);
+        let before = live.job.phase;
+        let moved = self.requeue_by_funds(job_id);
+        let Some(live) = self.jobs.get_mut(&job_id) else {
+            return;
+        };
+        if before == Phase::Pending || moved {
+            live.tag = self.queue.new_tag(&live.requirement, &owner);
         }
-        let (before, tag) = (live.job.phase, live.tag);
-        let lock = Box::new(row);
-        let at_ms = self.now;
+        let (lock, tag, at_ms) = (Box::new(row), live.tag, self.now);
         turn.edit(job_id, owner, Edit::Fund { lock, tag, at_ms });
-        self.requeue_by_funds(job_id);
         // Funding a live job is never refused.
         let _ = self.advance(turn, job_id, Event::Fund, None);
         if before != Phase::Pending {
@@ -164,22 +173,23 @@ impl EngineCore {
     }
 
     /// A job's funds changed: it waits among those that the same miners may run now. Leaves its queue, for the caller to
-    /// enqueue it.
-    fn requeue_by_funds(&mut self, job_id: JobId) {
+    /// enqueue it. Whether it waits in another class from now on.
+    fn requeue_by_funds(&mut self, job_id: JobId) -> bool {
         let Some(live) = self.jobs.get_mut(&job_id) else {
-            return;
+            return false;
         };
         if let Some(class) = live.class.take() {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }
-        let Some(paid) = &live.paid else { return };
-        let next = by_funds(&live.requirement, paid, |key| {
-            self.miner_keys.get(key).copied()
-        });
-        let next = self.queue.shared(next);
+        let Some(paid) = &live.paid else {
+            return false;
+        };
+        let next = self.queue.shared(by_funds(&live.requirement, paid));
+        let moved = next != live.requirement;
         self.requirements.remove(&live.owner, &live.requirement);
         self.requirements.add(live.owner, &next);
         live.requirement = next;
+        moved
     }
 
     /// The live attempt's newer assignment goes to its session, and to watchers.
@@ -269,33 +279,18 @@ impl EngineCore {
             locks: row.locks.clone(),
             spec_rate: requirement.max_rate,
         };
-        let next = by_funds(&requirement, &paid, |key| self.miner_keys.get(key).copied());
-        (Some(Box::new(paid)), self.queue.shared(next))
+        let next = self.queue.shared(by_funds(&requirement, &paid));
+        (Some(Box::new(paid)), next)
     }
 }
 
-/// What a job with these locks asks of miners: a rate that each lock allows, and of which they pay 10 s.
-fn by_funds(
-    requirement: &Requirement,
-    paid: &Paid,
-    miner: impl Fn(&PublicKey) -> Option<MinerId>,
-) -> Requirement {
-    let open = || paid.locks.iter().filter(|lock| !lock.returned);
+/// What a job with these locks asks of miners: a rate of which they pay 10 s.
+fn by_funds(requirement: &Requirement, paid: &Paid) -> Requirement {
     let mut next = requirement.clone();
     next.max_rate = paid.spec_rate;
-    if open().next().is_none() {
-        return next;
-    }
-    let affordable = coarse(highest_rate(open_amount(&paid.locks)));
-    let allowed = open().map(|lock| lock.max_rate).min();
-    next.max_rate = next
-        .max_rate
-        .min(affordable)
-        .min(allowed.unwrap_or(u64::MAX));
-    let named = open().find_map(|lock: &LockRow| lock.miner_key.as_ref().try_into().ok());
-    if let Some(key) = named {
-        // A miner that has gone since matches nobody.
-        next.only_miner = Some(miner(&PublicKey(key)).unwrap_or(MinerId([0; 16])));
+    if paid.locks.iter().any(|lock| !lock.returned) {
+        let affordable = coarse(highest_rate(open_amount(&paid.locks)));
+        next.max_rate = next.max_rate.min(affordable);
     }
     next
 }

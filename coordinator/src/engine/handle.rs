@@ -48,6 +48,14 @@ impl EngineClock {
         }
     }
 
+    /// The same, gone on to `wall` first where that is ahead: time that passed while the machine slept. It never goes back.
+    pub(crate) fn caught_up(&self, wall: u64) -> u64 {
+        let now = self.now_ms();
+        self.base_ms
+            .fetch_add(wall.saturating_sub(now), Ordering::Relaxed);
+        now.max(wall)
+    }
+
     /// Unix time in milliseconds.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
@@ -146,4 +154,28 @@ pub(crate) fn unavailable() -> ApiError {
         "the coordinator is recovering or stopping; try again",
     )
     .retry_after(RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_follows_the_wall_clock_forward_and_never_back() {
+        const DAY: u64 = 86_400_000;
+        let clock = EngineClock::new(DAY);
+        assert!(
+            (DAY..2 * DAY).contains(&clock.caught_up(0)),
+            "the wall clock is behind"
+        );
+        // The machine slept for a week.
+        assert_eq!(clock.caught_up(8 * DAY), 8 * DAY);
+        // The wall clock is set back: time goes on from where it was, and does not stand still.
+        let before = clock.caught_up(5);
+        assert!((8 * DAY..9 * DAY).contains(&before));
+        assert!(
+            clock.now_ms() >= before,
+            "the monotonic clock itself has moved on"
+        );
+    }
 }

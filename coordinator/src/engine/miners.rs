@@ -24,6 +24,9 @@ impl EngineCore {
         new_id: MinerId,
         change: MinerChange,
     ) {
+        if let Some(refused) = self.refuse_payee(&key, &change) {
+            return turn.reply(Reply::Refused(refused));
+        }
         let known = self.miner_keys.get(&key).copied();
         let id = known.unwrap_or(new_id);
         if known.is_none() {
@@ -33,6 +36,9 @@ impl EngineCore {
     }
 
     pub(super) fn update(&mut self, turn: &mut Turn, key: PublicKey, change: MinerChange) {
+        if let Some(refused) = self.refuse_payee(&key, &change) {
+            return turn.reply(Reply::Refused(refused));
+        }
         match self.miner_keys.get(&key).copied() {
             Some(id) => self.record(turn, id, change, false),
             None => turn.refuse(

@@ -3,7 +3,11 @@
 //! [`core`] decides and is pure; [`driver`] owns thread, clock and store; [`handle`] is what the rest of the coordinator
 //! calls.
 
+pub(crate) mod acknowledgements;
+pub mod aging;
 mod attempts;
+mod bindings;
+mod checkpoints;
 pub mod command;
 mod completions;
 pub mod core;
@@ -23,6 +27,7 @@ pub(crate) mod payment;
 mod polling;
 mod queries;
 mod recover;
+mod reply;
 mod requirements;
 mod sessions;
 pub mod stats;

@@ -13,7 +13,7 @@ use super::earnings::Earnings;
 use crate::payments::Order;
 use crate::payments::outbox::ROW_ORDERS;
 use crate::payments::rows::order;
-use crate::store::rows::{LockedJobRow, OrdersRow, StoppedRow};
+use crate::store::rows::{CheckpointRow, LockedJobRow, OrdersRow, StoppedRow};
 use crate::store::{Batch, Family, StoreError, keys};
 
 /// Rows of applied orders that one batch deletes, at most.
@@ -29,6 +29,8 @@ pub(super) struct Outbox {
     pub closed: Vec<Hash>,
     /// Jobs that wait for a receipt, or (`None`) do not any more.
     pub stopped: Vec<(PublicKey, JobId, Option<StoppedRow>)>,
+    /// Newest checkpoints of running attempts, or (`None`) of attempts that ended.
+    pub checkpoints: Vec<(PublicKey, JobId, Option<CheckpointRow>)>,
     /// Rows of orders that the ledger has applied.
     pub trimmed: Vec<Bytes>,
     /// Counters of settled jobs.
@@ -61,6 +63,13 @@ impl Outbox {
         }
         for (owner, job, row) in std::mem::take(&mut self.stopped) {
             let key = keys::stopped(&owner, job);
+            match row {
+                Some(row) => batch.put(Family::Active, key, row.encode_to_vec()),
+                None => batch.delete(Family::Active, key),
+            }
+        }
+        for (owner, job, row) in std::mem::take(&mut self.checkpoints) {
+            let key = keys::checkpoint(&owner, job);
             match row {
                 Some(row) => batch.put(Family::Active, key, row.encode_to_vec()),
                 None => batch.delete(Family::Active, key),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::command::{AttemptId, Reply};
 use super::core::EngineCore;
+use super::edits::Edit;
 use super::submit::refuse_reuse;
 use super::timers::Timer;
 use super::turn::{RequestKey, Turn, poll_key};
@@ -161,6 +162,12 @@ impl EngineCore {
         };
         match self.advance(turn, attempt.job_id, event, None) {
             Ok(_) => {
+                if let Some(live) = self.jobs.get_mut(&attempt.job_id) {
+                    if let Some(lease) = &mut live.lease {
+                        lease.attempt.poll_lease_ms = lease_ms;
+                    }
+                    turn.edit(attempt.job_id, live.owner, Edit::Extend(lease_ms));
+                }
                 // A longer lease is found by the timer of the shorter one, which then waits on.
                 if !matches!(before, Some(Phase::Processing { lease_until: old, .. }) if old <= lease_until)
                 {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aitbc_common::identity::PublicKey;
 use bytes::Bytes;
 
+use super::aging::Changed;
+use super::bindings::Bindings;
 use super::command::AttemptId;
-use super::core::{
-    EngineConfig, EngineCore, Lease, LiveJob, Reads, Remembered, Stopped, each_active_row,
-};
+use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered, Stopped, each_active_row};
 use super::figures::JobCounts;
 use super::models::Models;
 use super::requirements::OwnerRequirements;
@@ -38,15 +38,17 @@ impl EngineCore {
         let engine: EngineRow = stored.map(rows::decode).transpose()?.unwrap_or_default();
         let mut core = Self {
             config,
-            queue: Queue::default(),
+            queue: Queue::restoring(),
             jobs: BTreeMap::new(),
             owners: BTreeMap::new(),
             requirements: OwnerRequirements::default(),
             miners: BTreeMap::new(),
             miner_keys: BTreeMap::new(),
+            bindings: Bindings::default(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),
+            unsaved_checkpoints: BTreeSet::new(),
             counts: JobCounts::default(),
             done: Remembered::default(),
             notices: engine.notices,
@@ -56,6 +58,7 @@ impl EngineCore {
             now: wall.max(engine.now_ms),
             unsaved_miners: BTreeSet::new(),
             save_miners_at: 0,
+            changed_since_sweep: Changed::default(),
             has_room: true,
             epoch: 0,
             models: Models::default(),
@@ -66,8 +69,18 @@ impl EngineCore {
             })?;
         }
         for shard in 0..SHARDS {
+            each_active_row(reads, &keys::bindings_in(shard), |_, value| {
+                core.restore_binding(value)
+            })?;
+        }
+        for shard in 0..SHARDS {
             each_active_row(reads, &keys::active_jobs_in(shard), |key, value| {
                 core.restore_job(key, value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::checkpoints_in(shard), |key, value| {
+                core.restore_checkpoint(key, value)
             })?;
         }
         for shard in 0..SHARDS {
@@ -75,12 +88,7 @@ impl EngineCore {
                 core.restore_stopped(key, value)
             })?;
         }
-        let served = core.jobs.values().filter(|live| live.job.attempt > 0);
-        let served = served.map(|live| live.tag).max();
-        let queued = |live: &&LiveJob| live.job.phase != Phase::Pending;
-        let oldest = core.jobs.values().filter(queued);
-        let oldest = oldest.map(|live| live.tag).min();
-        core.queue.restore_time(served, oldest);
+        core.queue.restored();
         Ok(core)
     }
 
@@ -100,7 +108,6 @@ impl EngineCore {
         let (owner, _) = keys::parse_job(&key).ok_or_else(damaged)?;
         let requirement = requirement_of_row(&row).ok_or_else(damaged)?;
         let requirement = self.queue.shared(requirement);
-        self.queue.restore_tag(owner, row.tag);
         self.insert_job(&row, owner, requirement);
         match row.live_attempt() {
             Some(attempt) => {
@@ -124,12 +131,7 @@ impl EngineCore {
 
     fn restore_lease(&mut self, row: &JobRow, attempt: rows::AttemptRow) {
         let miner_id = attempt.miner();
-        let length = if attempt.polled {
-            self.config.poll_lease_ms
-        } else {
-            self.config.lease_ms
-        };
-        let lease_until = self.now + length;
+        let lease_until = self.now.saturating_add(self.lease_length(&attempt));
         let id = AttemptId {
             job_id: row.id(),
             attempt: u16::try_from(attempt.attempt).unwrap_or(u16::MAX),
@@ -154,6 +156,7 @@ impl EngineCore {
             output_tokens: 0,
             progress_ms: now,
             checkpoint: None,
+            checkpoint_stored: false,
         }));
         self.timers.insert((lease_until, Timer::Lease(id)));
         if let Some(miner) = self.miners.get_mut(&miner_id) {

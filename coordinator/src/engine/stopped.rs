@@ -4,17 +4,18 @@
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Outcome, StreamCheckpoint, VoidReason};
+use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Outcome, VoidReason};
 use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus, PaymentStatus};
 use bytes::Bytes;
 
 use super::command::{AttemptId, Completion, Effect, JobChange, Reply};
 use super::core::{EngineCore, Stopped};
 use super::edits::Edit;
+use super::funding::SETTLING_MS;
 use super::payment::{self, Evidence, stop_reasons};
 use super::timers::{Timer, failure};
 use super::turn::Turn;
-use crate::jobs::lifecycle::{Event, Phase};
+use crate::jobs::lifecycle::{Event, Millis, Phase};
 use crate::payments::MAX_LOCKS;
 use crate::store::rows::{JobRow, StoppedRow};
 
@@ -22,24 +23,6 @@ use crate::store::rows::{JobRow, StoppedRow};
 const EARLY_MS: u64 = 1_000;
 
 impl EngineCore {
-    /// The newest checkpoint of a running paid attempt.
-    pub(super) fn checkpointed(
-        &mut self,
-        turn: &mut Turn,
-        attempt: AttemptId,
-        checkpoint: StreamCheckpoint,
-        signature: [u8; 64],
-    ) {
-        let live = self.jobs.get_mut(&attempt.job_id);
-        let lease = live
-            .filter(|live| live.job.attempt == attempt.attempt)
-            .and_then(|live| live.lease.as_mut());
-        if let Some(lease) = lease {
-            lease.checkpoint = Some(Box::new((checkpoint, signature)));
-        }
-        turn.reply(Reply::Done);
-    }
-
     /// A job is about to be stopped: where a paid attempt runs, its receipt is waited for.
     pub(super) fn await_receipt(&mut self, job_id: JobId) {
         let Some(live) = self.jobs.get(&job_id).filter(|live| live.job.funded) else {
@@ -67,6 +50,7 @@ impl EngineCore {
             attempt: live.job.attempt.into(),
             miner_id: Bytes::copy_from_slice(&miner.0),
             observed_ms: self.now.saturating_sub(began),
+            deadline_ms: live.job.deadline,
             checkpoint,
             checkpoint_signature: signature,
             ..StoppedRow::default()
@@ -146,6 +130,20 @@ impl EngineCore {
     /// No receipt came in time.
     pub(super) fn receipt_due(&mut self, turn: &mut Turn, job_id: JobId) {
         self.decide(turn, job_id, Evidence::Checkpoint);
+    }
+
+    /// Up to when locks may return by their own expiry: those of jobs that are not decided yet end later. After a long
+    /// downtime these are jobs whose deadline is not noticed, or whose last receipt is waited for.
+    pub(super) fn expirable_until(&self, until_ms: Millis) -> Millis {
+        // An adopted lock outlives its job's deadline by this.
+        let decided = |deadline: Millis| deadline.saturating_add(SETTLING_MS).saturating_sub(1);
+        let overdue = until_ms.saturating_sub(SETTLING_MS);
+        let live = self.timers.iter().take_while(|(at, _)| *at <= overdue);
+        let live =
+            live.filter_map(|(at, timer)| matches!(timer, Timer::Deadline(_)).then_some(*at));
+        let stopped = self.stopped.values().map(|stopped| stopped.row.deadline_ms);
+        let oldest = live.chain(stopped).min();
+        oldest.map_or(until_ms, |oldest| until_ms.min(decided(oldest)))
     }
 
     fn decide(&mut self, turn: &mut Turn, job_id: JobId, evidence: Evidence) {

@@ -60,7 +60,7 @@ impl EngineCore {
         let tag = if waits {
             0
         } else {
-            self.queue.new_tag(submission.owner)
+            self.queue.new_tag(&requirement, &submission.owner)
         };
         let mut row = new_row(&submission, turn.now, tag);
         if waits {

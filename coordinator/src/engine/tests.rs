@@ -1,6 +1,7 @@
 //! The engine's core, rule by rule, over a store in memory.
 
 mod access;
+mod acknowledgements;
 mod attempts;
 mod leases;
 mod money;

@@ -4,14 +4,18 @@ use aitbc_common::ids::JobId;
 use aitbc_proto::v1::{self, FailureReason};
 
 use super::command::AttemptId;
-use super::core::EngineCore;
+use super::core::{EngineConfig, EngineCore};
 use super::edits::Edit;
 use super::turn::Turn;
-use crate::jobs::lifecycle::{Event, Phase};
+use crate::jobs::lifecycle::{Event, Millis, Phase};
 use crate::jobs::matching::Requirement;
+use crate::store::rows::AttemptRow;
 
 /// Timers that fire in one batch, at most; the rest follow in the next.
 const TIMERS_PER_BATCH: usize = 1_000;
+/// A timer that fires later than this, in milliseconds, says that the coordinator itself stood still: its process was
+/// stopped, or a commit took that long.
+const OUTAGE_MS: Millis = 1_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -27,10 +31,16 @@ pub(super) enum Timer {
     Readmit(JobId),
     /// The receipt of a stopped job must have come.
     Receipt(JobId),
+    /// Checkpoints are to be stored.
+    Checkpoints,
 }
 
 impl EngineCore {
     pub(super) fn fire_timers(&mut self, turn: &mut Turn) {
+        let late = |(at, _): &(Millis, Timer)| *at < self.now.saturating_sub(OUTAGE_MS);
+        if self.timers.first().is_some_and(late) {
+            self.forgive_outage();
+        }
         for _ in 0..TIMERS_PER_BATCH {
             match self.timers.first() {
                 Some((at, _)) if *at <= self.now => {}
@@ -48,8 +58,47 @@ impl EngineCore {
                 Timer::Ready(job) => self.ready(job),
                 Timer::Readmit(job) => self.readmit(turn, job),
                 Timer::Receipt(job) => self.receipt_due(turn, job),
+                Timer::Checkpoints => self.save_checkpoints(turn),
             }
         }
+    }
+
+    /// This coordinator stood still, and what miners said meanwhile waits to be read: whoever owes it a word has the whole
+    /// time for it again.
+    fn forgive_outage(&mut self) {
+        let accept_by = self.now.saturating_add(self.config.accept_ms);
+        for live in self.jobs.values_mut() {
+            let Some(lease) = &live.lease else { continue };
+            match &mut live.job.phase {
+                Phase::Processing { lease_until, .. } => {
+                    let length = lease_length(&self.config, &lease.attempt);
+                    *lease_until = (*lease_until).max(self.now.saturating_add(length));
+                }
+                Phase::Leased { accept_by: by, .. } => *by = accept_by,
+                _ => {}
+            }
+        }
+        let waits =
+            |(_, timer): &(Millis, Timer)| matches!(timer, Timer::Accept(_) | Timer::Receipt(_));
+        let owed: Vec<_> = self.timers.iter().copied().filter(waits).collect();
+        for (at, timer) in owed {
+            let until = match timer {
+                Timer::Accept(_) => accept_by,
+                _ => self.now.saturating_add(self.config.receipt_ms),
+            };
+            if let Timer::Receipt(job) = timer
+                && let Some(stopped) = self.stopped.get_mut(&job)
+            {
+                stopped.until = until;
+            }
+            self.timers.remove(&(at, timer));
+            self.timers.insert((until, timer));
+        }
+    }
+
+    /// How long the lease of a live attempt is.
+    pub(super) fn lease_length(&self, attempt: &AttemptRow) -> Millis {
+        lease_length(&self.config, attempt)
     }
 
     fn accept_due(&mut self, turn: &mut Turn, attempt: AttemptId) {
@@ -137,5 +186,13 @@ pub(super) fn failure(reason: FailureReason, message: &str) -> v1::Failure {
     v1::Failure {
         reason: reason.into(),
         message: message.into(),
+    }
+}
+
+fn lease_length(config: &EngineConfig, attempt: &AttemptRow) -> Millis {
+    match (attempt.polled, attempt.poll_lease_ms) {
+        (false, _) => config.lease_ms,
+        (true, 0) => config.poll_lease_ms,
+        (true, length) => length,
     }
 }

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ErrorReason;
 use prost::Message;
 
+use super::aging::{self, AgedJob};
+use super::bindings;
 use super::command::{Command, Effect, Reply, Submission};
 use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
@@ -66,10 +69,14 @@ pub(super) struct Turn {
     new_requests: Vec<(Vec<u8>, RequestRow)>,
     pub saved_miners: BTreeSet<MinerId>,
     pub removed_miners: Vec<PublicKey>,
+    /// Identities that were bound to a wallet, or (`None`) are not any more.
+    pub bound: BTreeMap<PublicKey, Option<Address>>,
     /// Jobs whose stored output chunks go.
     pub dropped_outputs: Vec<JobId>,
     /// Final jobs that this batch changes.
     archived: BTreeSet<JobId>,
+    /// Finished jobs as age leaves them.
+    pub aged: Vec<AgedJob>,
     /// What the ledger is told, and what follows from what it told.
     pub outbox: Outbox,
 }
@@ -89,8 +96,10 @@ impl Turn {
             new_requests: Vec::new(),
             saved_miners: BTreeSet::new(),
             removed_miners: Vec::new(),
+            bound: BTreeMap::new(),
             dropped_outputs: Vec::new(),
             archived: BTreeSet::new(),
+            aged: Vec::new(),
             outbox: Outbox::default(),
         }
     }
@@ -243,6 +252,14 @@ impl Turn {
             row.change = self.changes.get(job).copied().unwrap_or(row.change);
             put_job(&mut batch, row, owner);
         }
+        for aged in std::mem::take(&mut self.aged) {
+            if !self.touched.contains_key(&aged.job) {
+                aging::put(&mut batch, aged);
+            }
+        }
+        for job in self.touched.keys() {
+            core.changed_since_sweep.note(*job);
+        }
         self.put_others(core, &mut batch);
         self.outbox.earnings.put(reads, &mut batch)?;
         let told = self.outbox.put(core, &mut batch);
@@ -325,6 +342,7 @@ impl Turn {
             core.save_miners_at = self.now + SAVE_MINERS_MS;
             self.saved_miners.append(&mut core.unsaved_miners);
         }
+        bindings::put(batch, std::mem::take(&mut self.bound));
         for id in &self.saved_miners {
             let Some(miner) = core.miners.get(id) else {
                 continue;

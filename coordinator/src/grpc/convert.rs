@@ -2,13 +2,13 @@
 
 use aitbc_common::identity::Identity;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_common::layouts::{Assignment, JobSpec, Receipt};
+use aitbc_common::layouts::{Assignment, JobSpec, Receipt, Verdict};
 use aitbc_common::names::DEFAULT_TAG;
 use aitbc_proto::v1::{self, JobStatus, PaymentStatus};
 use bytes::Bytes;
 
 use crate::engine::command::{AttemptId, AttemptInfo, JobView, Submitted};
-use crate::engine::payment;
+use crate::engine::{acknowledgements, payment};
 use crate::sessions::hub::Change;
 use crate::sessions::messages::{self, duration};
 use crate::sessions::streams::{SignedCheckpoint, Streams};
@@ -66,6 +66,7 @@ fn attempt(row: &AttemptRow) -> v1::Attempt {
 pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
     let spec = JobSpec::decode(&row.spec).ok();
     let last = row.attempts.last();
+    let timed = last.filter(|_| row.leased || row.finished_ms > 0);
     let holder = last.filter(|_| row.leased || status == JobStatus::Completed);
     let mut job = v1::Job {
         job_id: row.id().to_string(),
@@ -92,8 +93,8 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         retries_spent: row.retries_spent,
         max_retries: row.max_retries,
         created_at: timestamp(row.created_ms),
-        assigned_at: last.and_then(|attempt| timestamp(attempt.assigned_ms)),
-        started_at: last.and_then(|attempt| timestamp(attempt.started_ms)),
+        assigned_at: timed.and_then(|attempt| timestamp(attempt.assigned_ms)),
+        started_at: timed.and_then(|attempt| timestamp(attempt.started_ms)),
         finished_at: timestamp(row.finished_ms),
         deadline: timestamp(row.deadline_ms),
         attempts: row.attempts.iter().map(attempt).collect(),
@@ -133,6 +134,17 @@ fn add_delivery(job: &mut v1::Job, row: &JobRow, delivery: &DeliveryRow) {
     job.finish_reason = delivery.finish_reason;
     job.output_bytes = receipt.output_len;
     job.cost_micro_ait = payment::cost(row);
+    if let Some(standing) = acknowledgements::standing(delivery) {
+        job.verdict = verdict(standing.verdict).into();
+        job.acknowledged_at = timestamp(standing.time_ms);
+    }
+}
+
+fn verdict(verdict: Verdict) -> v1::ReceiptVerdict {
+    match verdict {
+        Verdict::Matches => v1::ReceiptVerdict::Matches,
+        Verdict::Disputed => v1::ReceiptVerdict::Disputed,
+    }
 }
 
 /// A job with what only memory knows of it.
@@ -273,6 +285,8 @@ pub fn proof(row: &JobRow, signature: Option<[u8; 64]>, service: &Identity) -> v
         receipt_signature: delivery.signature,
         service_key: service.public().0.to_vec().into(),
         served_model: delivery.served_model,
+        acknowledgement: delivery.acknowledgement,
+        acknowledgement_signature: delivery.acknowledgement_signature,
     }
 }
 

@@ -150,6 +150,32 @@ impl Jobs {
         }
     }
 
+    async fn acknowledge(
+        &self,
+        request: Request<v1::AcknowledgeResultRequest>,
+    ) -> Result<v1::AcknowledgeResultResponse, ApiError> {
+        let owner = self.0.caller(&request, Scope::Client)?;
+        let request = request.into_inner();
+        let job = validate::job_selector(&request.job_id)?;
+        let (acknowledgement, signature) = validate::acknowledgement(
+            &request,
+            owner,
+            &self.0.context.chain_id,
+            self.0.context.engine.now_ms(),
+        )?;
+        let command = Command::Acknowledge {
+            job,
+            acknowledgement: Box::new(acknowledgement),
+            signature,
+        };
+        match self.0.call(command).await? {
+            Reply::Job(view) => Ok(v1::AcknowledgeResultResponse {
+                job: Some(convert::job_view(&view, &self.0.context.streams)),
+            }),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn explain(
         &self,
         request: Request<v1::ExplainJobRequest>,
@@ -385,6 +411,13 @@ impl JobService for Jobs {
         Ok(Response::new(
             job_results::start(&self.0.context, view, request.output_offset).await?,
         ))
+    }
+
+    async fn acknowledge_result(
+        &self,
+        request: Request<v1::AcknowledgeResultRequest>,
+    ) -> Result<Response<v1::AcknowledgeResultResponse>, Status> {
+        Ok(Response::new(self.acknowledge(request).await?))
     }
 
     async fn list_job_events(

@@ -23,6 +23,8 @@ use crate::store::{Family, Store, StoreError, keys::prefix_end, ledger_keys as k
 
 /// Stakes told of one wallet.
 const MAX_STAKES: usize = 1_000;
+/// Records that are told of one receipt: 16 locks may pay for it.
+const EVIDENCE_RECORDS: usize = 64;
 /// Keys of one state proof.
 const MAX_KEYS: usize = 64;
 /// Bytes of leaves in one message.
@@ -149,6 +151,18 @@ pub(super) fn transaction(
         record: record(store, row.index)?,
         resolution,
     }))
+}
+
+/// Records that rest on a receipt or a stream checkpoint, oldest first.
+pub(super) fn evidence(store: &Reads, id: &Hash) -> Result<Vec<v1::LogRecord>, StoreError> {
+    let prefix = keys::evidence_of(id);
+    let end = prefix_end(&prefix);
+    let page = store.scan(Family::Archive, &prefix..&end, EVIDENCE_RECORDS)?;
+    let mut records = Vec::new();
+    for index in page.rows.iter().filter_map(|(name, _)| keys::number(name)) {
+        records.extend(record(store, index)?);
+    }
+    Ok(records)
 }
 
 /// A page of a wallet's records, newest first; `before` is the last index of the page before.

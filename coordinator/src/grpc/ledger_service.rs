@@ -6,6 +6,7 @@ use std::time::Duration;
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
+use aitbc_common::layouts::{SignedTransaction, TransactionKind};
 use aitbc_common::ledger::violation::Violation;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
@@ -14,8 +15,9 @@ use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
 use super::{RECORD_READERS, Services, convert, ledger_reads as reads, unexpected, validate};
+use crate::auth::address_of;
 use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
-use crate::ledger::command::{Command, Reply, Submission, admit};
+use crate::ledger::command::{Command, MAX_ALLOWANCES, Reply, Submission, admit};
 use crate::ledger::core::BrokenRules;
 use crate::sessions::responses::{ResponseStream, Responses};
 use crate::sessions::stored::blocking;
@@ -63,6 +65,7 @@ impl LedgerService for Ledger {
         request: Request<v1::SubmitTransactionRequest>,
     ) -> Result<Response<v1::SubmitTransactionResponse>, Status> {
         let caller = self.optional_caller(&request)?;
+        let from = address_of(&request);
         let request = request.into_inner();
         let job = match request.job_id.as_str() {
             "" => None,
@@ -70,9 +73,16 @@ impl LedgerService for Ledger {
         };
         let owner = optional_key("job_owner", &request.job_owner)?.or(caller);
         let chain_id = self.0.network.chain_id;
-        let signed = tokio::task::spawn_blocking(move || {
-            admit(&request.transaction, &chain_id, BrokenRules::default())
-        });
+        let signed = SignedTransaction::decode(&request.transaction);
+        let signed = signed.map_err(|error| refusal(&error.into()))?;
+        let grant = matches!(
+            signed.transaction.kind,
+            TransactionKind::Allow | TransactionKind::Bind
+        );
+        // Before the signature, which is dear to check.
+        self.0.limits.transaction(from, caller.as_ref(), grant)?;
+        let signed =
+            tokio::task::spawn_blocking(move || admit(signed, &chain_id, BrokenRules::default()));
         let signed = signed
             .await
             .map_err(|_| unexpected())?
@@ -93,6 +103,13 @@ impl LedgerService for Ledger {
             }
             Reply::Refused(violation) => Err(refusal(&violation).into()),
             Reply::Full => Err(full().into()),
+            Reply::TooManyAllowances => Err(ApiError::new(
+                ErrorReason::TransactionRefused,
+                format!(
+                    "this wallet has given allowances to {MAX_ALLOWANCES} identities, the bound; use one of those, or another wallet"
+                ),
+            )
+            .into()),
             _ => Err(unexpected().into()),
         }
     }
@@ -112,6 +129,17 @@ impl LedgerService for Ledger {
             )
         })?;
         Ok(Response::new(found))
+    }
+
+    async fn list_evidence_records(
+        &self,
+        request: Request<v1::ListEvidenceRecordsRequest>,
+    ) -> Result<Response<v1::ListEvidenceRecordsResponse>, Status> {
+        self.0.authenticator.public(&request)?;
+        let id: [u8; 32] = fixed("evidence_id", &request.into_inner().evidence_id)?;
+        let store = self.0.ledger.store();
+        let records = blocking(move || reads::evidence(&store, &id)).await?;
+        Ok(Response::new(v1::ListEvidenceRecordsResponse { records }))
     }
 
     async fn list_transactions(

@@ -6,7 +6,7 @@ use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId, shard_of};
 use aitbc_common::job_input::{JobInput, JobType};
-use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Requirements};
+use aitbc_common::layouts::{Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_common::limits;
 use aitbc_common::names::canonical_model;
 use aitbc_common::runtime::random_bytes;
@@ -22,6 +22,9 @@ pub const MAX_PRICE: u64 = 1_000_000_000_000;
 /// Rows of a page, at most.
 pub const MAX_PAGE: u32 = 1_000;
 
+/// An acknowledgement's time differs by at most this much from the coordinator's: a day.
+const ACKNOWLEDGED_WITHIN_MS: u64 = 24 * 3_600_000;
+
 fn refuse(field: &str, problem: impl Into<String>) -> ApiError {
     ApiError::field(field, problem)
 }
@@ -35,6 +38,32 @@ pub fn job_selector(job_id: &str) -> Result<JobSelector, ApiError> {
         .parse::<JobId>()
         .map_err(|error| refuse("job_id", format!("{error}; {}", error.hint())))?;
     Ok(JobSelector::Id(id))
+}
+
+/// What the caller says of a receipt: of this chain, by the caller, signed, and of about now.
+pub fn acknowledgement(
+    request: &v1::AcknowledgeResultRequest,
+    caller: PublicKey,
+    chain_id: &Hash,
+    now_ms: u64,
+) -> Result<(Acknowledgement, [u8; 64]), ApiError> {
+    const FIELD: &str = "acknowledgement";
+    let acknowledgement = Acknowledgement::decode(&request.acknowledgement)
+        .map_err(|error| refuse(FIELD, error.to_string()))?;
+    if acknowledgement.chain_id != *chain_id {
+        return Err(refuse(FIELD, "is for another network"));
+    }
+    if acknowledgement.owner != caller {
+        return Err(refuse(FIELD, "names another owner than the caller"));
+    }
+    if acknowledgement.time_ms.abs_diff(now_ms) > ACKNOWLEDGED_WITHIN_MS {
+        return Err(refuse(FIELD, "is of a time more than a day from now"));
+    }
+    let signature = <[u8; 64]>::try_from(&request.signature[..])
+        .ok()
+        .filter(|signature| acknowledgement.verify(signature))
+        .ok_or_else(|| refuse("signature", "is not the caller's over the acknowledgement"))?;
+    Ok((acknowledgement, signature))
 }
 
 /// A job id and an attempt.

@@ -5,3 +5,4 @@ pub mod lifecycle;
 pub mod matching;
 pub mod queue;
 pub mod retry;
+mod turns;

@@ -1,10 +1,7 @@
 //! Waiting jobs, in requirement classes, and the free miners that serve each class.
 //!
-//! Order: start-time fair queueing over owners (Goyal, Vin, Cheng 1996): a job's tag is fixed when it is enqueued, so
-//! that a thousand jobs of one owner do not starve another's. Where several jobs of one owner wait in a class, its turn
-//! goes to the one with the highest priority. A class that nobody serves costs the others nothing.
+//! Order: [`super::turns`]. A class that nobody serves costs the others nothing.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -12,9 +9,9 @@ use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 
 use super::matching::{Offer, Rank, Requirement, could_run, nominal_ms, rank, removed_by};
+pub use super::turns::Waiting;
+use super::turns::{Rounds, Turns};
 
-/// What one job adds to its owner's fair-queueing tag.
-const TAG_STEP: u64 = 1_000;
 /// Classes without waiting jobs that are kept, because the next job may want them again.
 const IDLE_CLASSES: usize = 1_024;
 /// Positions are counted up to here.
@@ -23,26 +20,10 @@ const MAX_POSITION: usize = 10_000;
 /// Number of a requirement class, while it exists.
 pub type ClassId = u64;
 
-/// A waiting job, as the queue needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// The job.
-    pub job: JobId,
-    /// Its owner.
-    pub owner: PublicKey,
-    /// Rank among its owner's jobs.
-    pub priority: i32,
-    /// Its fair-queueing tag.
-    pub tag: u64,
-}
-
 #[derive(Debug)]
 struct Class {
     requirement: Arc<Requirement>,
-    /// Turns in order: an owner's turn goes to its best job, which need not be the one named here.
-    turns: BTreeMap<(u64, JobId), (PublicKey, i32)>,
-    /// Each owner's waiting jobs, best first, with the tag that each holds.
-    by_owner: BTreeMap<PublicKey, BTreeMap<(Reverse<i32>, JobId), u64>>,
+    turns: Turns,
     /// Live miners that match.
     serving: BTreeSet<MinerId>,
     /// Those with a free slot, best first.
@@ -76,8 +57,9 @@ pub struct Queue {
     by_requirement: BTreeMap<Arc<Requirement>, ClassId>,
     idle: BTreeSet<(u64, ClassId)>,
     members: BTreeMap<MinerId, Member>,
-    virtual_time: u64,
-    owner_tags: BTreeMap<PublicKey, u64>,
+    rounds: Rounds,
+    /// Jobs come back from the store, each with the tag that it had.
+    restoring: bool,
     next_class: ClassId,
     uses: u64,
     waiting: usize,
@@ -86,25 +68,30 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The fair-queueing tag for a new job of this owner.
-    pub fn new_tag(&mut self, owner: PublicKey) -> u64 {
-        let last = self.owner_tags.get(&owner).copied().unwrap_or(0);
-        let tag = last.max(self.virtual_time) + TAG_STEP;
-        self.owner_tags.insert(owner, tag);
-        tag
+    /// A queue whose jobs come back from the store, until [`Queue::restored`].
+    #[must_use]
+    pub fn restoring() -> Self {
+        Self {
+            restoring: true,
+            ..Self::default()
+        }
     }
 
-    /// Takes back a tag from the store, at recovery.
-    pub fn restore_tag(&mut self, owner: PublicKey, tag: u64) {
-        let last = self.owner_tags.entry(owner).or_default();
-        *last = tag.max(*last);
+    /// All jobs are back.
+    pub fn restored(&mut self) {
+        self.restoring = false;
+        for class in self.classes.values_mut() {
+            class.turns.start_clock();
+        }
     }
 
-    /// Takes up fair order at recovery where it was: at the newest turn that is known to have been served, and not before
-    /// the oldest job that waits.
-    pub fn restore_time(&mut self, served: Option<u64>, oldest: Option<u64>) {
-        let oldest = oldest.map(|tag| tag.saturating_sub(TAG_STEP));
-        self.virtual_time = self.virtual_time.max(served.max(oldest).unwrap_or(0));
+    /// The fair-queueing tag for a job of this owner that begins to wait now.
+    #[must_use]
+    pub fn new_tag(&self, requirement: &Requirement, owner: &PublicKey) -> u64 {
+        let class = self.by_requirement.get(requirement);
+        class
+            .and_then(|id| self.classes.get(id))
+            .map_or_else(Turns::first_tag, |class| class.turns.new_tag(owner))
     }
 
     /// The class of these requirements, made if missing.
@@ -116,8 +103,7 @@ impl Queue {
         self.next_class += 1;
         let class = Class {
             requirement: Arc::clone(requirement),
-            turns: BTreeMap::new(),
-            by_owner: BTreeMap::new(),
+            turns: Turns::default(),
             serving: BTreeSet::new(),
             free: BTreeSet::new(),
             last_used: 0,
@@ -141,20 +127,19 @@ impl Queue {
             .map_or(requirement, |(known, _)| Arc::clone(known))
     }
 
-    /// A job begins to wait.
-    pub fn push(&mut self, requirement: &Arc<Requirement>, waiting: Waiting) -> ClassId {
+    /// A job begins to wait, or waits again: with its own tag, unless a new one would be sooner.
+    pub fn push(&mut self, requirement: &Arc<Requirement>, mut waiting: Waiting) -> ClassId {
         let id = self.intern(requirement);
         let class = self
             .classes
             .get_mut(&id)
             .expect("the class was just interned");
         self.idle.remove(&(class.last_used, id));
-        class.turns.insert(
-            (waiting.tag, waiting.job),
-            (waiting.owner, waiting.priority),
-        );
-        let jobs = class.by_owner.entry(waiting.owner).or_default();
-        jobs.insert((Reverse(waiting.priority), waiting.job), waiting.tag);
+        if !self.restoring {
+            waiting.tag = waiting.tag.min(class.turns.new_tag(&waiting.owner));
+        }
+        class.turns.push(waiting);
+        self.rounds.push(waiting.owner);
         self.waiting += 1;
         self.dirty.insert(id);
         id
@@ -165,16 +150,10 @@ impl Queue {
         let Some(class) = self.classes.get_mut(&class_id) else {
             return;
         };
-        let Some(jobs) = class.by_owner.get_mut(&owner) else {
+        if !class.turns.remove(owner, priority, job) {
             return;
-        };
-        let Some(tag) = jobs.remove(&(Reverse(priority), job)) else {
-            return;
-        };
-        if jobs.is_empty() {
-            class.by_owner.remove(&owner);
         }
-        class.turns.remove(&(tag, job));
+        self.rounds.remove(&owner);
         self.waiting -= 1;
         if class.turns.is_empty() {
             self.mark_idle(class_id);
@@ -237,9 +216,9 @@ impl Queue {
         let mut quiet = Vec::new();
         for id in &self.dirty {
             let class = self.classes.get(id).filter(|c| !c.free.is_empty());
-            match class.and_then(|c| c.turns.first_key_value()) {
-                Some(((tag, job), _)) => {
-                    let head = (*tag, *job, *id);
+            match class.and_then(|c| c.turns.first()) {
+                Some((owner, job)) => {
+                    let head = (self.rounds.place(&owner), job, *id);
                     best = Some(best.map_or(head, |b| b.min(head)));
                 }
                 None => quiet.push(*id),
@@ -260,9 +239,11 @@ impl Queue {
             .classes
             .iter()
             .filter(|(_, class)| removed_by(&class.requirement, miner, offer).is_none());
-        let heads = matching
-            .filter_map(|(id, class)| class.turns.first_key_value().map(|(head, _)| (*head, *id)));
-        let (_, id) = heads.min()?;
+        let heads = matching.filter_map(|(id, class)| {
+            let (owner, job) = class.turns.first()?;
+            Some((self.rounds.place(&owner), job, *id))
+        });
+        let (_, _, id) = heads.min()?;
         Some((self.pop(id)?, id))
     }
 
@@ -276,8 +257,7 @@ impl Queue {
         job: JobId,
     ) -> Option<usize> {
         let class = self.classes.get(&class)?;
-        let tag = *class.by_owner.get(&owner)?.get(&(Reverse(priority), job))?;
-        Some(class.turns.range(..=(tag, job)).take(MAX_POSITION).count())
+        class.turns.position(&owner, priority, job, MAX_POSITION)
     }
 
     /// Milliseconds until the job at `position` of a class starts, from what its miners are predicted to do; `None` where
@@ -350,8 +330,8 @@ impl Queue {
     #[must_use]
     pub fn idle_match(&self) -> Option<(JobId, MinerId)> {
         let waiting = self.classes.values().filter_map(|class| {
-            let ((_, job), _) = class.turns.first_key_value()?;
-            Some((&class.requirement, *job))
+            let (_, job) = class.turns.first()?;
+            Some((&class.requirement, job))
         });
         waiting.into_iter().find_map(|(requirement, job)| {
             let free = self.members.iter().find(|(id, member)| {
@@ -366,43 +346,16 @@ impl Queue {
         })
     }
 
-    /// Takes the owner's best job on the class's first turn. Where that is not the job the turn was made for, the two
-    /// exchange their tags.
+    /// Takes the class's first turn.
     fn pop(&mut self, id: ClassId) -> Option<Waiting> {
         let class = self.classes.get_mut(&id)?;
-        let ((tag, turn_job), (owner, turn_priority)) = class.turns.pop_first()?;
-        let jobs = class.by_owner.get_mut(&owner)?;
-        let ((Reverse(priority), job), own_tag) = jobs.pop_first()?;
-        if job != turn_job {
-            class.turns.remove(&(own_tag, job));
-            class
-                .turns
-                .insert((own_tag, turn_job), (owner, turn_priority));
-            jobs.insert((Reverse(turn_priority), turn_job), own_tag);
-        }
-        if jobs.is_empty() {
-            class.by_owner.remove(&owner);
-        }
+        let waiting = class.turns.pop()?;
+        self.rounds.serve(&waiting.owner);
         self.waiting -= 1;
-        self.virtual_time = self.virtual_time.max(tag);
         if class.turns.is_empty() {
             self.mark_idle(id);
-            self.forget_old_tags();
         }
-        Some(Waiting {
-            job,
-            owner,
-            priority,
-            tag,
-        })
-    }
-
-    /// Owners whose last tag lies in the past start afresh anyway.
-    fn forget_old_tags(&mut self) {
-        if self.owner_tags.len() > 4 * (self.waiting + IDLE_CLASSES) {
-            let now = self.virtual_time;
-            self.owner_tags.retain(|_, tag| *tag > now);
-        }
+        Some(waiting)
     }
 
     /// Brings one miner's place in one class up to date.

@@ -38,7 +38,7 @@ fn owner(n: u8) -> PublicKey {
 }
 
 fn push(queue: &mut Queue, model: &str, n: u16, by: u8, priority: i32) {
-    let tag = queue.new_tag(owner(by));
+    let tag = queue.new_tag(&requirement(model), &owner(by));
     queue.push(
         &requirement(model),
         Waiting {
@@ -71,6 +71,102 @@ fn a_crowd_of_one_owner_does_not_starve_another() {
     let order = drain(&mut queue);
     assert_eq!(order.len(), 101);
     assert!(order.iter().position(|j| *j == job(200)).unwrap() <= 1);
+}
+
+#[test]
+fn a_crowd_in_one_class_sets_nobody_back_in_another() {
+    let mut queue = Queue::default();
+    (0..40).for_each(|n| push(&mut queue, "m", n, 1, 0));
+    queue.set_miner(MinerId([2; 16]), supply("other", 1));
+    // The crowd's owner is served elsewhere: at once, although it has so many waiting.
+    push(&mut queue, "other", 90, 3, 0);
+    push(&mut queue, "other", 91, 3, 0);
+    push(&mut queue, "other", 100, 1, 0);
+    let (first, ..) = queue.next_match().unwrap();
+    queue.set_miner(MinerId([2; 16]), supply("other", 1));
+    let (second, ..) = queue.next_match().unwrap();
+    assert_eq!([first.job, second.job], [job(90), job(100)]);
+    queue.set_miner(MinerId([2; 16]), supply("other", 0));
+    push(&mut queue, "m", 200, 2, 0);
+    let class = queue.intern(&requirement("m"));
+    let position = queue.position(class, owner(2), 0, job(200));
+    assert!(position.unwrap() <= 2, "{position:?}");
+    assert!(
+        drain(&mut queue)
+            .iter()
+            .position(|j| *j == job(200))
+            .unwrap()
+            <= 1
+    );
+}
+
+#[test]
+fn an_owner_with_many_classes_has_one_turn_in_each_round() {
+    let mut queue = Queue::default();
+    let rate = |rate| {
+        Arc::new(Requirement {
+            max_rate: rate,
+            ..(*requirement("m")).clone()
+        })
+    };
+    let mut put = |n: u16, by, requirement: Arc<Requirement>| {
+        let tag = queue.new_tag(&requirement, &owner(by));
+        let waiting = Waiting {
+            job: job(n),
+            owner: owner(by),
+            priority: 0,
+            tag,
+        };
+        queue.push(&requirement, waiting);
+    };
+    for n in 0..30 {
+        put(n, 1, rate(1_000 + u64::from(n)));
+    }
+    for n in 30..33 {
+        put(n, 2, rate(1));
+    }
+    let order = drain(&mut queue);
+    assert_eq!(order.len(), 33);
+    let last = order.iter().position(|j| *j == job(32)).unwrap();
+    assert!(last <= 6, "{order:?}");
+}
+
+#[test]
+fn a_job_that_comes_back_keeps_its_place_and_never_has_a_worse_one_than_a_new_job() {
+    let mut queue = Queue::default();
+    (0..3).for_each(|n| push(&mut queue, "m", n, 1, 0));
+    queue.set_miner(MinerId([1; 16]), supply("m", 1));
+    let (mut lost, ..) = queue.next_match().unwrap();
+    queue.set_miner(MinerId([1; 16]), supply("m", 0));
+    queue.push(&requirement("m"), lost);
+    let class = queue.intern(&requirement("m"));
+    let place = |queue: &Queue, job| queue.position(class, owner(1), 0, job);
+    assert_eq!(place(&queue, lost.job), Some(1));
+    // Its class was forgotten meanwhile: its tag is of an older clock.
+    let mut queue = Queue::default();
+    lost.tag = 1_000_000;
+    queue.push(&requirement("m"), lost);
+    (10..13).for_each(|n| push(&mut queue, "m", n, 2, 0));
+    let class = queue.intern(&requirement("m"));
+    assert_eq!(queue.position(class, owner(1), 0, lost.job), Some(1));
+}
+
+#[test]
+fn order_survives_a_restart() {
+    let mut queue = Queue::restoring();
+    for (n, by, tag) in [(3, 1, 9_000), (2, 1, 8_000), (4, 2, 8_500)] {
+        let waiting = Waiting {
+            job: job(n),
+            owner: owner(by),
+            priority: 0,
+            tag,
+        };
+        queue.push(&requirement("m"), waiting);
+    }
+    queue.restored();
+    // A new owner is next in turn, not before everybody, and not behind them.
+    push(&mut queue, "m", 5, 3, 0);
+    assert_eq!(drain(&mut queue), [job(2), job(5), job(4), job(3)]);
 }
 
 #[test]
@@ -156,7 +252,7 @@ proptest! {
             match step {
                 Step::Push { model, owner: by, priority } => {
                     let model = format!("m{model}");
-                    let tag = queue.new_tag(owner(by));
+                    let tag = queue.new_tag(&requirement(&model), &owner(by));
                     let entry = Waiting { job: job(n as u16), owner: owner(by), priority, tag };
                     let class = queue.push(&requirement(&model), entry);
                     waiting.insert(entry.job, (entry, class, model));

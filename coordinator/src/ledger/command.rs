@@ -10,6 +10,10 @@ use aitbc_common::ledger::violation::Violation;
 use super::core::BrokenRules;
 use crate::payments::Order;
 
+/// Identities that one wallet gives allowances to, at most: their entries stay in the state for ever. What is decided in one
+/// batch may go beyond it.
+pub const MAX_ALLOWANCES: usize = 1_000;
+
 /// Something to do. Every command gets exactly one [`Reply`], after the commit that made it durable.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -41,14 +45,13 @@ pub enum Command {
     },
 }
 
-/// Reads a transaction and verifies all that can be told without the ledger: chain, payload, account and signature. About
-/// 0.1 ms. Nothing else may go into a [`Submission`].
+/// Verifies all that can be told of a transaction without the ledger: chain, payload, account and signature. About 0.1 ms.
+/// Nothing else may go into a [`Submission`].
 pub fn admit(
-    bytes: &[u8],
+    signed: SignedTransaction,
     chain_id: &Hash,
     broken: BrokenRules,
 ) -> Result<SignedTransaction, InvalidTransaction> {
-    let signed = SignedTransaction::decode(bytes)?;
     if !broken.skip_signatures {
         signed.verify(chain_id)?;
     }
@@ -88,6 +91,8 @@ pub enum Reply {
     Refused(Violation),
     /// To Faucet: how much more the address may have, in micro-AIT; `None` = there is no faucet.
     Empty(Option<u64>),
+    /// To Submit: one more allowance of this wallet than [`MAX_ALLOWANCES`].
+    TooManyAllowances,
     /// The disk is nearly full.
     Full,
 }

@@ -15,6 +15,7 @@ use aitbc_common::ledger::totals::Totals;
 use bytes::Bytes;
 
 use super::command::{Command, Effect, Reply};
+use super::counted::Counted;
 use super::turn::Turn;
 use crate::engine::core::Reads;
 use crate::jobs::lifecycle::Millis;
@@ -89,6 +90,10 @@ pub struct Figures {
     pub unsealed_since: Option<Millis>,
     /// Sums over all accounts and locks.
     pub totals: Totals,
+    /// What its records come to.
+    pub counted: Counted,
+    /// Micro-AIT that genesis file and faucet may make in all.
+    pub mint_bound: u128,
     /// Number of the last order applied.
     pub applied_orders: u64,
     /// Number of the newest notice to the jobs.
@@ -120,6 +125,7 @@ pub(super) enum Expiry {
 pub struct LedgerCore {
     pub(super) config: LedgerConfig,
     pub(super) state: State,
+    pub(super) counted: Counted,
     /// The log over all records.
     pub(super) head: TreeHead,
     /// Root of the state at the newest seal.
@@ -216,6 +222,9 @@ impl LedgerCore {
             seals: position.height,
             unsealed_since: self.unsealed_since,
             totals: *self.state.totals(),
+            counted: self.counted,
+            mint_bound: u128::from(self.config.rules.allocated)
+                + u128::from(self.config.rules.faucet_total),
             applied_orders: self.applied_orders,
             last_notice: self.last_notice,
         }

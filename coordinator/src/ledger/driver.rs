@@ -36,6 +36,8 @@ pub struct Published {
     pub size: u64,
     /// Index of the next record, sealed or not.
     pub next: u64,
+    /// A smaller checkpoint followed one that was shown, ever since the start.
+    pub shrunk: bool,
 }
 
 /// Signals of the ledger's thread; each holds its newest value.
@@ -187,7 +189,7 @@ impl Driver {
 
     /// Ledger time: monotonic, and never behind the wall clock, which alone goes on while the machine sleeps.
     fn now_ms(&self) -> u64 {
-        self.clock.now_ms().max(unix_ms())
+        self.clock.caught_up(unix_ms())
     }
 
     fn next_wake(&self) -> Instant {
@@ -242,10 +244,7 @@ impl Driver {
         match effect {
             Effect::NoticesPending => self.signals.notices.send_modify(|count| *count += 1),
             Effect::Released { checkpoint, size } => {
-                self.signals.published.send_modify(|published| {
-                    published.checkpoint = checkpoint;
-                    published.size = size;
-                });
+                self.publish(checkpoint, size);
             }
             Effect::ExpiryDue { until_ms } => {
                 self.signals.expiry_due.send_replace(until_ms);
@@ -258,17 +257,32 @@ impl Driver {
         }
     }
 
+    fn publish(&self, checkpoint: String, size: u64) {
+        self.signals.published.send_modify(|published| {
+            if size < published.size && !published.shrunk {
+                published.shrunk = true;
+                tracing::error!(
+                    shown = published.size,
+                    now = size,
+                    "the newest checkpoint is smaller than one that was shown; stop, keep the data folder and report it"
+                );
+            }
+            published.checkpoint = checkpoint;
+            published.size = size;
+        });
+    }
+
     /// Shows what was shown before the start, or before a recovery.
     fn publish_stored(&self) -> Result<(), StoreError> {
         let name = keys::checkpoint();
         let stored = self.store.get_many(&[(Family::Active, name.as_slice())])?;
         let stored = stored.into_iter().next().flatten();
         let row: CheckpointRow = stored.map(rows::decode).transpose()?.unwrap_or_default();
-        self.signals.published.send_replace(Published {
-            checkpoint: row.text,
-            size: row.size,
-            next: self.core.next_index(),
-        });
+        self.publish(row.text, row.size);
+        let next = self.core.next_index();
+        self.signals
+            .published
+            .send_modify(|published| published.next = next);
         self.signals.notices.send_modify(|count| *count += 1);
         self.show_figures();
         Ok(())
@@ -276,13 +290,9 @@ impl Driver {
 
     fn show_figures(&self) {
         let figures = self.core.figures();
-        let (broken, before) = (
-            figures.totals.broken(),
-            self.signals.figures.send_replace(figures),
-        );
-        if !broken.is_empty() && broken != before.totals.broken() {
-            let names: Vec<_> = broken.iter().map(|invariant| invariant.name()).collect();
-            tracing::error!(invariants = ?names, "the ledger's sums are wrong; stop, keep the data folder and report it");
+        let (broken, before) = (figures.broken(), self.signals.figures.send_replace(figures));
+        if !broken.is_empty() && broken != before.broken() {
+            tracing::error!(invariants = ?broken, "the ledger's sums are wrong; stop, keep the data folder and report it");
         }
     }
 

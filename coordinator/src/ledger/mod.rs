@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod core;
+pub mod counted;
 pub mod driver;
 mod orders;
 pub mod proofs;

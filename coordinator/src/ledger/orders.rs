@@ -2,19 +2,21 @@
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, LockPurpose, LockTerms, MintReason, RecordBody, SignedTransaction,
+    ExpireReason, LockPurpose, LockTerms, MintReason, RecordBody, SignedTransaction, Transaction,
     TransactionKind, VoidReason,
 };
 use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
 use aitbc_common::ledger::settlement::{Work, posts};
 
-use super::command::{Reply, Submission};
+use super::command::{MAX_ALLOWANCES, Reply, Submission};
 use super::core::{Expiry, LedgerCore};
 use super::turn::Turn;
 use crate::engine::core::Reads;
 use crate::payments::{LockOpened, Notice, Order};
-use crate::store::StoreError;
+use crate::store::keys::prefix_end;
+use crate::store::{Family, StoreError, ledger_keys};
 
 /// Most expiries of one batch; the next ones follow in the next.
 const EXPIRIES: usize = 1_000;
@@ -37,20 +39,40 @@ impl LedgerCore {
         if !self.has_room {
             return Ok(Reply::Full);
         }
+        if too_many_allowances(&submission.signed.transaction, reads)? {
+            return Ok(Reply::TooManyAllowances);
+        }
         let body = RecordBody::Transaction(submission.signed.clone());
         let index = match turn.record(self, body, reads)? {
             Ok(index) => index,
             Err(violation) => return Ok(Reply::Refused(violation)),
         };
-        if submission.signed.transaction.kind == TransactionKind::Lock {
-            let opened = lock_opened(&submission, id, index);
-            turn.notify(self, &Notice::Locked(opened));
+        match submission.signed.transaction.kind {
+            TransactionKind::Lock => {
+                let opened = lock_opened(&submission, id, index);
+                turn.notify(self, &Notice::Locked(opened));
+            }
+            TransactionKind::Bind => {
+                let identity = PublicKey(submission.signed.transaction.target);
+                let wallet = self.payee_of(&identity);
+                turn.notify(self, &Notice::Bound { identity, wallet });
+            }
+            _ => {}
         }
         Ok(Reply::Recorded {
             id,
             index,
             time_ms: turn.now,
         })
+    }
+
+    /// The wallet that an identity is bound to, where the entry is loaded.
+    fn payee_of(&self, identity: &PublicKey) -> Option<Address> {
+        match self.state.get(&StateKey::Binding(*identity)) {
+            Some(Entry::Binding(binding)) => Some(binding.account),
+            _ => None,
+        }
+        .filter(|account| *account != Address::default())
     }
 
     pub(super) fn faucet(
@@ -124,6 +146,11 @@ impl LedgerCore {
                 Order::LogReceipt(entry) => {
                     turn.record(self, RecordBody::Receipt(entry), reads)?
                         .expect("a receipt's record has no rule of its own");
+                }
+                Order::LogAcknowledgement(acknowledgement, signature) => {
+                    let body = RecordBody::Acknowledgement(acknowledgement, signature);
+                    turn.record(self, body, reads)?
+                        .expect("its chain and signature were checked when it came");
                 }
             }
             self.applied_orders = self.applied_orders.max(sequence);
@@ -254,6 +281,23 @@ impl LedgerCore {
         };
         turn.notify(self, &notice);
     }
+}
+
+/// Whether this allowance would be one more of its wallet than may be. The log's rules allow any number: what is recorded
+/// stays valid.
+fn too_many_allowances(transaction: &Transaction, reads: &dyn Reads) -> Result<bool, StoreError> {
+    if transaction.kind != TransactionKind::Allow {
+        return Ok(false);
+    }
+    let key = StateKey::Allowance(transaction.account, PublicKey(transaction.target));
+    let known = reads.get_many(&[(Family::Active, &ledger_keys::state(&key))])?;
+    if known.iter().any(Option::is_some) {
+        return Ok(false);
+    }
+    let first = ledger_keys::allowances_of(transaction.account);
+    let end = prefix_end(&first);
+    let given = reads.scan(Family::Active, &first..&end, MAX_ALLOWANCES)?;
+    Ok(given.rows.len() >= MAX_ALLOWANCES)
 }
 
 /// What a job's locks came to.

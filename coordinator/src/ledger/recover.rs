@@ -13,6 +13,7 @@ use aitbc_common::ledger::totals::Totals;
 use bytes::Bytes;
 
 use super::core::{Expiry, LedgerConfig, LedgerCore, Output};
+use super::counted::Counted;
 use super::rows::{LedgerRow, UnsealedRow};
 use super::turn::{Turn, decode_entry};
 use crate::engine::core::{Reads, each_active_row as each_row};
@@ -21,6 +22,8 @@ use crate::store::{Family, StoreError, keys::prefix_end, ledger_keys as keys, ro
 
 /// Type of state entries that are accounts.
 const ACCOUNTS: u8 = 1;
+/// Type of state entries that are allowances.
+const ALLOWANCES: u8 = 4;
 /// Types of state entries that come to an end: open locks and unstakings.
 const ENDING: [u8; 2] = [2, 5];
 
@@ -40,7 +43,9 @@ impl LedgerCore {
         let mut core = Self::empty(config, wall);
         let position =
             Position::resumed(rules, row.next, row.time_ms, row.height, row.first_unsealed);
-        core.state = State::resumed(position, read_totals(reads)?);
+        let totals = read_totals(reads)?;
+        core.counted = Counted::stored(row.counted, &totals);
+        core.state = State::resumed(position, totals);
         core.state.break_rules(core.config.broken.state);
         core.head = TreeHead {
             size: row.next,
@@ -67,6 +72,7 @@ impl LedgerCore {
         state.break_rules(config.broken.state);
         Self {
             config,
+            counted: Counted::default(),
             state,
             head: TreeHead {
                 size: 0,
@@ -170,7 +176,7 @@ impl LedgerCore {
 /// Sums over all that is stored: what is on the disk is looked at, whatever was true before.
 fn read_totals(reads: &dyn Reads) -> Result<Totals, StoreError> {
     let mut totals = Totals::default();
-    for kind in [ACCOUNTS].into_iter().chain(ENDING) {
+    for kind in [ACCOUNTS, ALLOWANCES].into_iter().chain(ENDING) {
         each_row(reads, &keys::state_of_type(kind), |name, value| {
             let damaged = || StoreError::Corrupt("a key of the state is damaged".into());
             let key = keys::parse_state(&name).ok_or_else(damaged)?;

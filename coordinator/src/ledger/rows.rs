@@ -33,6 +33,26 @@ pub struct LedgerRow {
     /// Root of the log at the newest seal, where no checkpoint of it is stored yet.
     #[prost(bytes = "bytes", tag = "9")]
     pub unsigned_root: Bytes,
+    /// What the records come to.
+    #[prost(message, optional, tag = "10")]
+    pub counted: Option<CountedRow>,
+}
+
+/// Counts of records.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub struct CountedRow {
+    /// Transactions.
+    #[prost(uint64, tag = "1")]
+    pub transactions: u64,
+    /// Locks among them.
+    #[prost(uint64, tag = "2")]
+    pub locks: u64,
+    /// Records that resolve a lock.
+    #[prost(uint64, tag = "3")]
+    pub resolved: u64,
+    /// Fees of all payments, in micro-AIT.
+    #[prost(uint64, tag = "4")]
+    pub fees: u64,
 }
 
 /// Where a transaction is, and what resolved it.

@@ -81,7 +81,7 @@ impl Turn {
                     let locks = orders.iter().flat_map(|order| match order {
                         Order::Void { lock, .. } => std::slice::from_ref(lock),
                         Order::Settle { locks, .. } => locks,
-                        Order::LogReceipt(_) => &[],
+                        Order::LogReceipt(_) | Order::LogAcknowledgement(..) => &[],
                     });
                     bodies.extend(locks.map(|lock| RecordBody::Void {
                         lock: *lock,
@@ -184,6 +184,7 @@ impl Turn {
         if let Err(violation) = core.state.apply(&record, true) {
             return Ok(Err(violation));
         }
+        core.counted.count(&record.body);
         self.sealed = matches!(record.body, RecordBody::Seal(_));
         let changed = core.state.take_changed();
         for key in &changed {
@@ -215,6 +216,10 @@ impl Turn {
                 let row = keys::stake(signed.transaction.account, &signed.transaction.target);
                 self.batch.put(Family::Archive, row, Bytes::new());
             }
+        }
+        if let Some(id) = record.body.evidence_id() {
+            let name = keys::evidence(id, index);
+            self.batch.put(Family::Archive, name, Bytes::new());
         }
         self.leaves.push(record.encode());
         Ok(Ok(index))
@@ -348,6 +353,7 @@ impl Turn {
                 .unsigned
                 .map(|head| Bytes::copy_from_slice(&head.root))
                 .unwrap_or_default(),
+            counted: Some(core.counted.row()),
         };
         self.batch
             .put(Family::Active, keys::ledger(), row.encode_to_vec());

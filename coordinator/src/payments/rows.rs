@@ -4,7 +4,7 @@
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{LockPurpose, Outcome, ReceiptEntry, VoidReason};
+use aitbc_common::layouts::{Acknowledgement, LockPurpose, Outcome, ReceiptEntry, VoidReason};
 use aitbc_common::ledger::settlement::Work;
 use bytes::Bytes;
 use prost::Message;
@@ -27,6 +27,9 @@ pub struct OrderRow {
     /// Unpaid work to log.
     #[prost(message, optional, tag = "4")]
     pub receipt: Option<ReceiptRow>,
+    /// What an owner says of a receipt.
+    #[prost(message, optional, tag = "5")]
+    pub acknowledgement: Option<AcknowledgementRow>,
 }
 
 /// [`Order::Settle`].
@@ -93,6 +96,17 @@ pub struct ReceiptRow {
     pub receipt_id: Bytes,
 }
 
+/// [`Order::LogAcknowledgement`].
+#[derive(Clone, PartialEq, Message)]
+pub struct AcknowledgementRow {
+    /// Its layout.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub layout: Bytes,
+    /// The owner's signature over it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: Bytes,
+}
+
 /// One [`Notice`].
 #[derive(Clone, PartialEq, Message)]
 pub struct NoticeRow {
@@ -105,6 +119,9 @@ pub struct NoticeRow {
     /// A lock that returned.
     #[prost(message, optional, tag = "3")]
     pub returned: Option<ReturnedRow>,
+    /// An identity whose payee was bound.
+    #[prost(message, optional, tag = "4")]
+    pub bound: Option<BoundRow>,
 }
 
 /// [`LockOpened`].
@@ -166,6 +183,17 @@ pub struct SettledRow {
     /// Micro-AIT.
     #[prost(uint64, tag = "5")]
     pub returned: u64,
+}
+
+/// [`Notice::Bound`].
+#[derive(Clone, PartialEq, Message)]
+pub struct BoundRow {
+    /// The identity's key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub identity: Bytes,
+    /// The wallet's address, or empty.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub wallet: Bytes,
 }
 
 /// [`Notice::Returned`].
@@ -236,6 +264,13 @@ pub fn order(order: &Order) -> OrderRow {
             }),
             ..OrderRow::default()
         },
+        Order::LogAcknowledgement(acknowledgement, signature) => OrderRow {
+            acknowledgement: Some(AcknowledgementRow {
+                layout: acknowledgement.encode().into(),
+                signature: copied(signature),
+            }),
+            ..OrderRow::default()
+        },
     }
 }
 
@@ -275,6 +310,13 @@ pub fn read_order(row: &OrderRow) -> Result<Order, StoreError> {
             miner: PublicKey(fixed(&receipt.miner)?),
             receipt_id: fixed(&receipt.receipt_id)?,
         }));
+    }
+    if let Some(row) = &row.acknowledgement {
+        let acknowledgement = Acknowledgement::decode(&row.layout).map_err(|_| damaged())?;
+        return Ok(Order::LogAcknowledgement(
+            acknowledgement,
+            fixed(&row.signature)?,
+        ));
     }
     let reason = u8::try_from(row.reason)
         .ok()
@@ -319,6 +361,13 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
                 posted: *posted,
                 fee: *fee,
                 returned: *returned,
+            }),
+            ..NoticeRow::default()
+        },
+        Notice::Bound { identity, wallet } => NoticeRow {
+            bound: Some(BoundRow {
+                identity: copied(&identity.0),
+                wallet: wallet.map(|wallet| copied(&wallet.0)).unwrap_or_default(),
             }),
             ..NoticeRow::default()
         },
@@ -376,6 +425,15 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             posted: settled.posted,
             fee: settled.fee,
             returned: settled.returned,
+        });
+    }
+    if let Some(bound) = row.bound {
+        let wallet = (!bound.wallet.is_empty())
+            .then(|| fixed(&bound.wallet))
+            .transpose()?;
+        return Ok(Notice::Bound {
+            identity: PublicKey(fixed(&bound.identity)?),
+            wallet: wallet.map(Address),
         });
     }
     let returned = row.returned.ok_or_else(damaged)?;

@@ -200,6 +200,7 @@ impl SessionCore {
                 self.actions
                     .push(Action::Send(Down::Heartbeat(v1::CoordinatorHeartbeat {
                         sequence,
+                        ..v1::CoordinatorHeartbeat::default()
                     })));
                 self.heartbeat(&heartbeat);
             }

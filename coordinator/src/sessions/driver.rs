@@ -18,7 +18,7 @@ use aitbc_proto::v1::{
     self, CoordinatorMessage, ErrorReason, OpenSessionRequest, OpenSessionResponse,
 };
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
@@ -32,6 +32,7 @@ use super::streams::{Streams, StreamsNow};
 use super::verify::{Task, VerifyPool};
 use crate::engine::command::{AttemptId, Command, Effect, SessionId};
 use crate::engine::handle::EngineHandle;
+use crate::ledger::driver::Published;
 
 /// Events of the engine and the pool that may wait; one more closes the session.
 const EVENTS: usize = 1_024;
@@ -63,6 +64,8 @@ pub struct SessionContext {
     pub service: Identity,
     /// KiB of large results that readers may have in memory, all together.
     pub loads: Arc<Semaphore>,
+    /// The ledger's newest checkpoint.
+    pub published: watch::Receiver<Published>,
     /// The chain.
     pub chain_id: Hash,
     /// Cancelled when the coordinator drains.
@@ -342,7 +345,10 @@ impl Driver {
     /// Does what takes no time; what does comes back.
     fn act(&mut self, action: Action) -> Option<Action> {
         match action {
-            Action::Send(message) => self.send(message),
+            Action::Send(mut message) => {
+                self.add_checkpoint(&mut message);
+                self.send(message);
+            }
             Action::CheckProof { miner_id, proof } => self.check_proof(miner_id, &proof),
             Action::Open(_) | Action::Complete(..) => return Some(action),
             Action::Tell(command) => self.waiting.push((command, None)),
@@ -387,6 +393,16 @@ impl Driver {
         };
         self.core
             .proof_checked(miner_id, layout.verify(&self.key, proof));
+    }
+
+    /// What the miner hears now and then also says how far the ledger is.
+    fn add_checkpoint(&self, message: &mut Down) {
+        let checkpoint = match message {
+            Down::Welcome(welcome) => &mut welcome.checkpoint,
+            Down::Heartbeat(echo) => &mut echo.checkpoint,
+            _ => return,
+        };
+        checkpoint.clone_from(&self.context.published.borrow().checkpoint);
     }
 
     fn send(&mut self, message: Down) {

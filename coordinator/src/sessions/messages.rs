@@ -91,6 +91,7 @@ pub fn welcome(session_id: SessionId, attempts: Vec<v1::ResumeAttempt>) -> Down 
         heartbeat_interval: Some(duration(HEARTBEAT_MS)),
         lease: Some(duration(LEASE_MS)),
         accept_within: Some(duration(ACCEPT_WITHIN_MS)),
+        checkpoint: String::new(),
     })
 }
 

@@ -205,7 +205,7 @@ pub async fn resume(
     let (store, stream) = (Arc::clone(store), AttemptStream::new(facts));
     let stream = blocking(move || restore(&store, &stream).map(|()| stream)).await?;
     let stream = streams.insert(stream);
-    stream.accept();
+    stream.resume();
     Ok(stream)
 }
 

@@ -111,7 +111,8 @@ struct State {
     output: OutputBuffer,
     result: OutputBuffer,
     checkpoint: Option<SignedCheckpoint>,
-    first_ms: u64,
+    /// Of the first output; 0 = it came at a time that is not known.
+    first_ms: Option<u64>,
     accepted: bool,
     issued: Vec<Issued>,
 }
@@ -134,7 +135,7 @@ impl AttemptStream {
             output: OutputBuffer::new(OUTPUT_BYTES),
             result: OutputBuffer::new(RESULT_BYTES),
             checkpoint: None,
-            first_ms: 0,
+            first_ms: None,
             accepted: false,
             issued: facts.issued.clone(),
         };
@@ -163,9 +164,7 @@ impl AttemptStream {
         let appended = self.with(kind, |buffer| buffer.append(offset, data));
         if kind == StreamKind::Output && matches!(appended, Append::Appended(_)) {
             let mut state = self.state();
-            if state.first_ms == 0 {
-                state.first_ms = now_ms;
-            }
+            state.first_ms.get_or_insert(now_ms);
             drop(state);
             self.notify();
         }
@@ -228,16 +227,25 @@ impl AttemptStream {
         self.state().checkpoint.clone()
     }
 
-    /// Unix time in ms of the first output; 0 = none.
+    /// Unix time in ms of the first output; 0 = none, or not known.
     #[must_use]
     pub fn first_ms(&self) -> u64 {
-        self.state().first_ms
+        self.state().first_ms.unwrap_or(0)
     }
 
     /// Bytes of output so far.
     #[must_use]
     pub fn output_len(&self) -> u64 {
         self.state().output.len()
+    }
+
+    /// The attempt goes on from what was stored of it: when its first output came is not known any more.
+    pub fn resume(&self) {
+        let mut state = self.state();
+        state.first_ms = Some(0);
+        state.accepted = true;
+        drop(state);
+        self.notify();
     }
 
     /// The miner accepted the attempt.
@@ -454,5 +462,17 @@ mod tests {
             other.remove_before(JobId::new(number, 0, [0; 10]), 1, true);
         }
         assert_eq!(other.live().ended.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn after_a_restart_the_time_of_the_first_output_is_not_known() {
+        let stream = AttemptStream::new(facts());
+        stream.append(StreamKind::Output, 0, b"Hello", 7);
+        stream.append(StreamKind::Output, 5, b", world", 8);
+        assert_eq!(stream.first_ms(), 7);
+        let stream = AttemptStream::new(facts());
+        stream.resume();
+        stream.append(StreamKind::Output, 0, b"Hello", 7);
+        assert!(stream.first_ms() == 0 && stream.accepted());
     }
 }

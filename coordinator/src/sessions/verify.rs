@@ -1,11 +1,13 @@
 //! A small pool of threads that signs assignments and verifies deliveries and checkpoints, so that the network's thread
 //! never does. Verified deliveries go on to the engine a few at a time.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
-use aitbc_common::hash::sha256;
+use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::layouts::{Receipt, StreamCheckpoint};
+use aitbc_common::ledger::log::{self, LogError};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use super::stored::{self, store_error};
 use super::streams::{AttemptFacts, AttemptStream, SignedCheckpoint, Streams};
 use crate::engine::command::{AttemptInfo, Command, Completion, Reply};
 use crate::engine::handle::EngineHandle;
+use crate::ledger::proofs::LogRows;
 use crate::store::{StoreError, keys, rows};
 
 /// Threads of the pool.
@@ -26,6 +29,8 @@ const THREADS: usize = 2;
 const WAITING: usize = 1_024;
 /// Tasks that a thread takes at once: their deliveries reach the engine together.
 const CHUNK: usize = 8;
+/// Why a receipt is refused that no client would take.
+const OTHER_LEDGER: &str = "the receipt says that its miner saw another ledger than this one";
 /// Largest result document kept in the job's row; a larger one is kept in chunks.
 const INLINE_RESULT_BYTES: u64 = 64 << 10;
 
@@ -102,6 +107,7 @@ impl VerifyPool {
                 engine: engine.clone(),
                 service: service.clone(),
                 streams: Arc::clone(streams),
+                seen: Cell::default(),
             };
             let thread = std::thread::Builder::new().name(format!("verify-{number}"));
             thread.spawn(move || worker.run(receive))?;
@@ -130,6 +136,8 @@ struct Worker {
     engine: EngineHandle,
     service: Identity,
     streams: Arc<Streams>,
+    /// What the last miner had seen of the ledger, and had right: most have seen the same.
+    seen: Cell<(u64, Hash)>,
 }
 
 impl Worker {
@@ -235,6 +243,9 @@ impl Worker {
         let mut progress = stream.progress();
         let attempt = stream.facts.attempt;
         if let Some(receipt) = partial_receipt(complete) {
+            if !self.has_seen_ours(&receipt)? {
+                return Ok(Err(OTHER_LEDGER.to_owned()));
+            }
             self.cut(stream, &mut progress, receipt.output_len)?;
             return Ok(self.partial(stream, miner, complete, &progress));
         }
@@ -259,6 +270,9 @@ impl Worker {
             Ok(checked) => checked,
             Err(problem) => return Ok(Err(problem)),
         };
+        if !self.has_seen_ours(&checked.receipt)? {
+            return Ok(Err(OTHER_LEDGER.to_owned()));
+        }
         let inline = progress.result_len <= INLINE_RESULT_BYTES;
         // Out of a result in chunks no reader could take the output a piece at a time.
         let output_in_result = inline && checked.output_in_result;
@@ -284,6 +298,23 @@ impl Worker {
             first_token_ms: stream.first_ms(),
             epoch: stream.facts.epoch,
         }))
+    }
+
+    /// Whether this ledger begins with the one that the miner says to have seen: its client holds the same against it.
+    fn has_seen_ours(&self, receipt: &Receipt) -> Result<bool, StoreError> {
+        let seen = (receipt.seen_size, receipt.seen_root);
+        if seen == Default::default() || seen == self.seen.get() {
+            return Ok(true);
+        }
+        let store = self.engine.store();
+        match log::root(&LogRows(&store), seen.0) {
+            Ok(root) if seen.0 > 0 && root == seen.1 => {
+                self.seen.set(seen);
+                Ok(true)
+            }
+            Err(LogError::Store(error)) => Err(error),
+            _ => Ok(false),
+        }
     }
 
     /// A receipt without a result: for what was done until the job was stopped.

@@ -23,6 +23,10 @@ const ENGINE: u8 = b'e';
 const ORDERS: u8 = b'x';
 /// Final jobs whose payment waits for a receipt: [`super::Family::Active`].
 const STOPPED: u8 = b's';
+/// Newest checkpoints of running paid attempts: [`super::Family::Active`].
+const CHECKPOINT: u8 = b'c';
+/// Wallets that identities are bound to: [`super::Family::Active`].
+const BINDING: u8 = b'b';
 /// The jobs of open locks: [`super::Family::Archive`].
 const LOCK: u8 = b'l';
 /// What miners earned: [`super::Family::Archive`].
@@ -144,6 +148,30 @@ pub fn stopped(owner: &PublicKey, job_id: JobId) -> Vec<u8> {
 #[must_use]
 pub fn stopped_in(shard: u8) -> Vec<u8> {
     vec![shard, STOPPED]
+}
+
+/// The newest checkpoint of a live job's running attempt.
+#[must_use]
+pub fn checkpoint(owner: &PublicKey, job_id: JobId) -> Vec<u8> {
+    job_key(CHECKPOINT, owner, job_id)
+}
+
+/// Prefix of a shard's checkpoints.
+#[must_use]
+pub fn checkpoints_in(shard: u8) -> Vec<u8> {
+    vec![shard, CHECKPOINT]
+}
+
+/// The wallet that an identity is bound to.
+#[must_use]
+pub fn binding(identity: &PublicKey) -> Vec<u8> {
+    owner_prefix(BINDING, identity)
+}
+
+/// Prefix of a shard's bindings.
+#[must_use]
+pub fn bindings_in(shard: u8) -> Vec<u8> {
+    vec![shard, BINDING]
 }
 
 /// The job of an open lock.

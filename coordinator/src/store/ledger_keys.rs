@@ -2,6 +2,7 @@
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ledger::entry::StateKey;
 use aitbc_common::ledger::state_tree::PageId;
 
@@ -31,6 +32,8 @@ const PAGE: u8 = b'p';
 const SEALED: u8 = b'v';
 /// Jobs that were paid: [`super::Family::Archive`].
 const PAID: u8 = b'j';
+/// Records that rest on a receipt or a stream checkpoint: [`super::Family::Archive`].
+const EVIDENCE: u8 = b'e';
 /// Miners on which a wallet has staked: [`super::Family::Archive`].
 const STAKES: u8 = b'k';
 
@@ -74,7 +77,7 @@ pub fn notices() -> Vec<u8> {
     key(NOTICE, &[])
 }
 
-/// The number at the end of a key of [`notice`], [`unsealed`] or [`record`].
+/// The number at the end of a key of [`notice`], [`unsealed`], [`record`] or [`evidence`].
 #[must_use]
 pub fn number(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|number| u64::from_be_bytes(*number))
@@ -90,6 +93,13 @@ pub fn state(entry: &StateKey) -> Vec<u8> {
 #[must_use]
 pub fn state_of_type(kind: u8) -> Vec<u8> {
     key(STATE, &[kind])
+}
+
+/// Prefix of the allowances that a wallet gave.
+#[must_use]
+pub fn allowances_of(account: Address) -> Vec<u8> {
+    let first = StateKey::Allowance(account, PublicKey::default()).bytes();
+    key(STATE, &first[..first.len() - 32])
 }
 
 /// The entry of a key of [`state`].
@@ -134,6 +144,20 @@ pub fn faucet(account: Address) -> Vec<u8> {
 #[must_use]
 pub fn paid(job_ref: &Hash) -> Vec<u8> {
     key(PAID, job_ref)
+}
+
+/// Prefix of the records that rest on a receipt or a stream checkpoint, oldest first.
+#[must_use]
+pub fn evidence_of(id: &Hash) -> Vec<u8> {
+    key(EVIDENCE, id)
+}
+
+/// A record that rests on it.
+#[must_use]
+pub fn evidence(id: &Hash, index: u64) -> Vec<u8> {
+    let mut key = evidence_of(id);
+    key.extend(index.to_be_bytes());
+    key
 }
 
 /// A page of the state tree.

@@ -177,6 +177,37 @@ pub struct StoppedRow {
     /// The job's status.
     #[prost(enumeration = "v1::JobStatus", tag = "7")]
     pub status: i32,
+    /// The job's deadline in Unix ms; 0 = not known.
+    #[prost(uint64, tag = "8")]
+    pub deadline_ms: u64,
+}
+
+/// The newest checkpoint of a running paid attempt that was stored.
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckpointRow {
+    /// The attempt.
+    #[prost(uint32, tag = "1")]
+    pub attempt: u32,
+    /// The checkpoint's layout.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub checkpoint: Bytes,
+    /// The miner's signature over it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub signature: Bytes,
+    /// When the miner accepted the attempt, in Unix ms; 0 = not known.
+    #[prost(uint64, tag = "4")]
+    pub started_ms: u64,
+}
+
+/// The wallet that an identity is bound to, as the ledger told it.
+#[derive(Clone, PartialEq, Message)]
+pub struct BindingRow {
+    /// The identity's key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub identity: Bytes,
+    /// The wallet's address.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub wallet: Bytes,
 }
 
 /// What a miner earned with one model on one day.
@@ -243,6 +274,9 @@ pub struct AttemptRow {
     /// Assignment layouts before the newest, oldest first: its budget was raised since.
     #[prost(bytes = "bytes", repeated, tag = "11")]
     pub earlier: Vec<Bytes>,
+    /// The length of the lease where it was polled, in milliseconds; 0 = the usual one.
+    #[prost(uint64, tag = "12")]
+    pub poll_lease_ms: u64,
 }
 
 /// What a miner delivered.
@@ -278,6 +312,12 @@ pub struct DeliveryRow {
     /// The whole streamed output is the result document's `content`.
     #[prost(bool, tag = "10")]
     pub output_in_result: bool,
+    /// Acknowledgement layout of the job's owner; empty = none.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub acknowledgement: Bytes,
+    /// The owner's signature over it.
+    #[prost(bytes = "bytes", tag = "12")]
+    pub acknowledgement_signature: Bytes,
 }
 
 /// A registered miner.

@@ -77,6 +77,7 @@ async fn hold_session(
         miner_id: miner.miner_id.parse().map_err(|_| incomplete())?,
         chain_id: *connection.chain_id(),
         service_key: *connection.service_key(),
+        log_key: *connection.log_key(),
         takeover: options.takeover,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         job_limit: (!options.continuous).then_some(1),

@@ -213,16 +213,22 @@ impl std::str::FromStr for ModelFile {
     type Err = CommandError;
 
     fn from_str(text: &str) -> Result<Self, CommandError> {
-        if let Some((name, path)) = text.split_once('=')
-            && let Ok(name) = canonical_model(name)
-        {
-            if path.is_empty() {
-                return Err(CommandError::usage(format!("no file after {text}")));
+        if let Some((name, path)) = text.split_once('=') {
+            match canonical_model(name) {
+                Ok(_) if path.is_empty() => {
+                    return Err(CommandError::usage(format!("no file after {text}")));
+                }
+                Ok(name) => {
+                    let path = path.into();
+                    return Ok(Self { name, path });
+                }
+                Err(error) if !name.contains('/') => {
+                    return Err(CommandError::usage(format!("{name:?}: {error}"))
+                        .with_hint("write NAME=FILE; a file with = in its own name: NAME=./FILE"));
+                }
+                // A path with = in it.
+                Err(_) => {}
             }
-            return Ok(Self {
-                name,
-                path: path.into(),
-            });
         }
         let path = PathBuf::from(text);
         let stem = path
@@ -270,7 +276,8 @@ mod tests {
             ("llama3=", "no file"),
             ("/m/my model.gguf", "NAME="),
             ("", "NAME="),
-            ("=x y.gguf", "NAME="),
+            ("=x y.gguf", "\"\": "),
+            ("a b=x.gguf", "\"a b\": "),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(expected), "{error}");

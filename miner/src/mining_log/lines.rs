@@ -42,7 +42,7 @@ pub(super) fn inference(key: AttemptKey, summary: &Summary) -> Line {
 }
 
 pub(super) fn submitted(key: AttemptKey, summary: &Summary) -> Line {
-    let price = MicroAit(cost(summary.rate, summary.work_ms)).six_decimals();
+    let price = MicroAit(cost(summary.rate, summary.work_ms));
     let seconds = std::time::Duration::from_millis(summary.work_ms).as_secs_f64();
     let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
     let text = format!(
@@ -53,7 +53,7 @@ pub(super) fn submitted(key: AttemptKey, summary: &Summary) -> Line {
         "output_tokens": summary.output_tokens,
         "tokens_per_second": (speed * 10.0).round() / 10.0,
         "work_seconds": seconds,
-        "cost_ait": price,
+        "cost_ait": price.six_decimals(),
     });
     Line::new("result submitted", text, with_key(key, fields))
 }

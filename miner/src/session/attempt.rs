@@ -9,7 +9,7 @@ use aitbc_proto::v1::{
 };
 use bytes::{Bytes, BytesMut};
 
-use super::evidence::{Promise, outcome};
+use super::evidence::{Promise, Signer, outcome};
 use super::{AttemptKey, CoreConfig, SpoolRecord, Summary};
 use crate::runner::{FinishReason, RunResult, result_document};
 
@@ -259,7 +259,7 @@ impl Attempt {
         &mut self,
         now: Duration,
         key: AttemptKey,
-        identity: &aitbc_common::identity::Identity,
+        signer: Signer<'_>,
         result: &RunResult,
     ) -> Result<SpoolRecord, Failure> {
         let Stage::Running(run) = &mut self.stage else {
@@ -281,7 +281,7 @@ impl Attempt {
             return Err(failure(FailureReason::InputRefused, message));
         }
         let complete = run.promise.complete(
-            identity,
+            signer,
             (&run.model, &run.engine),
             &run.hash,
             &document,
@@ -330,7 +330,7 @@ impl Attempt {
         &mut self,
         now: Duration,
         key: AttemptKey,
-        identity: &aitbc_common::identity::Identity,
+        signer: Signer<'_>,
         reason: FinishReason,
         limit: usize,
     ) -> Option<SpoolRecord> {
@@ -340,7 +340,7 @@ impl Attempt {
         let mut hash = Sha256Stream::default();
         hash.update(output);
         let served = (&run.model, run.engine.as_str());
-        let complete = run.promise.complete(identity, served, &hash, b"", &result);
+        let complete = run.promise.complete(signer, served, &hash, b"", &result);
         let summary = Summary {
             outcome: outcome(reason),
             input_tokens: result.tokens_in,

@@ -51,6 +51,7 @@ impl SessionCore {
                 {
                     open.heard = now;
                 }
+                self.see(&echo.checkpoint);
             }
             FromCoordinator::GoingAway(going_away) => {
                 let reason = going_away.reason();
@@ -125,6 +126,7 @@ impl SessionCore {
         // It was asked for once; a session lost later is not taken back from whoever has it then.
         self.config.takeover = false;
         self.own_session_until = None;
+        self.see(&welcome.checkpoint);
         // What the coordinator does not mention is sent from the beginning.
         for attempt in self.attempts.values_mut() {
             attempt.rewind(Some(0), Some(0));
@@ -147,6 +149,18 @@ impl SessionCore {
         self.notice(Notice::Polling {
             free_slots: self.free_slots(),
         });
+    }
+
+    /// The coordinator tells how far the ledger is; one without a ledger tells nothing.
+    fn see(&mut self, checkpoint: &str) {
+        if checkpoint.is_empty() {
+            return;
+        }
+        if let Err(problem) = self.witness.see(checkpoint) {
+            self.notice(Notice::Odd {
+                message: format!("the coordinator's ledger contradicts itself: {problem}"),
+            });
+        }
     }
 
     fn cancel(&mut self, now: Duration, cancel: &Cancel) {

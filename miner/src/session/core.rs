@@ -13,6 +13,7 @@ use aitbc_proto::v1::{Drain, ErrorReason, FailureReason, Inventory, MinerHeartbe
 use super::attempt::{Attempt, Stage, failure};
 use super::coordinator::USUAL_LEASE;
 use super::history::{Closed, History};
+use super::witness::Witness;
 use super::{Action, AttemptKey, End, Event, Notice, SpoolRecord};
 
 /// The coordinator must speak within this after the stream is open, and again after Hello.
@@ -35,6 +36,8 @@ pub struct CoreConfig {
     pub chain_id: Hash,
     /// The key that signs assignments on that chain.
     pub service_key: PublicKey,
+    /// The key that signs that chain's ledger.
+    pub log_key: PublicKey,
     /// Take over from a live session of this miner.
     pub takeover: bool,
     /// The miner's version, for Hello.
@@ -95,6 +98,7 @@ pub struct SessionCore {
     pub(super) own_session_until: Option<Duration>,
     /// A job was refused for want of a slot: the coordinator wants to know when there is one.
     pub(super) owes_heartbeat: bool,
+    pub(super) witness: Witness,
 }
 
 impl SessionCore {
@@ -106,6 +110,7 @@ impl SessionCore {
             .collect();
         Self {
             jobs_left: config.job_limit,
+            witness: Witness::new(config.chain_id, config.log_key),
             config,
             phase: Phase::Offline,
             inventory,

@@ -9,6 +9,14 @@ use bytes::Bytes;
 use super::{AttemptKey, CoreConfig};
 use crate::runner::{FinishReason, RunResult};
 
+/// Who signs, and what it has seen of the ledger.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signer<'a> {
+    pub(super) identity: &'a Identity,
+    /// Size and root of the newest checkpoint; zeros = none.
+    pub(super) seen: (u64, Hash),
+}
+
 /// A verified assignment of one attempt.
 #[derive(Debug, Clone)]
 pub(super) struct Promise {
@@ -122,7 +130,7 @@ impl Promise {
     /// The signed receipt over output and result document.
     pub(super) fn complete(
         &self,
-        identity: &Identity,
+        signer: Signer<'_>,
         served: (&MinerModel, &str),
         output: &Sha256Stream,
         document: &[u8],
@@ -147,14 +155,14 @@ impl Promise {
             tokens_in: result.tokens_in,
             tokens_out: result.tokens_out,
             work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
-            seen_size: 0,
-            seen_root: Hash::default(),
+            seen_size: signer.seen.0,
+            seen_root: signer.seen.1,
         };
         Complete {
             job_id: self.assignment.job_id.to_string(),
             attempt: u32::from(self.assignment.attempt),
             receipt: receipt.encode().into(),
-            signature: Bytes::copy_from_slice(&receipt.sign(identity)),
+            signature: Bytes::copy_from_slice(&receipt.sign(signer.identity)),
             served_model: model.name.clone(),
             engine: engine.to_owned(),
         }

@@ -18,6 +18,7 @@ mod runs;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 pub use self::core::{CoreConfig, SessionCore};
 pub use event::{Action, AttemptKey, End, Event, JobStart, Notice, Summary};

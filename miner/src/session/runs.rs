@@ -7,6 +7,7 @@ use aitbc_proto::v1::Failure;
 
 use super::attempt::{Attempt, Stage};
 use super::core::SessionCore;
+use super::evidence::Signer;
 use super::{Action, AttemptKey, Notice};
 use crate::runner::{FinishReason, RunResult};
 
@@ -44,7 +45,11 @@ impl SessionCore {
         else {
             return;
         };
-        match attempt.finish(now, key, &self.config.identity, result) {
+        let signer = Signer {
+            identity: &self.config.identity,
+            seen: self.witness.seen(),
+        };
+        match attempt.finish(now, key, signer, result) {
             Ok(record) => {
                 if let Stage::Storing { summary, .. } = &attempt.stage {
                     let summary = *summary;
@@ -96,9 +101,12 @@ impl SessionCore {
     ) -> bool {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let attempt = self.attempts.get_mut(&key);
-        let identity = &self.config.identity;
+        let signer = Signer {
+            identity: &self.config.identity,
+            seen: self.witness.seen(),
+        };
         let record =
-            attempt.and_then(|attempt| attempt.finish_stopped(now, key, identity, reason, limit));
+            attempt.and_then(|attempt| attempt.finish_stopped(now, key, signer, reason, limit));
         let Some(record) = record else {
             return false;
         };

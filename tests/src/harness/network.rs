@@ -192,6 +192,12 @@ impl User {
         Home::below(&self.aitbc_home())
     }
 
+    /// The folder that their commands run in.
+    #[must_use]
+    pub fn home_dir(&self) -> &Path {
+        &self.home
+    }
+
     /// The folder of their keys and settings.
     #[must_use]
     pub fn aitbc_home(&self) -> PathBuf {

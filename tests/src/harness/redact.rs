@@ -39,13 +39,17 @@ fn is_hexadecimal(c: char) -> bool {
 /// A kind of text, what it begins with, and the characters that follow.
 type Kind = (&'static str, &'static str, fn(char) -> bool);
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 8] = [
     ("[job_id]", "job_0", is_base32),
     ("[miner_id]", "miner_0", is_base32),
     ("[hash]", "sha256:", is_hexadecimal),
     ("[key]", "ed25519:", is_hexadecimal),
     ("[0x]", "0x", is_hexadecimal),
     ("[address]", "127.0.0.1:", |c| c.is_ascii_digit()),
+    ("leaf [number]", "leaf ", |c| c.is_ascii_digit()),
+    ("checkpoint of [number]", "checkpoint of ", |c| {
+        c.is_ascii_digit()
+    }),
 ];
 
 /// The kind and length of what stands at the front of `text`, where it differs in each run.
@@ -139,6 +143,9 @@ fn redact_field(name: &str, value: &Value) -> Value {
         "memory_gib",
         "_bytes",
         "estimated_start",
+        "leaf",
+        "tree_size",
+        "index",
     ]
     .iter()
     .any(|end| name.ends_with(end));
@@ -186,6 +193,10 @@ mod tests {
             (
                 "14 tokens in, 61 out, about 2 s; 0.5 AIT/hour, 1 slot",
                 "[number] tokens in, [number] out, about [duration]; 0.5 AIT/hour, 1 slot",
+            ),
+            (
+                "leaf 40, checkpoint of 42",
+                "leaf [number], checkpoint of [number]",
             ),
             ("rig-1 1x RTX 4090, 24 GiB", "rig-1 1x RTX 4090, 24 GiB"),
         ] {

@@ -7,6 +7,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
 use aitbc_common::ledger::checkpoint::{self, LogIdentity};
 use aitbc_common::ledger::log::TreeHead;
+use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
 use aitbc_proto::v1::ledger_service_server::LedgerService;
 use aitbc_proto::v1::*;
@@ -30,6 +31,16 @@ pub(super) struct Earlier {
     first: Option<String>,
     newest: Option<String>,
     state: Option<GetStateProofResponse>,
+    evidence: Option<ListEvidenceRecordsResponse>,
+    /// Transactions that were refused, and can be recorded at any time.
+    refused: Vec<SubmitTransactionRequest>,
+}
+
+impl Earlier {
+    /// What was refused and is recorded all the same.
+    pub fn take_refused(&mut self) -> Vec<SubmitTransactionRequest> {
+        std::mem::take(&mut self.refused)
+    }
 }
 
 impl Ledger {
@@ -110,11 +121,90 @@ fn flipped(bytes: &Bytes) -> Bytes {
 #[tonic::async_trait]
 impl LedgerService for Ledger {
     pass_on! {
-        get_account(GetAccountRequest) -> GetAccountResponse;
-        get_payable(GetPayableRequest) -> GetPayableResponse;
-        submit_transaction(SubmitTransactionRequest) -> SubmitTransactionResponse;
         get_transaction(GetTransactionRequest) -> GetTransactionResponse;
         list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<GetAccountRequest>,
+    ) -> Result<Response<GetAccountResponse>, Status> {
+        let mut answer = self.client().get_account(request).await?;
+        let shared = self.shared();
+        let account = answer.get_mut();
+        match shared.lie {
+            Lie::NonceSkipped if !shared.ledger.refused.is_empty() => account.next_nonce += 1,
+            Lie::NonceUsed if shared.ledger.refused.is_empty() => account.next_nonce -= 1,
+            _ => {}
+        }
+        drop(shared);
+        Ok(answer)
+    }
+
+    async fn get_payable(
+        &self,
+        request: Request<GetPayableRequest>,
+    ) -> Result<Response<GetPayableResponse>, Status> {
+        let mut answer = self.client().get_payable(request).await?;
+        if self.lie() == Lie::DeadlineFarAway
+            && let Some(deadline) = &mut answer.get_mut().deadline
+        {
+            deadline.seconds += 300 * 86_400;
+        }
+        Ok(answer)
+    }
+
+    async fn submit_transaction(
+        &self,
+        request: Request<SubmitTransactionRequest>,
+    ) -> Result<Response<SubmitTransactionResponse>, Status> {
+        let lie = self.lie();
+        let copy = request.get_ref().clone();
+        if lie == Lie::NonceSkipped {
+            self.shared().ledger.refused.push(copy);
+            let error = ApiError::new(ErrorReason::Nonce, "the nonce is another");
+            return Err(error.into());
+        }
+        let answer = self.client().submit_transaction(request).await;
+        if lie == Lie::NonceUsed && answer.is_err() {
+            self.shared().ledger.refused.push(copy);
+        }
+        answer
+    }
+
+    async fn list_evidence_records(
+        &self,
+        request: Request<ListEvidenceRecordsRequest>,
+    ) -> Result<Response<ListEvidenceRecordsResponse>, Status> {
+        let mut answer = self.client().list_evidence_records(request).await?;
+        let shown = answer.get_mut();
+        let mut shared = self.shared();
+        match shared.lie {
+            Lie::OtherEvidence => {
+                let earlier = shared.ledger.evidence.clone();
+                *shown = earlier.expect("another's was asked for before");
+            }
+            Lie::EvidenceChanged => {
+                for record in &mut shown.records {
+                    // The time is told, and nothing else gives the lie away.
+                    let mut leaf = BytesMut::from(&record.leaf[..]);
+                    leaf[17] ^= 1;
+                    record.leaf = leaf.freeze();
+                }
+            }
+            Lie::EvidenceWithheld => shown.records.clear(),
+            Lie::EvidenceCut => {
+                let is_post = |record: &LogRecord| record.leaf.get(1) == Some(&3);
+                if let Some(last) = shown.records.iter().rposition(is_post) {
+                    shown.records.remove(last);
+                }
+            }
+            _ if !shown.records.is_empty() => {
+                shared.ledger.evidence.get_or_insert_with(|| shown.clone());
+            }
+            _ => {}
+        }
+        Ok(answer)
     }
 
     async fn get_checkpoint(

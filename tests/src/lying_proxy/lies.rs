@@ -49,6 +49,24 @@ pub enum Lie {
     StateStale,
     /// No checkpoint covers what came since the lie began, and no record is shown.
     RecordWithheld,
+    /// Of a receipt, the record of an earlier one is shown.
+    OtherEvidence,
+    /// The record of a receipt with one bit changed.
+    EvidenceChanged,
+    /// Nothing is recorded of any receipt.
+    EvidenceWithheld,
+    /// Of what locks paid for a receipt, the last record is left out.
+    EvidenceCut,
+    /// A job is said to have cost more than the ledger has.
+    PaymentOverstated,
+    /// A transaction is refused for its nonce and kept for later; the next nonce is told one too high.
+    NonceSkipped,
+    /// The next nonce is told one too low, until a transaction was refused for it.
+    NonceUsed,
+    /// A lock may stay open for ever.
+    DeadlineFarAway,
+    /// No acknowledgement is taken.
+    NotAcknowledged,
 }
 
 /// Bytes of the chunks that output is cut into, so that there are enough of them to lie about.
@@ -80,6 +98,7 @@ pub(super) fn twist_job(lie: Lie, earlier: Option<&Job>, job: &mut Job) {
                 .expect("another job's result was asked for before")
                 .clone();
         }
+        Lie::PaymentOverstated => job.paid_micro_ait += 1,
         Lie::InventedJob => job.job_id = JobId::new(1_795_428_000_000, 0, [7; 10]).to_string(),
         _ => {}
     }

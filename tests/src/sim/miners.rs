@@ -116,6 +116,7 @@ impl Miner {
             miner_id: work::miner_id(self.number),
             chain_id: CHAIN,
             service_key: self.service,
+            log_key: self.service,
             takeover: std::mem::take(&mut self.takeover),
             version: "0.1.0".into(),
             job_limit: None,

@@ -91,7 +91,7 @@ impl Ledger {
     pub(super) fn send_payments(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
         let sent = |signed: &SignedTransaction, job, owner| {
             let (chain_id, broken) = (&self.config.rules.chain_id, self.config.broken);
-            let signed = ledger::admit(&signed.encode(), chain_id, broken).ok()?;
+            let signed = ledger::admit(signed.clone(), chain_id, broken).ok()?;
             let submission = ledger::Submission { signed, job, owner };
             Some(ledger::Command::Submit(Box::new(submission)))
         };

@@ -2,7 +2,9 @@
 
 mod audit;
 mod lies;
+mod nonces;
 mod reading;
+mod results;
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod bench;
+mod binding;
 mod lost_answers;
 mod metering;
 mod refusals;

@@ -4,6 +4,7 @@ use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::layouts::{
     LockTerms, Outcome, Record, RecordBody, Seal, SignedTransaction, Transaction, TransactionKind,
 };
+use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::entry::AccountId;
 use aitbc_common::ledger::settlement::{Work, posts};
 use aitbc_common::ledger::state::State;
@@ -48,6 +49,10 @@ fn log_root(leaves: &[Vec<u8>]) -> Hash {
 pub struct History {
     pub chain_id: Hash,
     pub state: State,
+    /// What looks at the log as a whole.
+    pub audit: Audit,
+    /// First byte of the reference of the job that is locked for and paid.
+    pub job: u8,
     pub now: u64,
     pub leaves: Vec<Vec<u8>>,
     pub records: Vec<Value>,
@@ -68,6 +73,7 @@ impl History {
         self.now += 1_000;
         let record = self.record(body);
         self.state.apply(&record, false).expect(name);
+        self.audit.record(&record.encode()).expect(name);
         let mut changed: Vec<Value> = Vec::new();
         for key in self.state.take_changed() {
             let value = self
@@ -87,11 +93,25 @@ impl History {
     /// A record that may not come next.
     pub fn refuse(&mut self, name: &str, record: &Record) {
         let error = self.state.clone().apply(record, false).expect_err(name);
+        self.refused(name, record, &error.to_string());
+    }
+
+    /// A record that follows the rules by itself, and may not come next in this log.
+    pub fn refuse_in_log(&mut self, name: &str, body: RecordBody) {
+        let record = self.record(body);
+        let before = self.state.clone().apply(&record, false);
+        before.expect("by itself it follows the rules");
+        let error = self.audit.clone().record(&record.encode());
+        let problem = error.expect_err(name).problem;
+        self.refused(name, &record, &problem.to_string());
+    }
+
+    fn refused(&mut self, name: &str, record: &Record, error: &str) {
         self.refused.push(json!({
             "name": name,
             "after": self.leaves.len(),
             "leaf": hex::encode(record.encode()),
-            "error": error.to_string(),
+            "error": error,
         }));
     }
 
@@ -150,7 +170,7 @@ impl History {
         amount: u64,
         terms: &LockTerms,
     ) -> (Hash, u64) {
-        let target = counting(0x70);
+        let target = counting(self.job);
         let id = self.transact(
             name,
             secret,
@@ -163,7 +183,7 @@ impl History {
     }
 
     pub fn agent_lock(&mut self, name: &str, nonce: u64, amount: u64) -> (Hash, u64) {
-        let start = self.start(TransactionKind::Lock, nonce, amount, counting(0x70));
+        let start = self.start(TransactionKind::Lock, nonce, amount, counting(self.job));
         let signed = by_agent(start, terms(self.now + DAY, 3_600_000).encode(), &ALICE);
         let id = signed.transaction.id();
         self.append(name, RecordBody::Transaction(signed));
@@ -204,9 +224,9 @@ impl History {
         }));
     }
 
-    pub fn work(rate: u64, ms: u64) -> Work {
+    pub fn work(&self, rate: u64, ms: u64) -> Work {
         Work {
-            job_ref: counting(0x70),
+            job_ref: counting(self.job),
             attempt: 1,
             outcome: Outcome::Complete,
             miner: identity(&MINER).public(),

@@ -9,6 +9,7 @@ use aitbc_common::layouts::{
     ExpireReason, MintReason, Post, ReceiptEntry, RecordBody, Seal, TransactionKind, Verdict,
     VoidReason, address_target,
 };
+use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::entry::{Entry, StateKey};
 use aitbc_common::ledger::settlement::posts;
 use aitbc_common::ledger::state::State;
@@ -49,6 +50,8 @@ fn begun() -> History {
     let mut history = History {
         chain_id: chain_id(&file),
         state: State::default(),
+        audit: Audit::default(),
+        job: 0x70,
         now: BEGIN,
         leaves: Vec::new(),
         records: Vec::new(),
@@ -125,7 +128,7 @@ fn paying(history: &mut History) -> Hash {
     history.seal();
 
     // 2,002 micro-AIT: 1,001 of each lock; their fees are ⌈25.025⌉ = 26 and ⌈50.05⌉ − 26 = 25.
-    let work = History::work(3_599_999, 2_002);
+    let work = history.work(3_599_999, 2_002);
     let good = posts(&work, &[first, second], 250);
     let changed = |post: &Post, change: fn(&mut Post)| {
         let mut post = post.clone();
@@ -240,16 +243,19 @@ fn bindings(history: &mut History) {
     history.append("bind", bound);
     let moved = bind(history, &BOB, consent(&chain, &BOB, 2, until).encode());
     history.refuse_body("bound to another wallet", moved);
-    let released = bind(history, &ALICE, release(3).encode());
+    let skipped = bind(history, &ALICE, release(u32::MAX).encode());
+    history.refuse_body("release with a skipped number", skipped);
+    let released = bind(history, &ALICE, release(2).encode());
     history.append("release", released);
     let old = bind(history, &BOB, consent(&chain, &BOB, 2, until).encode());
     history.refuse_body("old consent", old);
-    let again = bind(history, &BOB, consent(&chain, &BOB, 4, until).encode());
+    let again = bind(history, &BOB, consent(&chain, &BOB, 3, until).encode());
     history.append("bind to another wallet", again);
 }
 
 fn allowances(history: &mut History) {
     let agent = identity(&AGENT).public().0;
+    history.job = 0x74;
     let terms_until = history.now + 30 * DAY;
     history.transact(
         "allow",
@@ -266,8 +272,12 @@ fn allowances(history: &mut History) {
     let kept = history.agent_lock("second lock under the allowance", 1, 1_000_000);
     history.seal();
 
-    let work = History::work(3_600_000, 1_234);
+    let work = history.work(3_600_000, 1_234);
     history.pay("post under the allowance", &work, &[lock]);
+    let logged = history.record(history_receipt()).body;
+    history.append("receipt between two payments", logged);
+    let again = posts(&work, &[kept], 250).remove(0);
+    history.refuse_in_log("the job was paid before", RecordBody::Post(again));
     history.transact(
         "revoke",
         &ALICE,

@@ -201,3 +201,28 @@ fn a_copy_that_is_wrong_is_found_out() {
     keyboard.types("");
     assert!(process.wait().succeeds().text().contains(JUNK_ADDRESS));
 }
+
+#[test]
+fn a_passphrase_makes_another_wallet_of_the_same_words() {
+    let network = Network::without_coordinator();
+    let user = scripted(&network);
+    std::fs::write(user.home_dir().join("word"), "TREZOR\n").expect("a folder");
+    let made = user
+        .types("aitbc wallet create --name safe --seed-phrase-file seed.txt --passphrase-file word --json")
+        .succeeds()
+        .json();
+    let text = std::fs::read_to_string(user.home_dir().join("seed.txt")).expect("the words");
+    let phrase = SeedPhrase::parse(&text).expect("24 words");
+    let (with, without) = (phrase.key("TREZOR").address(), phrase.key("").address());
+    assert_eq!(made["address"], with.to_string());
+    assert_ne!(with, without);
+    let check = "aitbc wallet check-backup safe --seed-phrase-file seed.txt";
+    user.types(check).refuses(4, &without.to_string());
+    let _same = user
+        .types(&format!("{check} --passphrase-file word"))
+        .succeeds();
+    user.types(
+        "aitbc wallet create --name other --seed-phrase-file other.txt --passphrase-file none",
+    )
+    .refuses(1, "cannot read none");
+}

@@ -13,7 +13,7 @@ use prost_types::Duration;
 
 use super::payment::job_payment;
 use crate::output::json::{duration_ms, enum_value, failure_name, text_of, timestamp_ms};
-use crate::output::short_id;
+use crate::output::{short_id, words};
 
 /// Its status in lower case.
 pub fn status_name(status: i32) -> String {
@@ -50,10 +50,7 @@ pub fn about(duration: &Duration) -> String {
 /// `completed, unfunded`, or while it waits `queued, position 3, about 12 s`.
 pub fn state(job: &Job) -> String {
     let mut text = status_name(job.status);
-    let waits = matches!(
-        job.status(),
-        JobStatus::Pending | JobStatus::Funded | JobStatus::Queued
-    );
+    let waits = matches!(job.status(), JobStatus::Funded | JobStatus::Queued);
     if !waits {
         let _infallible = write!(text, ", {}", payment_name(job.payment_status));
         return text;
@@ -74,6 +71,9 @@ pub fn state(job: &Job) -> String {
 /// `queued (position 1; 1 of 3 miners matches, starts in about 2 s)`: a job that was just submitted.
 pub fn submitted_state(response: &SubmitJobResponse) -> String {
     let mut details = String::new();
+    if response.status() == JobStatus::Pending {
+        details.push_str("waits for its pay; ");
+    }
     if let Some(position) = response.queue_position {
         let _infallible = write!(details, "position {position}; ");
     }
@@ -226,33 +226,28 @@ fn failed_attempt(attempt: &Attempt) -> String {
     let failure = attempt
         .failure
         .as_ref()
-        // Those say no more than the outcome does.
+        // The names of those say no more than the outcome does.
         .filter(|failure| {
-            !matches!(
+            let named = matches!(
                 failure.reason(),
                 FailureReason::Returned | FailureReason::Lost
-            )
+            );
+            !named || !failure.message.is_empty()
         })
         .map_or_else(String::new, |failure| {
-            format!(": {}", failure_name(failure.reason()))
+            format!(": {}", failure_text(failure))
         });
-    let message = attempt
-        .failure
-        .as_ref()
-        .filter(|failure| !failure.message.is_empty())
-        .map_or_else(String::new, |failure| format!(": {}", failure.message));
     format!(
-        "attempt {} on {} {outcome}{failure}{message}",
+        "attempt {} on {} {outcome}{failure}",
         attempt.attempt, attempt.miner_name
     )
 }
 
-/// `STALLED: no token for 60 s`; the name alone where there is no message.
+/// `no token for 60 s`; the reason's name in words where there is no message.
 fn failure_text(failure: &Failure) -> String {
-    let name = failure_name(failure.reason());
     match failure.message.as_str() {
-        "" => name.to_owned(),
-        message => format!("{name}: {message}"),
+        "" => words(failure_name(failure.reason())),
+        message => message.to_owned(),
     }
 }
 
@@ -409,13 +404,13 @@ job_01m83xj880emq8k9w39qsaekf4  completed, unfunded
         };
         let text = job_text(&job);
         assert!(
-            text.contains("attempt 1 on rig-1 failed: STALLED: no token for 60 s"),
+            text.contains("attempt 1 on rig-1 failed: no token for 60 s"),
             "{text}"
         );
         assert!(text.contains("ended +2.149 s"));
         let error = no_result(&job);
         assert_eq!(error.exit, ExitCode::NoResult);
-        assert_eq!(error.message, "the job failed: STALLED: no token for 60 s");
+        assert_eq!(error.message, "the job failed: no token for 60 s");
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! `aitbc client`: submit jobs, follow them, fetch and check results.
 
+mod acknowledge;
 mod cancel;
 mod delete;
 mod delivery;
 mod explain;
 mod fetch;
 pub mod follow;
+mod funds;
 pub mod input;
 mod job_text;
+mod ledger_proof;
 mod list;
+mod lock_bound;
 mod logs;
 pub mod new_job;
 mod pay;

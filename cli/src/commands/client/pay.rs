@@ -6,7 +6,8 @@ use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::token::Scope;
 use clap::Args;
 
-use super::payment::{Payable, check_payer};
+use super::funds::check_payer;
+use super::payment::Payable;
 use super::status::{get, id_of};
 use crate::context::Context;
 use crate::transactions::PayerOptions;
@@ -63,7 +64,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let payable = Payable::find(context, &connection, job, arguments.owner).await?;
     payable.check(context, &connection, &payer)?;
     // What it has is asked by the ledger: an earlier try may have locked it.
-    check_payer(&connection, &payer, None).await?;
+    check_payer(context, &connection, &payer, None).await?;
     let signer = payer.unlock(&connection.identity).await?;
     let paid = payable
         .pay(context, &connection, &signer, arguments.amount)

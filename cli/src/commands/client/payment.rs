@@ -12,21 +12,19 @@ use aitbc_common::layouts::{
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::unix_ms;
-use aitbc_proto::v1::{
-    GetPayableRequest, GetPayableResponse, GetTransactionRequest, Job, PaymentStatus,
-};
+use aitbc_proto::v1::{GetPayableRequest, GetPayableResponse, Job, PaymentStatus};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::lock_bound::check_deadline;
 use super::records;
 use super::submission::about;
 use crate::context::Context;
 use crate::output::json::{ait, timestamp_ms};
 use crate::retries::with_retries;
-use crate::transactions::{
-    Chosen, Draft, Payload, Sent, Signer, account, has_unanswered, send, with_funds_hint,
-};
+use crate::transactions::{Chosen, Draft, Payload, Sent, Signer, has_unanswered, send};
 
 /// A lock holds for this long after the job's deadline: 24 hours.
 const AFTER_DEADLINE_MS: u64 = 24 * 3_600_000;
@@ -95,6 +93,7 @@ impl Payable {
         let job_ref = Hash::try_from(&answer.job_ref[..])
             .map_err(|_| super::status::empty_answer("the job's specification"))?;
         let record = records::read_job(&context.home, &job)?;
+        let submitted_ms = record.as_ref().map(|record| record.submitted_ms);
         let own = record.and_then(|record| record.spec().ok());
         if own.as_ref().is_some_and(|spec| spec.job_ref() != job_ref) {
             return Err(CommandError::new(
@@ -104,12 +103,15 @@ impl Payable {
             )
             .with_hint("do not pay; tell the coordinator's operator"));
         }
+        let deadline_ms = answer.deadline.as_ref().map_or(0, timestamp_ms);
+        let own_terms = own.as_ref().map(|spec| spec.deadline_ms).zip(submitted_ms);
+        check_deadline(&job, deadline_ms, own_terms, unix_ms())?;
         Ok(Self {
             job,
             owner,
             job_ref,
             max_rate: highest_rate(own.map(|spec| spec.max_rate), &answer),
-            deadline_ms: answer.deadline.as_ref().map_or(0, timestamp_ms),
+            deadline_ms,
             completed: answer.cost_micro_ait.is_some(),
             refusal: (!answer.payable).then(|| refused(&job, &answer.refusal)),
         })
@@ -163,7 +165,7 @@ impl Payable {
         };
         let sent = send(context, connection, signer, &draft).await?;
         let settlement = if self.completed {
-            settlement(connection, &sent, amount).await?
+            settlement(context, connection, &sent, amount).await?
         } else {
             None
         };
@@ -205,80 +207,23 @@ fn refused(job: &JobId, why: &str) -> CommandError {
     .with_hint(format!("see where it stands: aitbc client status {job}"))
 }
 
-/// Whether there is an allowance, and enough of it or in the wallet: before anything is asked or made.
-pub async fn check_payer(
-    connection: &Connection,
-    payer: &Chosen,
-    amount: Option<MicroAit>,
-) -> Result<(), CommandError> {
-    let identity = connection.identity.public();
-    let told = account(connection, payer.account(), Some(identity)).await?;
-    let mut available = told.available_micro_ait;
-    if let Chosen::Allowance { payer, instead_of } = payer {
-        let now = told.time.as_ref().map_or_else(unix_ms, timestamp_ms);
-        let allowance = told.allowance.filter(|allowance| {
-            allowance.amount_micro_ait > 0
-                && allowance.expires_at.as_ref().map_or(0, timestamp_ms) >= now
-        });
-        let Some(allowance) = allowance else {
-            return Err(instead_of.clone().unwrap_or_else(|| {
-                CommandError::new(
-                    ExitCode::Authentication,
-                    "NO_ALLOWANCE",
-                    format!("{payer} has given your identity no allowance, or it has ended"),
-                )
-                .with_hint(format!(
-                    "its owner gives one with: aitbc wallet allow {identity} AMOUNT"
-                ))
-            }));
-        };
-        let left = allowance
-            .amount_micro_ait
-            .saturating_sub(allowance.used_micro_ait);
-        available = available.min(left);
-    }
-    let Some(amount) = amount.filter(|amount| amount.0 > available) else {
-        return Ok(());
-    };
-    let error = CommandError::new(
-        ExitCode::Authentication,
-        "INSUFFICIENT_FUNDS",
-        format!(
-            "insufficient funds: available {} AIT, asked {amount} AIT",
-            MicroAit(available)
-        ),
-    )
-    .with_hint("see what there is with: aitbc wallet balance");
-    let allowed = matches!(payer, Chosen::Allowance { .. });
-    Err(with_funds_hint(connection, allowed, error))
-}
-
-/// What became of the lock of a completed job; `None` where the ledger has not said so in 10 s.
+/// What became of the lock of a completed job, proven; `None` where the ledger has not said so in 10 s.
 async fn settlement(
+    context: &Context,
     connection: &Connection,
     sent: &Sent,
     amount: MicroAit,
 ) -> Result<Option<Settlement>, CommandError> {
+    let mut ledger = VerifiedLedger::open(connection, &context.home)?;
     let end = Instant::now() + SETTLED_WITHIN;
     while Instant::now() < end {
-        let request = GetTransactionRequest {
-            transaction_id: sent.id.to_vec().into(),
-        };
-        let answer = with_retries(
-            connection.ledger(),
-            request,
-            |mut ledger, request| async move { ledger.get_transaction(request).await },
-        )
-        .await?;
-        let resolution = answer
-            .resolution
-            .and_then(|record| Record::decode(&record.leaf).ok());
-        match resolution {
+        let resolution = ledger.transaction(&sent.id).await?.resolution;
+        match resolution.map(|proven| proven.record) {
             Some(Record {
                 index,
                 body: RecordBody::Post(post),
                 ..
-            }) if post.lock == sent.id => {
+            }) => {
                 return Ok(Some(Settlement {
                     paid: post.posted,
                     fee: post.fee,

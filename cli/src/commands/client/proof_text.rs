@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::delivery::Delivery;
 use super::job_text::{elapsed_seconds, payment_name, short_digest, status_name};
+use super::ledger_proof::Logged;
 use crate::output::job::add_payment;
 use crate::output::json::{ait, digest_or_null, seconds_of_ms, text_or_null};
 
@@ -76,8 +77,9 @@ pub fn receipt_json(proof: &Proof, miner_id: &str, model: &str) -> Value {
     })
 }
 
-/// A result as one JSON document; an embedding job's vectors exactly as the miner signed them.
-pub fn result_json(delivery: &Delivery) -> String {
+/// A result as one JSON document; an embedding job's vectors exactly as the miner signed them. With its place in the
+/// ledger, where there is one and it was asked for.
+pub fn result_json(delivery: &Delivery, logged: Option<&Logged>) -> String {
     let verified = &delivery.verified;
     let mut document = json!({
         "job_id": delivery.job.job_id,
@@ -85,7 +87,7 @@ pub fn result_json(delivery: &Delivery) -> String {
         "output": String::from_utf8_lossy(&delivery.output),
         "finish_reason": verified.document.finish_reason.as_str(),
         "receipt": receipt_json(&verified.proof, &delivery.job.miner_id, &delivery.proof.served_model),
-        "proof": {"signature": "valid", "output": "matches", "ledger": null},
+        "proof": {"signature": "valid", "output": "matches", "ledger": logged.map(Logged::json)},
         "cost_ait": ait(cost_of(delivery)),
         "payment_status": payment_name(delivery.job.payment_status),
         "thinking": verified.document.thinking,

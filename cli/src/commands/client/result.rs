@@ -9,15 +9,17 @@ use aitbc_common::token::Scope;
 use aitbc_common::verify::ReceiptFile;
 use clap::Args;
 
+use super::acknowledge::acknowledge;
 use super::delivery::{Delivery, print_delivery, proof_parts, write_file};
 use super::follow::{Target, follow};
+use super::ledger_proof::Logged;
 use super::payment::job_payment;
 use super::proof_text::{proof_line, result_json};
 use super::show::completed;
 use super::status::{get, id_of, is_final};
 use super::submission::about;
 use super::watchers::Silent;
-use super::{fetch, records};
+use super::{fetch, ledger_proof, records};
 use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::output::clean_err;
@@ -57,22 +59,30 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         // Only the coordinator knows which one that is: the user is to see it.
         context.note(&delivery.job.job_id);
     }
+    let logged = ledger_proof::logged(context, &connection, &delivery).await?;
+    let acknowledged = acknowledge(context, &connection, &delivery).await;
     if let Some(path) = &arguments.receipt {
-        write_file(
-            path,
-            &ReceiptFile::new(&proof_parts(&delivery.proof)).to_bytes(),
-        )?;
+        let mut file = ReceiptFile::new(&proof_parts(&delivery.proof));
+        file.ledger = logged.as_ref().map(Logged::proof);
+        if let Some(acknowledged) = acknowledged {
+            file.acknowledgement = acknowledged.layout;
+            file.acknowledgement_sig = acknowledged.signature;
+        }
+        write_file(path, &file.to_bytes())?;
     }
     if let Some(path) = &arguments.output {
         write_file(path, delivery.content())?;
     }
     if context.json {
-        return print_line(result_json(&delivery));
+        return print_line(result_json(&delivery, logged.as_ref()));
     }
     if arguments.output.is_none() {
         print_delivery(&delivery)?;
     }
     context.note(clean_err(&proof_line(&delivery)));
+    if let Some(logged) = &logged {
+        context.note(format_args!("      {}", logged.line()));
+    }
     if let Some(payment) = job_payment(&delivery.job) {
         context.note(format_args!("payment {payment}"));
     }

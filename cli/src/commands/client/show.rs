@@ -71,7 +71,7 @@ pub fn completed(followed: Followed) -> Result<Delivery, CommandError> {
 
 /// The last line of a stream.
 fn result_event(delivery: &Delivery) -> String {
-    let document = result_json(delivery);
+    let document = result_json(delivery, None);
     format!(
         "{{\"event\":\"result\",{}",
         document.trim_start_matches('{')

@@ -14,10 +14,11 @@ use aitbc_proto::v1::{JobStatus, SubmitJobResponse};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
+use super::funds::check_payer;
 use super::input::{self, Source};
 use super::new_job::{self, Model, NewJob};
 use super::pay::lock_amount;
-use super::payment::{Paid, Payable, check_payer};
+use super::payment::{Paid, Payable};
 use super::show::{self, Telling};
 use super::watchers::event;
 use super::{explain, job_text, submission};
@@ -160,7 +161,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     if arguments.explain {
         return explain::run(context, &connection, &job).await;
     }
-    let payer = unlock(&connection, payer).await?;
+    let payer = unlock(context, &connection, payer).await?;
     let submitted = submission::submit(context, &connection, &job).await?;
     let response = &submitted.response;
     warn(context, response);
@@ -203,13 +204,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
 
 /// Everything that can be refused or mistyped comes before there is a job.
 async fn unlock(
+    context: &Context,
     connection: &Connection,
     payer: Option<(Chosen, MicroAit)>,
 ) -> Result<Option<(Signer, MicroAit)>, CommandError> {
     let Some((payer, amount)) = payer else {
         return Ok(None);
     };
-    check_payer(connection, &payer, Some(amount)).await?;
+    check_payer(context, connection, &payer, Some(amount)).await?;
     Ok(Some((payer.unlock(&connection.identity).await?, amount)))
 }
 

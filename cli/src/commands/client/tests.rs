@@ -293,7 +293,7 @@ async fn a_saved_receipt_checks_without_the_coordinator() {
     std::fs::write(&receipt, b"{}").unwrap();
     assert_eq!(
         setup.run(&["verify", &receipt]).await.unwrap_err().exit,
-        ExitCode::ProofFailed
+        ExitCode::Usage
     );
 }
 

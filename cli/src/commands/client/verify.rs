@@ -4,17 +4,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aitbc_common::job_input::JobType;
+use aitbc_common::layouts::{Acknowledgement, RecordBody, Verdict};
 use aitbc_common::limits::OUTPUT_BYTES;
+use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::verify::{Proof, ReceiptFile, Trust, VerifyError, verify_receipt_file};
+use aitbc_common::runtime::ledger::VerifiedLedger;
+use aitbc_common::verify::{
+    Logged, Proof, ReceiptFile, Trust, VerifyError, verify_logged, verify_receipt_file,
+};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::delivery::proof_failed;
 use super::job_text::elapsed_seconds;
 use super::proof_text::{digest_text, receipt_json};
 use super::records;
 use crate::context::Context;
+use crate::output::record::{decoded_json, proof_json, proof_line};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,10 +67,107 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError>
     };
     let proof = verify_receipt_file(&file, trust.as_ref(), output.as_deref())
         .map_err(|error| refused(&file, output.is_some(), &error))?;
+    let ledger = check_ledger(context, &file, &proof)?;
     if !is_own {
         warn(context, &proof, trust.is_some());
     }
-    print(context, &proof, is_own, output.is_some())
+    if let Ledger {
+        logged: Some(logged),
+        is_known: false,
+        ..
+    } = &ledger
+    {
+        context.warn(
+            "LOG_KEY_NOT_KNOWN",
+            format_args!(
+                "this network's ledger is not known here: the checkpoint was only checked with the log key in the file; \
+                 compare it with your network's: {}",
+                logged.log.key
+            ),
+        );
+    }
+    print(context, &proof, is_own, output.is_some(), &ledger)
+}
+
+/// What a file says of the ledger and of its owner's word, checked.
+struct Ledger {
+    logged: Option<Logged>,
+    acknowledgement: Option<Acknowledgement>,
+    /// Whether the log's key is known here, or only the file's own word.
+    is_known: bool,
+}
+
+fn check_ledger(
+    context: &Context,
+    file: &ReceiptFile,
+    proof: &Proof,
+) -> Result<Ledger, CommandError> {
+    let known = VerifiedLedger::known(&proof.spec.chain_id, &context.home)?;
+    let key = known.map(|log| log.key);
+    let (logged, acknowledgement) =
+        verify_logged(file, proof, key).map_err(|error| proof_failed(&error))?;
+    if let (Some(log), Some(logged)) = (known, &logged)
+        && let Some(seen) = VerifiedLedger::seen(log, &context.home)?
+        && seen.head.size == logged.head.size
+        && seen.head.root != logged.head.root
+    {
+        let message = format!(
+            "the ledger's key signed two ledgers of {} records: the file's, and the one that was seen here",
+            seen.head.size
+        );
+        return Err(
+            CommandError::new(ExitCode::ProofFailed, "LEDGER_FORK", message).with_hint(
+                "keep the file; show both checkpoints to the coordinator's operator: aitbc ledger checkpoint",
+            ),
+        );
+    }
+    Ok(Ledger {
+        logged,
+        acknowledgement,
+        is_known: known.is_some(),
+    })
+}
+
+impl Ledger {
+    fn json(&self) -> Value {
+        let Some(logged) = &self.logged else {
+            return Value::Null;
+        };
+        let mut document = proof_json(logged.record.index, &logged.head);
+        document["log_key"] = if self.is_known { "known" } else { "not_known" }.into();
+        document["record"] = decoded_json(&logged.record);
+        document
+    }
+
+    fn verdict(&self) -> Option<&'static str> {
+        let acknowledgement = self.acknowledgement.as_ref()?;
+        Some(match acknowledgement.verdict {
+            Verdict::Matches => "matches",
+            Verdict::Disputed => "disputed",
+        })
+    }
+
+    fn lines(&self) -> String {
+        let mut text = String::new();
+        match &self.logged {
+            None => text.push_str("\n  ledger   not in the file"),
+            Some(logged) => {
+                let line = proof_line(logged.record.index, &logged.head);
+                text.push_str(&format!("\n  {line}"));
+                if let RecordBody::Post(post) = &logged.record.body {
+                    text.push_str(&format!(
+                        ", {} AIT paid (fee {} AIT included)",
+                        MicroAit(post.posted),
+                        MicroAit(post.fee)
+                    ));
+                }
+            }
+        }
+        if let Some(verdict) = self.verdict() {
+            text.push_str(&format!("\n  owner    says that what arrived: {verdict}"));
+        }
+        text
+    }
 }
 
 fn warn(context: &Context, proof: &Proof, known_network: bool) {
@@ -88,6 +191,7 @@ fn print(
     proof: &Proof,
     own: bool,
     with_output: bool,
+    ledger: &Ledger,
 ) -> Result<(), CommandError> {
     let receipt = &proof.receipt;
     let document = json!({
@@ -97,7 +201,8 @@ fn print(
             "signature": "valid",
             "output": if with_output { "matches" } else { "not_given" },
             "spec": if own { "own" } else { "not_known" },
-            "ledger": null,
+            "ledger": ledger.json(),
+            "acknowledgement": ledger.verdict(),
         },
         "service_key": proof.service_key.to_string(),
     });
@@ -116,7 +221,7 @@ fn print(
         "receipt ✓ {job}, attempt {attempt}, model {digest}{tokens}, {work}{output}\n  \
          miner    {miner}\n  \
          pays     {payee}\n  \
-         output   {bytes} bytes, sha256:{hash}",
+         output   {bytes} bytes, sha256:{hash}{ledger}",
         job = receipt.job_id,
         attempt = receipt.attempt,
         digest = digest_text(receipt),
@@ -125,6 +230,7 @@ fn print(
         payee = receipt.payee,
         bytes = receipt.output_len,
         hash = hex::encode(receipt.output_hash),
+        ledger = ledger.lines(),
     );
     context.result(&document, text)
 }
@@ -135,12 +241,8 @@ fn read_receipt(path: &Path) -> Result<ReceiptFile, CommandError> {
             .with_hint("save a receipt with: aitbc client result JOB_ID --receipt FILE")
     })?;
     ReceiptFile::from_bytes(&bytes).map_err(|error| {
-        CommandError::new(
-            ExitCode::ProofFailed,
-            "PROOF_DAMAGED",
-            format!("{} is no receipt file: {error}", path.display()),
-        )
-        .with_hint("save it again with: aitbc client result JOB_ID --receipt FILE")
+        CommandError::usage(format!("{} is no receipt file: {error}", path.display()))
+            .with_hint("save it again with: aitbc client result JOB_ID --receipt FILE")
     })
 }
 

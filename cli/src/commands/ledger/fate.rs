@@ -12,6 +12,7 @@ use aitbc_common::runtime::terminal::rfc3339_ms;
 use serde_json::{Value, json};
 
 use crate::output::record::{amount, proof_json, record_json, void_name};
+use crate::output::words;
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,10 +165,7 @@ pub fn outcome(transaction: &ProvenTransaction, fate: &Fate) -> String {
             amount(post.fee),
             amount(locked.saturating_sub(post.posted))
         ),
-        Fate::Returned(reason) => format!(
-            "all of it returned ({})",
-            void_name(*reason).replace('_', " ")
-        ),
+        Fate::Returned(reason) => format!("all of it returned ({})", words(void_name(*reason))),
         Fate::Expired => "all of it returned: its time was up".to_owned(),
         Fate::Leaving(unstaking) => format!(
             "leaving; it is free at {}",

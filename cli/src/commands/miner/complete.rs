@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use aitbc_common::hash::sha256;
+use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Assignment, JobSpec, MANUAL_ENGINE, Outcome, Receipt};
 use aitbc_common::limits::{CHUNK_BYTES, OUTPUT_BYTES};
 use aitbc_common::result_document::{FinishReason, ResultDocument, Usage};
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::unix_ms;
 use aitbc_proto::v1::complete_job_request::Part;
 use aitbc_proto::v1::{Complete, CompleteJobRequest, JobType};
@@ -60,6 +62,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let connection = arguments.own.connect(context).await?;
     if job.work_ms.is_none() {
         job.work_ms = Some(unix_ms().saturating_sub(job.polled_ms));
+        job.seen = seen(context, &connection).await?;
         jobs.save(&job)?;
     }
     let delivery = Delivery::build(&job, content, &connection.identity)?;
@@ -95,6 +98,22 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         job.attempt
     );
     context.result(&document, text)
+}
+
+/// The ledger's newest checkpoint, for the receipt; none where there is no ledger to ask.
+async fn seen(
+    context: &Context,
+    connection: &Connection,
+) -> Result<Option<(u64, String)>, CommandError> {
+    let mut ledger = VerifiedLedger::open(connection, &context.home)?;
+    match ledger.checkpoint().await {
+        Ok((checkpoint, _)) => Ok(Some((
+            checkpoint.head.size,
+            hex::encode(checkpoint.head.root),
+        ))),
+        Err(error) if error.exit == ExitCode::ProofFailed => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Keeps the receipt before it is sent. Its answer may get lost: the job may then be completed with this receipt, and no
@@ -169,6 +188,7 @@ impl Delivery {
         })?;
         let (output, document) = document(job, content)?;
         let result = document.to_bytes();
+        let (seen_size, seen_root) = seen_in(job).unwrap_or_default();
         let receipt = Receipt {
             outcome: Outcome::Complete,
             attempt: assignment.attempt,
@@ -187,8 +207,8 @@ impl Delivery {
             tokens_in: 0,
             tokens_out: 0,
             work_ms: job.work_ms.unwrap_or_default(),
-            seen_size: 0,
-            seen_root: [0; 32],
+            seen_size,
+            seen_root,
         };
         let signature = receipt.sign(miner);
         Ok(Self {
@@ -223,6 +243,13 @@ fn chunks(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         (!bytes.is_empty()).then(|| bytes.split_to(bytes.len().min(CHUNK_BYTES)))
     })
+}
+
+fn seen_in(job: &PolledJob) -> Option<(u64, Hash)> {
+    let (size, root) = job.seen.as_ref()?;
+    let mut hash = Hash::default();
+    hex::decode_to_slice(root, &mut hash).ok()?;
+    Some((*size, hash))
 }
 
 fn promises(job: &PolledJob) -> Option<(JobSpec, Assignment, Vec<u8>)> {

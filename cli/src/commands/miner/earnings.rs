@@ -18,7 +18,8 @@ Examples:
   aitbc miner earnings
   aitbc miner earnings --days 7 --json
 
-What settled jobs paid, by day (UTC) and model. The money is in the wallet of the miner's payout address.";
+What settled jobs paid, by day (UTC) and model, as the coordinator counts it. The money is in the wallet of the miner's payout
+address; what came into it is proven: aitbc wallet history";
 
 /// Whose, and how far back.
 #[derive(Debug, Args)]

@@ -38,6 +38,9 @@ pub struct PolledJob {
     pub polled_ms: u64,
     /// What the receipt says about the time worked, once one was made: a repeated delivery is the same delivery.
     pub work_ms: Option<u64>,
+    /// The ledger checkpoint that the receipt says the miner saw: size and root (hexadecimal); none where it saw none.
+    #[serde(default)]
+    pub seen: Option<(u64, String)>,
     /// The receipt that was signed, in its layout: none but this one is ever sent.
     #[serde(default)]
     pub receipt: Option<String>,
@@ -110,6 +113,7 @@ impl PolledJob {
             assignment_signature: hex::encode(&assign.assignment_signature),
             polled_ms: unix_ms(),
             work_ms: None,
+            seen: None,
             receipt: None,
         })
     }
@@ -267,6 +271,7 @@ mod tests {
             assignment_signature: String::new(),
             polled_ms,
             work_ms: None,
+            seen: None,
             receipt: None,
         }
     }

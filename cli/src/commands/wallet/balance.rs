@@ -4,9 +4,7 @@ use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ledger::entry::{Account, AccountId, Entry, StateKey};
 use aitbc_common::money::MicroAit;
-use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
-use aitbc_common::runtime::ledger::{ProvenEntries, VerifiedLedger};
 use aitbc_common::runtime::terminal::clock_s;
 use aitbc_common::token::Scope;
 use clap::Args;
@@ -15,7 +13,7 @@ use serde_json::json;
 use super::select;
 use crate::context::Context;
 use crate::output::json::ait;
-use crate::transactions::account;
+use crate::transactions::{account, proven_entries};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -63,7 +61,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         );
         miners.truncate(MOST_STAKES);
     }
-    let proven = proven(context, &connection, &keys(wallet.address, &miners)).await?;
+    let proven = proven_entries(context, &connection, &keys(wallet.address, &miners)).await?;
     let balance = balance(wallet.address, &proven.entries);
     let total = balance.available + balance.escrow + balance.staked;
     let document = json!({
@@ -101,20 +99,6 @@ fn keys(address: Address, miners: &[PublicKey]) -> Vec<StateKey> {
         keys.push(StateKey::Account(AccountId::Stake(*miner)));
     }
     keys
-}
-
-/// Entries as of a checkpoint that covers all that was recorded when it was asked for.
-async fn proven(
-    context: &Context,
-    connection: &Connection,
-    keys: &[StateKey],
-) -> Result<ProvenEntries, CommandError> {
-    let mut ledger = VerifiedLedger::open(connection, &context.home)?;
-    let (_, records) = ledger.checkpoint().await?;
-    if let Some(last) = records.checked_sub(1) {
-        ledger.covers(last).await?;
-    }
-    ledger.entries(keys).await
 }
 
 /// A stake counts where this wallet is the one that staked.

@@ -40,6 +40,9 @@ pub struct Arguments {
     /// Write the 24 words to this new file (mode 0600) instead of showing them [env: AITBC_SEED_PHRASE_FILE]
     #[arg(long, value_name = "FILE")]
     seed_phrase_file: Option<PathBuf>,
+    /// File with a BIP-39 passphrase (a 25th word): without it the words open another wallet
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Draw nothing of a development network's faucet
     #[arg(long)]
     no_faucet: bool,
@@ -54,17 +57,19 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
         return Err(wallets.taken(&arguments.name));
     }
     let sink = PhraseSink::find(arguments.seed_phrase_file.as_deref())?;
+    let passphrase = phrase::passphrase(arguments.passphrase_file.as_deref())?;
     let password = arguments.password.source()?.chosen()?;
     let phrase = SeedPhrase::from_entropy(&Zeroizing::new(random_bytes()));
+    let key = phrase.key(&passphrase);
     let wallet = match &sink {
         // The words are safe before there is a wallet that could need them.
         PhraseSink::File(path) => {
             phrase::write(path, &phrase)?;
             wallets
-                .add(&arguments.name, &phrase.key(""), &password)
+                .add(&arguments.name, &key, &password)
                 .inspect_err(|_| drop(fs::remove_file(path)))?
         }
-        PhraseSink::Terminal(_) => wallets.add(&arguments.name, &phrase.key(""), &password)?,
+        PhraseSink::Terminal(_) => wallets.add(&arguments.name, &key, &password)?,
     };
     report(context, arguments, &wallet, (&sink, &phrase)).await
 }
@@ -116,10 +121,14 @@ async fn report(
             MicroAit(given)
         ))?;
     }
-    context.note(format_args!(
-        "check your copy: {}",
-        command_for("check-backup", wallet, active)
-    ));
+    let mut check = command_for("check-backup", wallet, active);
+    if let Some(path) = &arguments.passphrase_file {
+        check.push_str(&format!(" --passphrase-file {}", path.display()));
+        context.note(
+            "the words alone open another wallet: keep the passphrase as well, apart from them",
+        );
+    }
+    context.note(format_args!("check your copy: {check}"));
     if !active {
         context.next(format_args!("aitbc wallet use {}", wallet.name));
     }

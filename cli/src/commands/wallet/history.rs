@@ -6,11 +6,11 @@ use std::collections::HashMap;
 
 use aitbc_common::hash::Hash;
 use aitbc_common::layouts::{Record, RecordBody, SignedTransaction};
-use aitbc_common::runtime::channel::Connection;
-use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::{GetTransactionRequest, ListTransactionsRequest, LogRecord};
+use aitbc_proto::v1::ListTransactionsRequest;
 use clap::Args;
 
 use self::movement::{Movement, needs};
@@ -25,7 +25,8 @@ Examples:
   aitbc wallet history
   aitbc wallet history savings --page-size 1000 --json
 
-Newest first. What one of them says is proven with: aitbc wallet verify TX";
+Newest first. Each is proven to be in the ledger; that none is left out is the coordinator's word. What became of one:
+aitbc wallet verify TX";
 
 /// Which one, and which page.
 #[derive(Debug, Args)]
@@ -61,12 +62,12 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         |mut ledger, request| async move { ledger.list_transactions(request).await },
     )
     .await?;
-    let records: Vec<Record> = answer
-        .records
-        .iter()
-        .map(decode)
-        .collect::<Result<_, _>>()?;
-    let made = transactions(&connection, &records).await?;
+    let mut ledger = VerifiedLedger::open(&connection, &context.home)?;
+    let mut records = Vec::with_capacity(answer.records.len());
+    for record in answer.records {
+        records.push(ledger.prove(record).await?.record);
+    }
+    let made = transactions(&mut ledger, &records).await?;
     let movements: Vec<Movement> = records
         .iter()
         .map(|record| Movement::of(wallet.address, record, &made))
@@ -110,23 +111,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     Ok(())
 }
 
-fn decode(record: &LogRecord) -> Result<Record, CommandError> {
-    let decoded = Record::decode(&record.leaf).ok();
-    decoded
-        .filter(|decoded| decoded.index == record.index)
-        .ok_or_else(|| {
-            CommandError::new(
-                ExitCode::ProofFailed,
-                "PROOF_INVALID",
-                format!("the coordinator's record {} cannot be read", record.index),
-            )
-            .with_hint("the versions of this command and the coordinator may not fit together")
-        })
-}
-
 /// The transactions that these records speak of: those among them, and those that they resolve.
 async fn transactions(
-    connection: &Connection,
+    ledger: &mut VerifiedLedger,
     records: &[Record],
 ) -> Result<HashMap<Hash, SignedTransaction>, CommandError> {
     let mut known = HashMap::new();
@@ -139,19 +126,9 @@ async fn transactions(
         if known.contains_key(&wanted) {
             continue;
         }
-        let request = GetTransactionRequest {
-            transaction_id: wanted.to_vec().into(),
-        };
-        let answer = with_retries(
-            connection.ledger(),
-            request,
-            |mut ledger, request| async move { ledger.get_transaction(request).await },
-        )
-        .await?;
-        if let Some(record) = &answer.record
-            && let RecordBody::Transaction(signed) = decode(record)?.body
-        {
-            known.insert(signed.transaction.id(), signed);
+        let proven = ledger.transaction(&wanted).await?;
+        if let RecordBody::Transaction(signed) = proven.record.record.body {
+            known.insert(wanted, signed);
         }
     }
     Ok(known)

@@ -2,6 +2,7 @@
 
 mod allow;
 mod balance;
+mod bind;
 mod check_backup;
 mod create;
 mod export;
@@ -54,6 +55,8 @@ pub enum Command {
     Send(send::Arguments),
     /// Let an identity pay for jobs, up to a limit and a date
     Allow(allow::Arguments),
+    /// Be the payee of a miner, so that only this wallet can change that
+    Bind(bind::Arguments),
     /// Stake money on a miner
     Stake(stake::Arguments),
     /// Take money back from a miner's stake, in 7 days
@@ -77,6 +80,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
         Command::Faucet(arguments) => faucet::run(context, arguments).await,
         Command::Send(arguments) => send::run(context, arguments).await,
         Command::Allow(arguments) => allow::run(context, arguments).await,
+        Command::Bind(arguments) => bind::run(context, arguments).await,
         Command::Stake(arguments) => stake::run(context, arguments).await,
         Command::Unstake(arguments) => unstake::run(context, arguments).await,
     }

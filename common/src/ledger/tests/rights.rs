@@ -48,26 +48,28 @@ fn a_stake_belongs_to_one_wallet_and_leaves_after_seven_days() {
 fn an_identity_consents_to_its_payee_and_only_that_wallet_lets_it_go() {
     let mut ledger = Ledger::with(&[("alice", 10_000)]);
     ledger.play(
-        "alice binds rig seq=0                   ! its number is 0, it must be over 0
+        "alice binds rig seq=0                   ! its number is 0, it must be 1
+         alice binds rig seq=2                   ! its number is 2, it must be 1
          alice releases rig seq=1                ! the identity has not consented
          alice binds rig by=other                ! the identity has not consented
          alice binds rig to=bob                  ! the identity has not consented
          alice binds rig consent=-1              ! the identity has not consented
-         alice binds rig seq=3 consent=0
+         alice binds rig seq=1 consent=0
          rig is paid at alice
-         bob binds rig seq=4                     ! the identity is bound to the wallet
-         bob releases rig seq=4                  ! the identity is bound to the wallet
-         alice binds rig seq=3                   ! its number is 3, it must be over 3
-         alice releases rig seq=3                ! its number is 3, it must be over 3
-         alice binds rig seq=4
-         alice releases rig seq=6
+         bob binds rig seq=2                     ! the identity is bound to the wallet
+         bob releases rig seq=2                  ! the identity is bound to the wallet
+         alice binds rig seq=1                   ! its number is 1, it must be 2
+         alice releases rig seq=1                ! its number is 1, it must be 2
+         alice binds rig seq=2
+         alice releases rig seq=4294967295       ! its number is 4294967295, it must be 3
+         alice releases rig seq=3
          rig is paid at nobody
-         bob binds rig seq=5                     ! its number is 5, it must be over 6
-         alice binds rig seq=6                   ! its number is 6, it must be over 6
-         alice releases rig seq=7                ! the identity has not consented
-         bob binds rig seq=7
+         bob binds rig seq=2                     ! its number is 2, it must be 4
+         alice binds rig seq=3                   ! its number is 3, it must be 4
+         alice releases rig seq=4                ! the identity has not consented
+         bob binds rig seq=4
          rig is paid at bob
-         alice binds rig seq=8                   ! the identity is bound to the wallet",
+         alice binds rig seq=5                   ! the identity is bound to the wallet",
     );
 }
 

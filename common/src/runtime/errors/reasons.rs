@@ -117,7 +117,7 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
     (
         "SESSION_EXISTS",
         Failed,
-        "stop the other miner, or take its place with --takeover",
+        "a second miner needs a name of its own: --miner NAME; to take the other's place: --takeover",
     ),
     (
         "RECEIPT_INVALID",
@@ -179,6 +179,11 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "INSUFFICIENT_FUNDS",
         Authentication,
         "see what there is with: aitbc wallet balance; on a development network draw more with: aitbc wallet faucet",
+    ),
+    (
+        "PAYEE_BOUND",
+        Authentication,
+        "name the wallet that the miner is bound to (--payout 0x…), or bind it with that wallet: aitbc wallet bind --miner NAME",
     ),
     (
         "TRANSACTION_REFUSED",

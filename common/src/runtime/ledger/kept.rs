@@ -5,13 +5,46 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Checkpoint;
-use crate::hash::sha256;
+use crate::genesis::{self, Genesis};
+use crate::hash::{Hash, sha256};
+use crate::identity::PublicKey;
+use crate::layouts::MAX_GENESIS;
 use crate::ledger::checkpoint::{LogIdentity, MAX_CHECKPOINT_BYTES};
 use crate::runtime::errors::{CommandError, ExitCode};
 use crate::runtime::files::{PLAIN_MODE, lock_file, make_folder, write_atomic, writing_failed};
 
 /// Files of evidence that are kept of one chain: one for each text. More of the same proves no more.
 const MAX_EVIDENCE: usize = 1_000;
+
+/// The chain's genesis file.
+const GENESIS: &str = "genesis.json";
+
+/// The log of a chain whose genesis file was kept in its folder.
+pub(super) fn known_log(
+    folder: &Path,
+    chain_id: &Hash,
+) -> Result<Option<LogIdentity>, CommandError> {
+    let path = folder.join(GENESIS);
+    let mut bytes = Vec::new();
+    let read = File::open(&path)
+        .and_then(|file| file.take(MAX_GENESIS as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let what = format_args!("read {}", path.display());
+            return Err(CommandError::file(what, &error));
+        }
+    }
+    // A file that is not this chain's says nothing about it.
+    let genesis = Genesis::parse(&bytes)
+        .ok()
+        .filter(|_| genesis::chain_id(&bytes) == *chain_id);
+    Ok(genesis.map(|genesis| LogIdentity {
+        chain_id: *chain_id,
+        key: PublicKey(genesis.log_key),
+    }))
+}
 
 /// A chain's folder.
 #[derive(Debug, Clone)]
@@ -23,6 +56,16 @@ pub(super) struct Kept {
 impl Kept {
     pub fn new(folder: PathBuf, log: LogIdentity) -> Self {
         Self { folder, log }
+    }
+
+    /// Keeps the chain's genesis file: the chain id is its hash, and it names the log's key.
+    pub fn keep_genesis(&self, genesis: &[u8]) -> Result<(), CommandError> {
+        let file = self.folder.join(GENESIS);
+        if file.exists() {
+            return Ok(());
+        }
+        make_folder(&self.folder)?;
+        write_atomic(&file, genesis, PLAIN_MODE)
     }
 
     fn file(&self) -> PathBuf {
@@ -163,6 +206,29 @@ mod tests {
         assert_eq!(kept.read().unwrap(), Some(two.clone()));
         assert!(kept.replace(Some(&two), &three).unwrap());
         assert_eq!(kept.read().unwrap(), Some(three));
+    }
+
+    #[test]
+    fn a_chains_log_is_known_by_the_genesis_file_that_hashes_to_its_id() {
+        let (folder, kept) = kept();
+        let genesis = Genesis {
+            allocations: Default::default(),
+            faucet: None,
+            fee_bps: 250,
+            log_key: [3; 32],
+            previous: None,
+            profile: "dev".into(),
+            random: [1; 32],
+            service_key: [2; 32],
+            version: 1,
+        }
+        .to_bytes();
+        let chain_id = genesis::chain_id(&genesis);
+        assert_eq!(known_log(&folder.0, &chain_id).unwrap(), None);
+        kept.keep_genesis(&genesis).unwrap();
+        let known = known_log(&folder.0, &chain_id).unwrap().unwrap();
+        assert_eq!((known.chain_id, known.key.0), (chain_id, [3; 32]));
+        assert_eq!(known_log(&folder.0, &[8; 32]).unwrap(), None);
     }
 
     #[test]

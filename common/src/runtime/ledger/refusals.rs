@@ -58,6 +58,26 @@ pub(super) fn violation(
     failed(reason, format!("{violation}; {evidence}")).with_hint(DISTRUST)
 }
 
+/// Somebody signed to have seen another log than the coordinator shows; both texts are kept.
+pub(super) fn contradiction(
+    kept: &Kept,
+    seen: &str,
+    statement: &str,
+    problem: &str,
+) -> CommandError {
+    let evidence = match kept.keep_evidence("witness", Some(seen), statement) {
+        Ok(paths) => format!("evidence: {}", list(&paths)),
+        Err(error) => format!("the evidence could not be kept: {error}"),
+    };
+    failed(
+        "LEDGER_WITNESS_CONTRADICTS",
+        format!("the miner's receipt contradicts the coordinator's ledger: {problem}; {evidence}"),
+    )
+    .with_hint(
+        "one of both lies: show the evidence to the coordinator's operator and to its other users",
+    )
+}
+
 fn list(paths: &[PathBuf]) -> String {
     let paths: Vec<String> = paths
         .iter()

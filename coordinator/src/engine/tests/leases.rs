@@ -101,6 +101,26 @@ fn accepting_forgives_earlier_misses() {
 }
 
 #[test]
+fn a_coordinator_that_stood_still_takes_no_lease_for_it() {
+    let (mut rig, first) = running();
+    rig.miner(2, 1);
+    let accepted_late = attempt(rig.submit(2, 1), 1);
+    // Longer than a lease, and what was said meanwhile is read after the timers.
+    rig.now += LEASE_MS + 6_000;
+    rig.batch(vec![]);
+    rig.accept(2, accepted_late);
+    rig.heartbeat(1, &[first], 0);
+    for (job, by) in [(first.job_id, 1), (accepted_late.job_id, 1)] {
+        let view = rig.view(job, by);
+        let expected = (0, JobStatus::Processing);
+        assert_eq!((view.row.retries_spent, view.status), expected);
+    }
+    // Silence afterwards is the miner's.
+    rig.wait(LEASE_MS);
+    assert_eq!(rig.view(first.job_id, 1).row.retries_spent, 1);
+}
+
+#[test]
 fn heartbeats_hold_a_lease_and_silence_loses_it() {
     let (mut rig, first) = running();
     for _ in 0..10 {

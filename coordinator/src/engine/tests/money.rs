@@ -1,6 +1,7 @@
 //! Money: locks are answered once, paid work is settled once, and nothing runs unfunded where that is required.
 
 mod locks;
+mod payees;
 mod property;
 mod settling;
 

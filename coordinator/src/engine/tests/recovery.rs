@@ -137,6 +137,36 @@ fn every_lease_starts_anew_and_running_jobs_go_on() {
 }
 
 #[test]
+fn a_polled_lease_keeps_its_length() {
+    for (polled, extended, length) in [
+        (3_600_000, None, 3_600_000),
+        (10_000, None, 10_000),
+        (600_000, Some(3_600_000), 3_600_000),
+    ] {
+        let mut rig = Rig::new();
+        rig.register(1, 1);
+        let first = attempt(rig.submit(1, 1), 1);
+        rig.ask(Command::Poll {
+            miner_key: miner_key(1),
+            lease_ms: polled,
+            request_id: String::new(),
+        });
+        if let Some(lease_ms) = extended {
+            rig.ask(Command::ExtendLease {
+                miner_key: miner_key(1),
+                attempt: first,
+                lease_ms,
+            });
+        }
+        rig.restart();
+        rig.wait(length - 1);
+        assert_eq!(rig.status(first.job_id, 1), JobStatus::Processing);
+        rig.wait(1);
+        assert_eq!(rig.view(first.job_id, 1).row.retries_spent, 1);
+    }
+}
+
+#[test]
 fn a_miner_that_never_comes_back_loses_its_lease() {
     let mut rig = Rig::new();
     rig.miner(1, 1);

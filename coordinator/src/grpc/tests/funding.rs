@@ -43,23 +43,35 @@ async fn job(client: &Connection, job_id: &str) -> v1::Job {
     answer.unwrap().into_inner().job.unwrap()
 }
 
-/// The job once its payment stands so.
-async fn paid(running: &Running, client: &Connection, id: &str, wanted: PaymentStatus) -> v1::Job {
+/// The job once it is so.
+async fn once(
+    running: &Running,
+    client: &Connection,
+    id: &str,
+    is_so: impl Fn(&v1::Job) -> bool,
+) -> v1::Job {
     let mut activity = running.services.context.hub.activity();
     let until = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
         activity.mark_unchanged();
         let now = job(client, id).await;
-        if now.payment_status() == wanted {
+        if is_so(&now) {
             return now;
         }
         let changed = tokio::time::timeout_at(until, activity.changed()).await;
-        assert!(changed.is_ok(), "{wanted:?} did not come: {now:?}");
+        assert!(changed.is_ok(), "it stays {now:?}");
     }
 }
 
-/// Work that takes no time costs nothing: waits until the engine's clock has moved on.
-async fn work_a_while(running: &Running) {
+/// The job once its payment stands so.
+async fn paid(running: &Running, client: &Connection, id: &str, wanted: PaymentStatus) -> v1::Job {
+    once(running, client, id, |job| job.payment_status() == wanted).await
+}
+
+/// From when the miner has it, so that there is something to pay for.
+async fn work_a_while(running: &Running, client: &Connection, id: &str) {
+    let processing = |job: &v1::Job| job.status() == JobStatus::Processing;
+    once(running, client, id, processing).await;
     let began = running.services.context.engine.now_ms();
     while running.services.context.engine.now_ms() < began + 2 {
         tokio::task::yield_now().await;
@@ -127,7 +139,7 @@ impl Payer {
 }
 
 /// A stranger recomputes the ledger.
-async fn audit(running: &Running) -> Audit {
+pub(super) async fn audit(running: &Running) -> Audit {
     let mut published = running.services.ledger.signals().published.subscribe();
     let sealed = published.wait_for(|now| now.size > 0 && now.size == now.next);
     let size = sealed.await.unwrap().size;
@@ -156,7 +168,7 @@ async fn a_finished_job_is_paid_afterwards_and_the_miner_earns() {
     ] {
         miner.send(&assign, kind, 0, bytes).await;
     }
-    work_a_while(&running).await;
+    work_a_while(&running, &client, &submitted.job_id).await;
     let complete = answer.complete(&assign, &miner.identity);
     miner.say(Up::Complete(complete)).await;
     assert_eq!(miner.acknowledged().await, None);
@@ -205,7 +217,7 @@ async fn a_paid_job_that_is_cancelled_pays_for_what_had_arrived() {
     miner
         .send(&assign, OutputKind::Output, 0, &answer.output)
         .await;
-    work_a_while(&running).await;
+    work_a_while(&running, &client, &held.job_id).await;
     payer
         .lock(&running, &held.job_id, &client, &held.job_ref)
         .await;

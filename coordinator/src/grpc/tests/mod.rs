@@ -1,5 +1,6 @@
 //! A whole coordinator in this process, called over the network.
 
+mod acknowledgements;
 mod funding;
 mod lists;
 mod streams;

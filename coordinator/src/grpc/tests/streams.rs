@@ -147,7 +147,7 @@ async fn a_miner_that_floods_is_slowed_down_and_stays() {
     };
     miner.say(Up::Heartbeat(heartbeat)).await;
     let echo = miner.next().await;
-    assert_eq!(echo, Down::Heartbeat(v1::CoordinatorHeartbeat { sequence }));
+    assert!(matches!(echo, Down::Heartbeat(echo) if echo.sequence == sequence));
 }
 
 #[tokio::test]

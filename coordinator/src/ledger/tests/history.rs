@@ -1,10 +1,11 @@
 //! What happens without faults.
 
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{TransactionKind, VoidReason};
+use aitbc_common::layouts::{AllowTerms, BindConsent, TransactionKind, VoidReason};
 use aitbc_common::ledger::log;
 use aitbc_common::ledger::violation::Violation;
 
+use super::super::command::MAX_ALLOWANCES;
 use super::super::proofs::LogRows;
 use super::*;
 use crate::payments::Order;
@@ -50,6 +51,99 @@ fn a_transfer_moves_money_and_repeating_it_changes_nothing() {
     assert_eq!(world.one(submit(signed)), first, "after a restart");
     assert_eq!(world.available(address(&wallet(2))), u128::from(5 * AIT));
     assert_eq!(index, 2);
+    world.audit();
+}
+
+#[test]
+fn a_wallet_gives_allowances_to_so_many_identities_and_no_more() {
+    let mut world = World::new();
+    let allow = |world: &mut World, identity: usize, seq| {
+        let mut target = [0; 32];
+        target[..8].copy_from_slice(&identity.to_be_bytes());
+        let terms = AllowTerms {
+            expires_at: world.now + HOUR,
+            seq,
+        };
+        let signed = world.sign(1, TransactionKind::Allow, AIT, target, terms.encode());
+        *world.nonces.entry(1).or_default() += 1;
+        submit(signed)
+    };
+    let all = (0..MAX_ALLOWANCES)
+        .map(|n| allow(&mut world, n, 1))
+        .collect();
+    let replies = world.apply(all);
+    let recorded = |reply: &Reply| matches!(reply, Reply::Recorded { .. });
+    assert!(replies.iter().all(recorded));
+    let nonces = world.nonces.clone();
+    let one_more = allow(&mut world, MAX_ALLOWANCES, 1);
+    assert_eq!(world.one(one_more), Reply::TooManyAllowances);
+    // It took no nonce, and those that there are can be changed.
+    world.nonces = nonces;
+    let changed = allow(&mut world, 7, 2);
+    assert!(recorded(&world.one(changed)));
+    // Another wallet has its own.
+    world.nonces.insert(2, 0);
+    let other = world.sign(
+        2,
+        TransactionKind::Allow,
+        AIT,
+        [1; 32],
+        AllowTerms {
+            expires_at: world.now + HOUR,
+            seq: 1,
+        }
+        .encode(),
+    );
+    assert!(recorded(&world.one(submit(other))));
+    world.audit();
+}
+
+#[test]
+fn the_jobs_are_told_who_is_bound() {
+    let mut world = World::new();
+    let rig = Identity::from_seed(&[5; 32]);
+    let (alice, chain_id) = (address(&wallet(1)), world.config.rules.chain_id);
+    let consent = BindConsent::sign(&chain_id, alice, &rig, 1, world.now + HOUR);
+    let release = BindConsent {
+        seq: 2,
+        valid_until: 0,
+        consent: [0; 64],
+    };
+    let target = rig.public().0;
+    let mut refused = release.clone();
+    refused.seq = u32::MAX;
+    for payload in [consent, refused, release] {
+        world.send(1, TransactionKind::Bind, 0, target, payload.encode());
+    }
+    let bound = |wallet| Notice::Bound {
+        identity: rig.public(),
+        wallet,
+    };
+    assert_eq!(world.notices(), [bound(Some(alice)), bound(None)]);
+    world.audit();
+}
+
+#[test]
+fn ledger_time_never_goes_back_and_records_are_sealed_all_the_same() {
+    let mut world = World::new();
+    world.pass(5_000);
+    let time_of = |reply| match reply {
+        Reply::Recorded { time_ms, .. } => time_ms,
+        other => panic!("{other:?}"),
+    };
+    let first = time_of(world.send(1, TransactionKind::Transfer, AIT, to(2), Vec::new()));
+    // The clock is an hour behind, over a restart too.
+    let behind = world.now - HOUR;
+    for _restarted in [false, true] {
+        world.now = behind;
+        let second = time_of(world.send(1, TransactionKind::Transfer, AIT, to(2), Vec::new()));
+        assert_eq!(second, first);
+        world.restart();
+    }
+    world.now = first;
+    world.pass(1_000);
+    let covered = world.checkpoint().unwrap().size;
+    assert_eq!(covered, world.core.next_index());
     world.audit();
 }
 

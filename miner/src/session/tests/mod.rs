@@ -24,7 +24,7 @@ use aitbc_proto::v1::{
 };
 use bytes::Bytes;
 
-use super::{Action, AttemptKey, CoreConfig, End, Event, SessionCore, SpoolRecord};
+use super::{Action, AttemptKey, CoreConfig, End, Event, Notice, SessionCore, SpoolRecord};
 use crate::runner::{FinishReason, RunResult};
 
 const CHAIN: Hash = [7; 32];
@@ -32,6 +32,10 @@ const INPUT: &[u8] = br#"{"prompt":"Hello AITBC"}"#;
 
 fn service() -> Identity {
     Identity::from_seed(&[1; 32])
+}
+
+fn log() -> Identity {
+    Identity::from_seed(&[6; 32])
 }
 
 fn miner() -> Arc<Identity> {
@@ -44,6 +48,7 @@ fn config() -> CoreConfig {
         miner_id: MinerId([3; 16]),
         chain_id: CHAIN,
         service_key: service().public(),
+        log_key: log().public(),
         takeover: false,
         version: "0.1.0".to_owned(),
         job_limit: None,
@@ -207,6 +212,7 @@ impl Rig {
                 seconds: 5,
                 nanos: 0,
             }),
+            ..Welcome::default()
         }));
         hello
     }
@@ -317,7 +323,10 @@ fn cancel(key: AttemptKey) -> Down {
 }
 
 fn echo(rig: &mut Rig, sequence: u64) {
-    rig.down(Down::Heartbeat(CoordinatorHeartbeat { sequence }));
+    rig.down(Down::Heartbeat(CoordinatorHeartbeat {
+        sequence,
+        ..CoordinatorHeartbeat::default()
+    }));
 }
 
 fn ends(rig: &Rig) -> Vec<End> {

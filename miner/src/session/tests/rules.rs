@@ -1,4 +1,6 @@
 use aitbc_common::layouts::SessionProof;
+use aitbc_common::ledger::checkpoint::sign;
+use aitbc_common::ledger::log::TreeHead;
 use aitbc_proto::v1::FailureReason;
 
 use super::*;
@@ -178,4 +180,31 @@ fn heartbeats_tell_what_runs_and_a_silent_coordinator_is_left() {
     rig.pass(Duration::from_secs(2));
     assert!(!rig.core.is_open(), "30 s after the last echo");
     assert!(rig.stopped().is_empty(), "the run goes on");
+}
+
+#[test]
+fn receipts_say_what_the_miner_saw_of_the_ledger_and_a_lie_is_no_news() {
+    let mut rig = Rig::open(4);
+    let tells = |rig: &mut Rig, size, root, key: Identity| {
+        let root = [root; 32];
+        let checkpoint = sign(&CHAIN, &TreeHead { size, root }, &key);
+        rig.down(Down::Heartbeat(CoordinatorHeartbeat {
+            sequence: 1,
+            checkpoint,
+        }));
+    };
+    let seen = |record: SpoolRecord| {
+        let receipt = record.receipt().unwrap();
+        (receipt.seen_size, receipt.seen_root)
+    };
+    assert_eq!(seen(rig.finish_job(key(1, 1))), (0, [0; 32]));
+    tells(&mut rig, 12, 3, log());
+    assert_eq!(seen(rig.finish_job(key(2, 1))), (12, [3; 32]));
+    rig.actions.clear();
+    tells(&mut rig, 12, 4, log());
+    tells(&mut rig, 11, 3, log());
+    tells(&mut rig, 13, 3, service());
+    let odd = |action: &Action| matches!(action, Action::Notice(Notice::Odd { .. }));
+    assert_eq!(rig.actions.iter().filter(|action| odd(action)).count(), 3);
+    assert_eq!(seen(rig.finish_job(key(3, 1))), (12, [3; 32]));
 }

@@ -252,6 +252,7 @@ impl Script {
             receipt: receipt.encode().into(),
             service_key: service().public().0.to_vec().into(),
             served_model: "llama3:latest".into(),
+            ..ExecutionProof::default()
         }
     }
 

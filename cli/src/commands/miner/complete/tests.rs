@@ -36,6 +36,7 @@ fn polled(job_type: JobType) -> (PolledJob, Identity) {
         assignment_signature: hex::encode(signature),
         polled_ms: 1_000,
         work_ms: Some(2_140),
+        seen: None,
         receipt: None,
     };
     (job, miner)

@@ -1,5 +1,7 @@
 //! Which locks a job takes, and what they change.
 
+use aitbc_common::money::MAX_PRICE_PER_HOUR;
+
 use super::*;
 
 #[test]
@@ -102,29 +104,91 @@ fn locks_that_do_not_fit_go_back_each_with_its_reason() {
 }
 
 #[test]
-fn a_job_goes_only_where_its_locks_allow_the_rate_and_pay_ten_seconds() {
-    for (change, matches) in [
-        ((|_| ()) as fn(&mut LockOpened), true),
-        (|l| l.max_rate = 359_999, false),
-        (|l| l.max_rate = 360_000, true),
-        (|l| l.amount = 999, false),
+fn a_job_goes_only_where_its_locks_pay_ten_seconds() {
+    for (amount, matches) in [
+        (AIT, true),
+        (999, false),
         // The bound is coarse: at most a thirty-second more may be needed.
-        (|l| l.amount = 1_032, true),
-        (|l| l.miner_key = miner_key(2), false),
-        (|l| l.miner_key = miner_key(1), true),
+        (1_032, true),
     ] {
         let mut rig = Rig::new();
         rig.miner(1, 1);
-        rig.register(2, 1);
         // 1,000 micro-AIT pay for 10 s of it.
         rig.price(1, 360_000);
         rig.hold(1);
-        let mut lock = lock_of(1, 1, 1, AIT);
-        change(&mut lock);
-        let shown = format!("{lock:?}");
-        rig.lock(lock);
-        assert_eq!(rig.assigned().len(), usize::from(matches), "{shown}");
+        rig.lock(lock_of(1, 1, 1, amount));
+        assert_eq!(rig.assigned().len(), usize::from(matches), "{amount}");
         assert!(rig.voids().is_empty());
+    }
+}
+
+#[test]
+fn a_lock_narrower_than_its_jobs_specification_goes_back() {
+    const HIGHEST: u64 = MAX_PRICE_PER_HOUR.0;
+    type Bend = fn(&mut Submission, &mut LockOpened);
+    let cases: [(Bend, bool); 8] = [
+        (|_, l| l.max_rate = HIGHEST - 1, false),
+        (|_, l| l.max_rate = HIGHEST, true),
+        (
+            |s, l| (s.spec.max_rate, l.max_rate) = (360_000, 359_999),
+            false,
+        ),
+        (
+            |s, l| (s.spec.max_rate, l.max_rate) = (360_000, 360_000),
+            true,
+        ),
+        (|_, l| l.miner_key = miner_key(1), false),
+        (
+            |s, l| {
+                s.requirements.miner = Some(miner_id(1));
+                l.miner_key = miner_key(2);
+            },
+            false,
+        ),
+        (
+            |s, l| {
+                s.requirements.miner = Some(miner_id(9));
+                l.miner_key = miner_key(9);
+            },
+            false,
+        ),
+        (
+            |s, l| {
+                s.requirements.miner = Some(miner_id(1));
+                l.miner_key = miner_key(1);
+            },
+            true,
+        ),
+    ];
+    for (n, (bend, adopted)) in cases.into_iter().enumerate() {
+        for running in [false, true] {
+            let mut rig = Rig::new();
+            let mut job = submission(1, 1);
+            let mut lock = lock_of(2, 1, 1, AIT);
+            bend(&mut job, &mut lock);
+            lock.target = job.spec.job_ref();
+            let fits = LockOpened {
+                lock: [1; 32],
+                target: lock.target,
+                ..lock_of(1, 1, 1, AIT)
+            };
+            rig.register(2, 1);
+            if running {
+                rig.miner(1, 1);
+                rig.price(1, 1_000);
+            } else {
+                rig.register(1, 1);
+            }
+            rig.ask(Command::Submit(Box::new(job)));
+            // Both to a job that nobody has paid, and to one that is.
+            rig.lock(lock.clone());
+            rig.lock(fits);
+            lock.lock = [3; 32];
+            rig.lock(lock);
+            let refused = [(2, VoidReason::Terms), (3, VoidReason::Terms)];
+            let expected = if adopted { &[][..] } else { &refused };
+            assert_eq!(rig.voids(), expected, "case {n}, running: {running}");
+        }
     }
 }
 
@@ -190,6 +254,50 @@ fn a_lock_that_ends_by_itself_takes_its_funds_away() {
     assert_eq!(rig.assigned().len(), 1);
     rig.ask(completion(attempt(job, 1), 1));
     assert_eq!(rig.settlements()[0].1, [[2; 32]]);
+}
+
+#[test]
+fn no_lock_ends_by_itself_while_its_job_is_not_decided() {
+    const DAY: u64 = 24 * 3_600_000;
+    const SETTLING: u64 = 3_600_000;
+    let expirable = |rig: &mut Rig| {
+        let until_ms = rig.now;
+        match rig.ask(Command::GetExpirable { until_ms }) {
+            Reply::Expirable(at) => (at == until_ms, at),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (mut rig, first) = paid_and_running();
+    let deadline = rig.view(first.job_id, 1).row.deadline_ms;
+    rig.ask(checkpoint(first, 1_000));
+    rig.wait(3_000);
+    assert!(
+        expirable(&mut rig).0,
+        "a job within its time holds nothing back"
+    );
+    // Longer down than the lock holds: the coordinator is back, and the miner is not.
+    rig.now = deadline + 2 * DAY;
+    rig.restart();
+    let held_back = (false, deadline + SETTLING - 1);
+    assert_eq!(expirable(&mut rig), held_back);
+    assert_eq!(rig.status(first.job_id, 1), JobStatus::Expired);
+    rig.restart();
+    assert_eq!(expirable(&mut rig), held_back);
+    rig.wait(30_000);
+    assert!(expirable(&mut rig).0);
+    assert_eq!(
+        rig.settlements().len(),
+        1,
+        "told before the lock may return"
+    );
+    // The machine slept: the ledger's time is ahead, and the job has time left.
+    let (mut rig, first) = paid_and_running();
+    let deadline = rig.view(first.job_id, 1).row.deadline_ms;
+    let until_ms = deadline + DAY;
+    let Reply::Expirable(at) = rig.ask(Command::GetExpirable { until_ms }) else {
+        panic!()
+    };
+    assert_eq!(at, deadline + SETTLING - 1);
 }
 
 #[test]

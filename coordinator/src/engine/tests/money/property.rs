@@ -137,7 +137,7 @@ impl Story {
             let locks = match order {
                 Order::Void { lock, .. } => vec![lock],
                 Order::Settle { locks, .. } => locks,
-                Order::LogReceipt(_) => vec![],
+                Order::LogReceipt(_) | Order::LogAcknowledgement(..) => vec![],
             };
             locks
                 .into_iter()

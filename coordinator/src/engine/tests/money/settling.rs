@@ -1,6 +1,7 @@
 //! What the ledger is told when a job ends.
 
 use super::*;
+use crate::engine::aging::AgedJob;
 
 #[test]
 fn completed_paid_work_is_settled_once_and_its_end_is_told() {
@@ -69,6 +70,17 @@ fn earnings_are_counted_once_by_day_and_model() {
     rig.hear(vec![settled(3)]);
     assert_eq!(earned(&mut rig, 1), [(1, 200, 5)]);
     assert_eq!(earned(&mut rig, 30), [(1, 200, 5), (2, 400, 10)]);
+    // Its locks returned whole.
+    rig.submit(4, 1);
+    rig.ask(completion(attempt(job_id(4, 1), 1), 1));
+    rig.hear(vec![Notice::Settled {
+        job: job_id(4, 1),
+        owner: owner(1),
+        posted: 0,
+        fee: 0,
+        returned: AIT,
+    }]);
+    assert_eq!(earned(&mut rig, 1), [(1, 200, 5)]);
 }
 
 #[test]
@@ -166,6 +178,83 @@ fn without_a_receipt_the_last_checkpoint_counts_and_without_one_nothing() {
         let late = receipt(first, 1, |receipt| receipt.outcome = Outcome::Cancelled);
         assert_eq!(refusal(&rig.ask(late)), Some(ErrorReason::StaleAttempt));
         assert_eq!(rig.orders().len(), 1);
+    }
+}
+
+#[test]
+fn a_checkpoint_outlives_a_restart_of_the_coordinator() {
+    let stops: [fn(&mut Rig, JobId); 2] = [
+        |rig, job| rig.cancel(job),
+        // The deadline comes before the lease ends.
+        |rig, _| rig.wait(20_000),
+    ];
+    for (stop, outcome) in stops
+        .into_iter()
+        .zip([Outcome::Cancelled, Outcome::Deadline])
+    {
+        let (mut rig, first) = paid_and_running();
+        let deadline = rig.view(first.job_id, 1).row.deadline_ms;
+        while rig.now + 20_000 < deadline {
+            rig.wait(10_000);
+            let running = vec![held(first, rig.now)];
+            rig.ask(Command::Heartbeat {
+                session: 1,
+                running,
+                free_slots: 0,
+            });
+        }
+        rig.ask(checkpoint(first, 5_000));
+        rig.wait(1_000);
+        rig.ask(checkpoint(first, 8_000));
+        // This one was not there long enough to be stored: that much may be lost.
+        rig.wait(1_000);
+        rig.ask(checkpoint(first, 9_000));
+        rig.restart();
+        // Its miner never comes back.
+        let observed = rig.now - START;
+        stop(&mut rig, first.job_id);
+        rig.wait(30_000);
+        let [(work, _)] = &rig.settlements()[..] else {
+            panic!("one settlement")
+        };
+        assert_eq!((work.outcome, work.work_ms), (outcome, 8_000));
+        assert!(work.observed_ms >= observed);
+    }
+}
+
+#[test]
+fn stored_checkpoints_go_with_their_attempt() {
+    let stored = |rig: &Rig| {
+        let mut stored = 0;
+        for shard in 0..crate::store::SHARDS {
+            let prefix = crate::store::keys::checkpoints_in(shard);
+            let count = |_, _| {
+                stored += 1;
+                Ok(())
+            };
+            crate::engine::core::each_active_row(&rig.store, &prefix, count).unwrap();
+        }
+        stored
+    };
+    type End = fn(&mut Rig, AttemptId);
+    let ends: [End; 4] = [
+        |rig, attempt| _ = rig.ask(completion(attempt, 1)),
+        |rig, attempt| rig.cancel(attempt.job_id),
+        |rig, attempt| _ = rig.fail(1, attempt, FailureReason::Stalled),
+        |rig, _| rig.wait(31_000),
+    ];
+    for end in ends {
+        let (mut rig, first) = paid_and_running();
+        rig.ask(checkpoint(first, 1));
+        assert_eq!(stored(&rig), 0, "not each one costs a write");
+        rig.wait(2_000);
+        assert_eq!(stored(&rig), 1);
+        rig.ask(checkpoint(first, 2));
+        rig.restart();
+        rig.open(1, 2, vec![held(first, 5)], vec![]);
+        end(&mut rig, first);
+        assert_eq!(stored(&rig), 0);
+        rig.restart();
     }
 }
 
@@ -275,6 +364,58 @@ fn a_completed_job_can_be_paid_afterwards_once_where_funding_is_optional() {
     strict.ask(completion(attempt(job, 1), 1));
     strict.lock(lock_of(2, 1, 1, AIT));
     assert_eq!(strict.voids(), [(2, VoidReason::Finished)]);
+}
+
+#[test]
+fn what_a_finished_job_is_paid_while_it_ages_is_kept() {
+    let mut rig = Rig::new();
+    rig.miner(1, 2);
+    let aged = |job: JobId| AgedJob {
+        job,
+        owner: owner(1),
+        row: None,
+        drops_output: false,
+    };
+    for n in 1..=4 {
+        rig.submit(n, 1);
+        rig.ask(completion(attempt(job_id(n, 1), 1), 1));
+    }
+    let kept = |rig: &mut Rig, n| {
+        let reply = rig.ask(Command::GetJob {
+            owner: owner(1),
+            job: JobSelector::Id(job_id(n, 1)),
+        });
+        matches!(reply, Reply::Job(_))
+    };
+    // Paid after the sweep read it, and before it writes.
+    rig.ask(Command::BeginSweep);
+    rig.lock(lock_of(1, 1, 1, AIT));
+    // Paid in the batch that writes, before and after.
+    let first = rig.heard + 1;
+    rig.heard += 2;
+    let notice = |first, n| Command::Notices {
+        first,
+        notices: vec![Notice::Locked(lock_of(n, n, 1, AIT))],
+    };
+    let jobs = (1..=4).map(|n| aged(job_id(n, 1))).collect();
+    rig.batch(vec![
+        notice(first, 2),
+        Command::Sweep(jobs),
+        notice(first + 1, 3),
+    ]);
+    assert_eq!(
+        [1, 2, 3, 4].map(|n| kept(&mut rig, n)),
+        [true, true, true, false]
+    );
+    assert_eq!(rig.settlements().len(), 3);
+    for n in 1..=3 {
+        assert_eq!(rig.payment(job_id(n, 1)), PaymentStatus::Settling);
+    }
+    // What was read before a recovery counts for nothing.
+    rig.ask(Command::BeginSweep);
+    rig.restart();
+    rig.ask(Command::Sweep(vec![aged(job_id(1, 1))]));
+    assert!(kept(&mut rig, 1));
 }
 
 #[test]

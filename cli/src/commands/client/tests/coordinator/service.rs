@@ -189,6 +189,13 @@ impl JobService for Coordinator {
         Ok(Response::new(ListJobEventsResponse::default()))
     }
 
+    async fn acknowledge_result(
+        &self,
+        _request: Request<AcknowledgeResultRequest>,
+    ) -> Result<Response<AcknowledgeResultResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
     async fn explain_job(
         &self,
         _request: Request<ExplainJobRequest>,
