@@ -152,12 +152,12 @@ async fn read_turn(
     stdin: &mut (impl AsyncBufRead + Unpin),
     interactive: bool,
 ) -> Result<Option<String>, CommandError> {
+    let mut interrupt = Interrupt::listen(true);
     if interactive {
         let mut stderr = std::io::stderr();
         // If nobody sees the prompt, nothing is lost.
         let _unread = stderr.write_all(b"> ").and_then(|()| stderr.flush());
     }
-    let mut interrupt = Interrupt::listen(true);
     let line = tokio::select! {
         line = read_line(stdin) => line?,
         () = interrupt.received() => return Err(interrupted("the conversation is over")),

@@ -130,14 +130,15 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
     writeln!(
         out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
-         {} events; {} watched bytes verified",
+         {} events; {} watched bytes verified, {} payments audited",
         totals.jobs,
         totals.completed,
         totals.attempts,
         totals.faults,
         totals.commits,
         totals.events,
-        totals.watched_bytes
+        totals.watched_bytes,
+        totals.payments
     )?;
     writeln!(
         out,

@@ -308,11 +308,13 @@ impl Ledger {
         open + untold + self.unanswered.len()
     }
 
-    /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it.
-    pub fn audit(&self, store: &Arc<dyn Store>) -> Result<(), String> {
+    /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it. How many
+    /// records moved money to a miner.
+    pub fn audit(&self, store: &Arc<dyn Store>) -> Result<u64, String> {
         let mut audit = Audit::default();
         let mut receipts = BTreeMap::new();
         let mut transactions = BTreeMap::new();
+        let mut payments = 0;
         while let Some(bytes) = leaf(store, audit.head().size).map_err(|e| e.to_string())? {
             let index = audit.head().size;
             audit.record(&bytes).map_err(|error| error.to_string())?;
@@ -323,6 +325,7 @@ impl Ledger {
                         return Err(format!("records {before} and {index} log one receipt"));
                     }
                 }
+                RecordBody::Post(post) => payments += u64::from(post.posted > 0),
                 RecordBody::Transaction(signed) => {
                     transactions.insert(signed.transaction.id(), index);
                 }
@@ -350,6 +353,6 @@ impl Ledger {
         if pending != 0 {
             return Err(format!("{pending} micro-AIT are still locked"));
         }
-        Ok(())
+        Ok(payments)
     }
 }

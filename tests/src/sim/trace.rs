@@ -29,6 +29,8 @@ pub struct Totals {
     pub faults: u64,
     /// Bytes of output that watchers checked.
     pub watched_bytes: u64,
+    /// Records that moved money to a miner.
+    pub payments: u64,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -41,6 +43,7 @@ impl std::ops::AddAssign for Totals {
         self.attempts += other.attempts;
         self.faults += other.faults;
         self.watched_bytes += other.watched_bytes;
+        self.payments += other.payments;
     }
 }
 

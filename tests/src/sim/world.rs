@@ -400,8 +400,9 @@ impl World {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
-            if let Err(problem) = self.ledger.audit(&self.coordinator.store) {
-                ctx.checker.violated(problem);
+            match self.ledger.audit(&self.coordinator.store) {
+                Ok(payments) => ctx.trace.totals.payments = payments,
+                Err(problem) => ctx.checker.violated(problem),
             }
             self.settled = true;
             return;

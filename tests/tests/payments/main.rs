@@ -1,6 +1,7 @@
 //! Money, as a user types it: wallets, the faucet, payments of jobs, and what happens when an answer is lost.
 
 mod at_once;
+mod bench;
 mod binding;
 mod lost_answers;
 mod metering;
