@@ -70,6 +70,8 @@ pub fn become_miner(arguments: &[OsString]) -> CommandError {
         Err(error) => return error,
     };
     let error = Command::new(&path)
+        // Its usage and its hints name the program as it was typed.
+        .arg0("aitbc miner")
         .args(arguments)
         .env_remove(PASSWORD_VARIABLE)
         .exec();

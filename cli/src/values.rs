@@ -9,6 +9,7 @@ use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{IdError, JobId, MinerId};
+use aitbc_common::limits::{MAX_POLL_LEASE_MS, MIN_POLL_LEASE_MS};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
 use aitbc_common::runtime::errors::CommandError;
 use jiff::SignedDuration;
@@ -92,6 +93,20 @@ pub fn duration(text: &str) -> Result<Duration, CommandError> {
     Duration::try_from(parsed).map_err(|_| refuse(": it is negative"))
 }
 
+/// Reads how long a polled job is a miner's: 10 s to 1 hour.
+pub fn lease(text: &str) -> Result<Duration, CommandError> {
+    let lease = duration(text)?;
+    if (Duration::from_millis(MIN_POLL_LEASE_MS)..=Duration::from_millis(MAX_POLL_LEASE_MS))
+        .contains(&lease)
+    {
+        return Ok(lease);
+    }
+    Err(
+        CommandError::usage(format!("a polled job cannot be yours for {text}"))
+            .with_hint("give 10s to 1h, for example --lease 30m"),
+    )
+}
+
 /// Reads a wallet's address.
 pub fn address(text: &str) -> Result<Address, CommandError> {
     text.parse().map_err(|error: AddressError| {
@@ -137,6 +152,16 @@ pub fn price_per_hour(text: &str) -> Result<MicroAit, CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_is_ten_seconds_to_an_hour() {
+        for (text, fits) in [("10s", true), ("1h", true), ("9s", false), ("2h", false)] {
+            assert_eq!(lease(text).is_ok(), fits, "{text}");
+        }
+        let error = lease("2h").unwrap_err();
+        assert_eq!(error.message, "a polled job cannot be yours for 2h");
+        assert!(error.hint.unwrap().starts_with("give 10s to 1h"));
+    }
 
     #[test]
     fn durations_have_units_or_count_seconds() {

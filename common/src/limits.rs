@@ -32,7 +32,7 @@ pub const FAILURE_MESSAGE_BYTES: usize = 1_024;
 pub const MAX_VRAM_GIB: u32 = 4_096;
 /// Failed attempts that a job may allow.
 pub const MAX_RETRIES: u32 = 20;
-/// Failed attempts after which a job fails, where its owner does not say.
+/// How often a job is tried again after failures, where its owner does not say.
 pub const DEFAULT_RETRIES: u32 = 3;
 /// Highest rank of a job among its owner's; the lowest is its negative.
 pub const MAX_PRIORITY: i32 = 100;
@@ -40,5 +40,9 @@ pub const MAX_PRIORITY: i32 = 100;
 pub const MIN_TIMEOUT_MS: u64 = 1_000;
 /// Longest time from acceptance to a job's deadline, in milliseconds: 7 days.
 pub const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
+/// Shortest lease of a polled job, in milliseconds: 10 s.
+pub const MIN_POLL_LEASE_MS: u64 = 10_000;
+/// Longest lease of a polled job, in milliseconds: 1 hour.
+pub const MAX_POLL_LEASE_MS: u64 = 3_600_000;
 /// Time from acceptance to a job's deadline where its owner does not say, in milliseconds: 1 hour.
 pub const DEFAULT_TIMEOUT_MS: u64 = 3_600_000;

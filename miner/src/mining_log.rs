@@ -1,8 +1,10 @@
 //! The log of a miner at work: one line for each thing that happens, or one JSON document.
 
 mod lines;
+mod today;
 
 use std::io::Write;
+use std::path::Path;
 
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
@@ -16,7 +18,10 @@ use serde_json::{Map, Value, json};
 use crate::model_server::{ServerState, ServerStatus};
 use crate::session::driver::Report;
 use crate::session::{End, Notice};
-use lines::{Line, failed, inference, plain, rounded, short, speed, submitted, with_key};
+use lines::{
+    Line, failed, inference, not_wanted, plain, rounded, short, speed, submitted, with_key,
+};
+use today::Today;
 
 /// Who mines where, for the first line.
 #[derive(Debug, Clone)]
@@ -36,10 +41,7 @@ pub struct MiningLog {
     terminal: bool,
     banner: Banner,
     server: ServerState,
-    /// The day (in UTC) that is counted, in days since 1970.
-    day: u64,
-    done: u32,
-    failed: u32,
+    today: Today,
     /// Why the job that came last was stopped.
     stopped: Option<&'static str>,
     /// The last line has no end yet.
@@ -47,17 +49,15 @@ pub struct MiningLog {
 }
 
 impl MiningLog {
-    /// A log that has said nothing yet.
-    pub fn new(json: bool, banner: Banner, server: ServerState) -> Self {
+    /// A log that has said nothing yet, of the miner with this folder.
+    pub fn new(json: bool, banner: Banner, server: ServerState, miner_folder: &Path) -> Self {
         let terminal = !json && is_terminal_stdout();
         Self {
             json,
             terminal,
             banner,
             server,
-            day: 0,
-            done: 0,
-            failed: 0,
+            today: Today::open(miner_folder),
             stopped: None,
             redrawing: false,
         }
@@ -123,12 +123,8 @@ impl MiningLog {
             End::WrongChain => "the coordinator serves another network now",
             End::Refused { reason, .. } => &reason_name(*reason).to_lowercase().replace('_', " "),
         };
-        let text = format!("{text}; {} done, {} failed today", self.done, self.failed);
-        self.print(Line::new(
-            "stopped",
-            text,
-            json!({"done": self.done, "failed": self.failed}),
-        ))
+        let (counts, fields) = self.counts();
+        self.print(Line::new("stopped", format!("{text}; {counts}"), fields))
     }
 
     fn notice(&mut self, notice: Notice) -> Line {
@@ -157,11 +153,11 @@ impl MiningLog {
             }
             Notice::Inference { key, summary } => inference(key, &summary),
             Notice::Submitted { key, summary } => {
-                self.count(|log| log.done += 1);
+                self.today.count(unix_ms(), |counts| counts.done += 1);
                 submitted(key, &summary)
             }
             Notice::Refused { key, message } => {
-                self.count(|log| log.failed += 1);
+                self.today.count(unix_ms(), |counts| counts.failed += 1);
                 let text = format!("{}: {message}", short(&key.job));
                 Line::new(
                     "result refused",
@@ -170,7 +166,7 @@ impl MiningLog {
                 )
             }
             Notice::JobFailed { key, failure } => {
-                self.count(|log| log.failed += 1);
+                self.today.count(unix_ms(), |counts| counts.failed += 1);
                 failed("job failed", key, &failure)
             }
             Notice::JobRejected { key, failure } => failed("job rejected", key, &failure),
@@ -182,14 +178,10 @@ impl MiningLog {
                     with_key(key, json!({"message": reason})),
                 )
             }
+            Notice::NotWanted { key, reason } => not_wanted(key, reason),
             Notice::Waiting => {
-                self.count(|_| {});
-                let text = format!("{} done, {} failed today", self.done, self.failed);
-                Line::new(
-                    "waiting",
-                    text,
-                    json!({"done": self.done, "failed": self.failed}),
-                )
+                let (counts, fields) = self.counts();
+                Line::new("waiting", counts, fields)
             }
             Notice::Draining { running } => {
                 let text = format!(
@@ -273,13 +265,14 @@ impl MiningLog {
         line
     }
 
-    /// Counts on the present day.
-    fn count(&mut self, change: impl FnOnce(&mut Self)) {
-        let day = unix_ms() / 86_400_000;
-        if day != self.day {
-            (self.day, self.done, self.failed) = (day, 0, 0);
-        }
-        change(self);
+    /// What was done today, in both forms.
+    fn counts(&mut self) -> (String, Value) {
+        let counts = self.today.at(unix_ms());
+        let (done, failed) = (counts.done, counts.failed);
+        (
+            format!("{done} done, {failed} failed today"),
+            json!({"done": done, "failed": failed}),
+        )
     }
 
     fn print(&mut self, line: Line) -> Result<(), CommandError> {

@@ -3,7 +3,7 @@
 //!
 //! In a block, `$ ` begins a command (it may go on after a `\` at the end of a line) and the lines beneath it are what it
 //! prints. A line `...` stands for any lines, `...` or `…` for anything within a line; ids, hashes, times, measured numbers
-//! and the width of gaps need not be the same. `? 7` at the end says that the exit code is 7. A coordinator, and a command
+//! and the width of gaps within a line need not be the same. `? 7` at the end says that the exit code is 7. A coordinator, and a command
 //! that ends in `&`, keep running until the tour ends. `MODEL.gguf` is the tests' model, on
 //! one thread.
 
@@ -90,12 +90,13 @@ fn fits(expected: &[String], out: &[String], err: &[String]) -> bool {
 fn redacted(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
     let plain = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        redact(&words.join(" ").replace("...", "…"))
+        let indent = &line[..line.len() - line.trim_start().len()];
+        redact(&format!("{indent}{}", words.join(" ")).replace("...", "…"))
     };
     lines
         .into_iter()
         .map(|line| plain(line.as_ref()))
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.trim().is_empty())
         .collect()
 }
 

@@ -122,11 +122,11 @@ pub fn miner_text(miner: &Miner) -> String {
     let last_seen = text_of(&time(miner.last_seen_at.as_ref()));
     let slots = if miner.slots == 1 { "slot" } else { "slots" };
     format!(
-        "{id} ({name})  {status}\n      \
-         hardware  {hardware}\n      \
-         models    {models}{engine}\n      \
-         price     {price}, {count} {slots}, {running} taken\n      \
-         jobs      {done} completed, {failed} failed; last seen {last_seen}\n      \
+        "{id} ({name})  {status}\n  \
+         hardware  {hardware}\n  \
+         models    {models}{engine}\n  \
+         price     {price}, {count} {slots}, {running} taken\n  \
+         jobs      {done} completed, {failed} failed; last seen {last_seen}\n  \
          payout    {payout}",
         id = miner.miner_id,
         name = miner.name,

@@ -61,7 +61,7 @@ pub fn record_text(record: &Record) -> String {
     );
     for (label, value) in shown {
         text.push_str(&format!(
-            "\n      {label:width$}  {value}",
+            "\n  {label:width$}  {value}",
             width = width.unwrap_or_default()
         ));
     }

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -139,11 +139,17 @@ fn suggestion(error: &clap::Error) -> Option<String> {
     }
 }
 
+/// What the user typed, without its folder.
+fn program_name(program: &OsString) -> String {
+    let name = Path::new(program).file_name().unwrap_or(program);
+    name.to_string_lossy().into_owned()
+}
+
 /// Where help is to be had about the command, as far as it was recognised.
 fn see_help<C: Parser>(raw: &[OsString]) -> String {
     let mut root = C::command();
     root.build();
-    let mut path = root.get_name().to_owned();
+    let mut path = raw.first().map_or_else(String::new, program_name);
     let mut command = &root;
     for argument in raw.iter().skip(1).filter_map(|a| a.to_str()) {
         let Some(child) = command.find_subcommand(argument) else {

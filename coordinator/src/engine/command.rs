@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::aging::AgedJob;
 pub use super::effect::{Effect, JobChange};
+pub use super::held::HeldAttempt;
 pub use super::reply::{AttemptInfo, JobView, Reply, Resume, Submitted};
 use crate::payments::Notice;
 
@@ -94,17 +95,6 @@ pub struct Completion {
     pub first_token_ms: u64,
     /// The engine's epoch under which its bytes arrived.
     pub epoch: u64,
-}
-
-/// An attempt that a miner says it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldAttempt {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// Bytes of output so far.
-    pub output_bytes: u64,
-    /// Tokens so far, also those that are no output; 0 = not known.
-    pub output_tokens: u64,
 }
 
 /// A registration or a change of one; `None` leaves a field as it is.

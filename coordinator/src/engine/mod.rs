@@ -19,6 +19,7 @@ pub mod effect;
 pub mod figures;
 mod funding;
 pub mod handle;
+mod held;
 mod invariants;
 mod miners;
 mod models;

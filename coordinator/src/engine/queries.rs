@@ -71,7 +71,8 @@ impl EngineCore {
             started_ms: 0,
             row,
         };
-        if let Some(last) = view.row.attempts.last() {
+        let counts = view.row.leased || view.row.finished_ms > 0;
+        if let Some(last) = view.row.attempts.last().filter(|_| counts) {
             view.started_ms = last.started_ms;
         }
         let Some(live) = self

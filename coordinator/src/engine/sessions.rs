@@ -72,6 +72,7 @@ impl EngineCore {
         let mut keep = Vec::new();
         let mut abandon = Vec::new();
         for held in opening.running.iter().chain(&opening.spooled) {
+            self.recall_start(held, opening.miner_id);
             if self.may_deliver(held.attempt, opening.miner_id) {
                 keep.push(held.attempt)
             } else {
@@ -101,6 +102,23 @@ impl EngineCore {
                     .collect(),
             )
         });
+    }
+
+    /// When an attempt started is not known after a restart; its miner knows. It cannot claim a time before the lease,
+    /// which is what counts where nobody knows.
+    fn recall_start(&mut self, held: &HeldAttempt, miner: MinerId) {
+        let now = self.now;
+        let live = self.jobs.get_mut(&held.attempt.job_id).filter(|live| {
+            live.job.attempt == held.attempt.attempt
+                && matches!(live.job.phase, Phase::Processing { miner: holder, .. } if holder == miner)
+        });
+        if let (Some(lease), Some(ago)) = (
+            live.and_then(|live| live.lease.as_mut()),
+            held.accepted_ago_ms,
+        ) && lease.started_ms == 0
+        {
+            lease.started_ms = now.saturating_sub(ago).max(lease.attempt.assigned_ms);
+        }
     }
 
     /// Whether this miner's result of the attempt would still count.
@@ -255,6 +273,8 @@ impl EngineCore {
                 attempt,
                 output_bytes: 0,
                 output_tokens: 0,
+                accepted_ago_ms: None,
+                first_output_ago_ms: None,
             };
             if !self.hold(turn, &held, miner) {
                 self.stop_stale(turn, session, attempt);

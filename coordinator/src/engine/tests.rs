@@ -52,6 +52,8 @@ fn held(attempt: AttemptId, output_bytes: u64) -> HeldAttempt {
         attempt,
         output_bytes,
         output_tokens: 0,
+        accepted_ago_ms: None,
+        first_output_ago_ms: None,
     }
 }
 

@@ -61,13 +61,26 @@ fn attempt(row: &AttemptRow) -> v1::Attempt {
     }
 }
 
+/// Why something failed; the reason's name in words where there is no message, or nothing where there is no reason.
+#[must_use]
+pub fn failure_text(failure: &v1::Failure) -> String {
+    match (failure.message.as_str(), failure.reason()) {
+        ("", v1::FailureReason::Unspecified) => String::new(),
+        ("", reason) => reason
+            .as_str_name()
+            .trim_start_matches("FAILURE_REASON_")
+            .to_lowercase()
+            .replace('_', " "),
+        (message, _) => message.to_owned(),
+    }
+}
+
 /// What a row alone tells about a job.
 #[must_use]
 pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
     let spec = JobSpec::decode(&row.spec).ok();
     let last = row.attempts.last();
-    let timed = last.filter(|_| row.leased || row.finished_ms > 0);
-    let holder = last.filter(|_| row.leased || status == JobStatus::Completed);
+    let newest = last.filter(|_| row.leased || row.finished_ms > 0);
     let mut job = v1::Job {
         job_id: row.id().to_string(),
         job_ref: spec
@@ -82,19 +95,19 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         returned_micro_ait: row.returned,
         r#type: spec.as_ref().map_or(0, |spec| spec.job_type as i32),
         model: asked_model(&row.model),
-        served_model: holder.map(|_| row.model.clone()).unwrap_or_default(),
-        miner_id: holder
+        served_model: newest.map(|_| row.model.clone()).unwrap_or_default(),
+        miner_id: newest
             .map(|attempt| miner_text(&attempt.miner_id))
             .unwrap_or_default(),
-        miner_name: holder
+        miner_name: newest
             .map(|attempt| attempt.miner_name.clone())
             .unwrap_or_default(),
         attempt: row.attempt,
         retries_spent: row.retries_spent,
         max_retries: row.max_retries,
         created_at: timestamp(row.created_ms),
-        assigned_at: timed.and_then(|attempt| timestamp(attempt.assigned_ms)),
-        started_at: timed.and_then(|attempt| timestamp(attempt.started_ms)),
+        assigned_at: newest.and_then(|attempt| timestamp(attempt.assigned_ms)),
+        started_at: newest.and_then(|attempt| timestamp(attempt.started_ms)),
         finished_at: timestamp(row.finished_ms),
         deadline: timestamp(row.deadline_ms),
         attempts: row.attempts.iter().map(attempt).collect(),
@@ -164,7 +177,8 @@ pub fn job_view(view: &JobView, streams: &Streams) -> v1::Job {
 }
 
 fn add_live(job: &mut v1::Job, row: &JobRow, streams: &Streams) {
-    if let Some(stream) = newest_attempt(row).and_then(|attempt| streams.get(attempt)) {
+    let live = newest_attempt(row).filter(|_| row.leased);
+    if let Some(stream) = live.and_then(|attempt| streams.get(attempt)) {
         job.first_token_at = timestamp(stream.first_ms());
         job.output_bytes = stream.output_len();
     }

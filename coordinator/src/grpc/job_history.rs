@@ -65,10 +65,15 @@ fn entries(view: &JobView, streams: &Streams) -> Vec<JobLogEntry> {
             entries.push(entry(first_ms, "first_token", Some(attempt), String::new()));
         }
         if let Some(name) = ending(attempt) {
-            let message = attempt
-                .failure
-                .as_ref()
-                .map(|failure| failure.message.clone())
+            let failure = attempt.failure.as_ref();
+            // The reasons of those say no more than the event does.
+            let named = matches!(
+                attempt.outcome(),
+                AttemptOutcome::Lost | AttemptOutcome::Returned
+            );
+            let message = failure
+                .filter(|failure| !named || !failure.message.is_empty())
+                .map(convert::failure_text)
                 .unwrap_or_default();
             entries.push(entry(attempt.ended_ms, name, Some(attempt), message));
         }
@@ -76,14 +81,15 @@ fn entries(view: &JobView, streams: &Streams) -> Vec<JobLogEntry> {
     let failure = row
         .failure
         .as_ref()
-        .map(|failure| failure.message.clone())
+        .map(convert::failure_text)
         .unwrap_or_default();
+    let ended = |event, attempt, message| entry(row.finished_ms, event, attempt, message);
+    let last = row.attempts.last();
+    let stopped = last.filter(|attempt| attempt.outcome() == AttemptOutcome::Stopped);
     match view.status {
-        JobStatus::Cancelled => {
-            entries.push(entry(row.finished_ms, "cancelled", None, String::new()))
-        }
-        JobStatus::Expired => entries.push(entry(row.finished_ms, "expired", None, String::new())),
-        JobStatus::Failed => entries.push(entry(row.finished_ms, "failed", None, failure)),
+        JobStatus::Cancelled => entries.push(ended("cancelled", stopped, String::new())),
+        JobStatus::Expired => entries.push(ended("expired", stopped, String::new())),
+        JobStatus::Failed => entries.push(ended("failed", None, failure)),
         _ => {}
     }
     entries

@@ -92,7 +92,9 @@ fn check_status(view: &JobView) -> Result<(), ApiError> {
                 .row
                 .failure
                 .as_ref()
-                .map(|failure| format!(": {}", failure.message))
+                .map(convert::failure_text)
+                .filter(|why| !why.is_empty())
+                .map(|why| format!(": {why}"))
                 .unwrap_or_default();
             Err(ApiError::new(
                 ErrorReason::NoResult,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aitbc_common::identity::PublicKey;
+use aitbc_common::limits::{MAX_POLL_LEASE_MS, MIN_POLL_LEASE_MS};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
 use tokio::time::Instant;
@@ -14,7 +15,7 @@ use crate::sessions::streams::{AttemptFacts, AttemptStream};
 /// The lease of a polled job where the miner does not say: 10 minutes.
 const DEFAULT_LEASE_MS: u64 = 600_000;
 /// Shortest and longest lease.
-const LEASE_BOUNDS_MS: (u64, u64) = (10_000, 3_600_000);
+const LEASE_BOUNDS_MS: (u64, u64) = (MIN_POLL_LEASE_MS, MAX_POLL_LEASE_MS);
 /// Longest wait for a job.
 const MAX_WAIT_MS: u64 = 20_000;
 /// The engine is asked at most this often for one waiting poll.

@@ -108,6 +108,7 @@ fn matching_miner(
     }
 }
 
+/// In words that fit one miner as well as many.
 fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
     let offers = || queue.miners().map(|(_, s)| &s.offer);
     match filter {
@@ -119,15 +120,15 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
             let nearest = nearest_model(queue, &requirement.model);
             let nearest =
                 nearest.map_or_else(String::new, |name| format!("; the nearest is {name}"));
-            format!("they do not offer {}{nearest}", requirement.model)
+            format!("{} is not offered{nearest}", requirement.model)
         }
         Filter::ModelDigest => format!(
-            "their {} is not sha256:{}",
+            "{} there is not sha256:{}",
             requirement.model,
             hex_prefix(&requirement.digest)
         ),
         Filter::Type => format!(
-            "they do not answer {} jobs with {}",
+            "{} jobs are not answered with {}",
             requirement.job_type, requirement.model
         ),
         Filter::Vram => {
@@ -145,9 +146,9 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
                 MicroAit(least)
             )
         }
-        Filter::Excluded => "they failed this job before".into(),
-        Filter::Live => "they are away".into(),
-        Filter::Paused => "they are paused or draining".into(),
+        Filter::Excluded => "failed this job before".into(),
+        Filter::Live => "away".into(),
+        Filter::Paused => "paused or draining".into(),
     }
 }
 
@@ -157,4 +158,47 @@ fn hex_prefix(digest: &[u8; 32]) -> String {
         .map(|b| format!("{b:02x}"))
         .collect::<String>()
         + "…"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_removed_one_miner_is_not_said_of_many() {
+        let mut queue = Queue::default();
+        queue.set_miner(
+            MinerId([1; 16]),
+            Supply {
+                offer: crate::jobs::matching::Offer {
+                    any_model: true,
+                    live: true,
+                    paused: true,
+                    ..Default::default()
+                },
+                ..Supply::default()
+            },
+        );
+        let requirement = Requirement {
+            job_type: aitbc_common::job_input::JobType::Inference,
+            model: "llama3:latest".to_owned(),
+            digest: [0; 32],
+            min_vram_gib: 0,
+            max_rate: u64::MAX,
+            only_miner: None,
+            excluded: Vec::new(),
+        };
+        let explained = explain(&queue, &requirement, 0, |_| String::new());
+        let [removed] = &explained.filters[..] else {
+            panic!("one filter")
+        };
+        assert_eq!(
+            (
+                removed.removed,
+                removed.filter.as_str(),
+                removed.detail.as_str()
+            ),
+            (1, "paused", "paused or draining")
+        );
+    }
 }

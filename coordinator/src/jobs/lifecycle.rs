@@ -67,9 +67,9 @@ pub struct Job {
     pub attempt: u16,
     /// Who had the newest attempt.
     pub last_miner: Option<MinerId>,
-    /// Failed attempts.
+    /// Failures that another attempt followed or follows.
     pub retries_spent: u32,
-    /// Failed attempts it allows.
+    /// How many of those it allows.
     pub max_retries: u32,
     /// When it expires.
     pub deadline: Millis,
@@ -367,13 +367,13 @@ fn fail(
         effects.push(wait(job, not_before));
         return effects;
     }
-    job.retries_spent = job.retries_spent.saturating_add(1);
-    let exhausted = job.retries_spent > job.max_retries || last;
+    let exhausted = job.retries_spent >= job.max_retries || last;
     if class == FailureClass::Job || exhausted {
         job.phase = Phase::Failed;
         effects.push(Effect::Finish(JobStatus::Failed));
         return effects;
     }
+    job.retries_spent = job.retries_spent.saturating_add(1);
     let not_before = now + backoff_ms(job.id, job.retries_spent);
     effects.push(Effect::Exclude(miner));
     let waits = wait(job, not_before);

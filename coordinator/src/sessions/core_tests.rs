@@ -162,6 +162,7 @@ fn a_session_opens_and_says_what_to_do_with_old_attempts() {
         attempt: held.attempt.into(),
         output_bytes: 5,
         output_tokens: 0,
+        ..v1::RunningAttempt::default()
     });
     core.message(hello(running.to_vec()), &mut buffers, 1);
     assert!(matches!(

@@ -17,6 +17,12 @@ pub fn duration(ms: u64) -> prost_types::Duration {
     Duration::from_millis(ms).try_into().unwrap_or_default()
 }
 
+/// A duration on the wire in whole milliseconds; `None` for a negative one.
+fn whole_ms(duration: &prost_types::Duration) -> Option<u64> {
+    let duration = Duration::try_from(*duration).ok()?;
+    u64::try_from(duration.as_millis()).ok()
+}
+
 /// An attempt from its two fields.
 #[must_use]
 pub fn attempt(job_id: &str, attempt: u32) -> Option<AttemptId> {
@@ -35,6 +41,8 @@ pub fn held_attempts(running: &[v1::RunningAttempt]) -> Vec<HeldAttempt> {
             attempt: attempt(&held.job_id, held.attempt)?,
             output_bytes: held.output_bytes,
             output_tokens: held.output_tokens,
+            accepted_ago_ms: held.accepted_ago.as_ref().and_then(whole_ms),
+            first_output_ago_ms: held.first_output_ago.as_ref().and_then(whole_ms),
         })
     };
     running.iter().take(1_024).filter_map(read).collect()

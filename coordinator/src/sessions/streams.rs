@@ -233,6 +233,14 @@ impl AttemptStream {
         self.state().first_ms.unwrap_or(0)
     }
 
+    /// Its miner says when the first output came, in Unix ms: that counts where it is not known here.
+    pub fn recall_first(&self, at_ms: u64) {
+        let mut state = self.state();
+        if state.first_ms == Some(0) {
+            state.first_ms = Some(at_ms.max(1));
+        }
+    }
+
     /// Bytes of output so far.
     #[must_use]
     pub fn output_len(&self) -> u64 {
@@ -474,5 +482,8 @@ mod tests {
         stream.resume();
         stream.append(StreamKind::Output, 0, b"Hello", 7);
         assert!(stream.first_ms() == 0 && stream.accepted());
+        stream.recall_first(5);
+        stream.recall_first(6);
+        assert_eq!(stream.first_ms(), 5, "its miner knows it");
     }
 }

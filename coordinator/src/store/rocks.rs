@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use rocksdb::{ColumnFamily, DB, ReadOptions, WriteBatch, WriteOptions};
 use super::disk::{Ballast, free_space};
 use super::fences::Fences;
 use super::rocks_errors::{commit_error, is_stall, open_error, read_error};
-use super::rocks_options::{RocksOptions, descriptors, name};
+use super::rocks_options::{HeldLog, RocksOptions, descriptors, name};
 use super::{Batch, Durability, Family, Fence, Operation, Page, SCAN_BYTES, Store, StoreError};
 
 /// Where the last epoch is kept, in the database's own column family `default`.
@@ -94,9 +94,12 @@ impl RocksStore {
 
     fn open_database(&self) -> Result<DB, StoreError> {
         let path = self.folder.join("rocks");
-        let (options, families) = descriptors(&self.options);
-        DB::open_cf_descriptors(&options, path, families)
-            .map_err(|error| open_error(&self.folder, error))
+        let log = Arc::new(HeldLog::new());
+        let (options, families) = descriptors(&self.options, &log);
+        let database = DB::open_cf_descriptors(&options, path, families)
+            .map_err(|error| open_error(&self.folder, error))?;
+        log.opened();
+        Ok(database)
     }
 
     /// Opens the database; on a full disk once more, with the room of the ballast.

@@ -1,5 +1,7 @@
 //! How RocksDB is set up: bounded memory, files and logs; nothing lost but an unsynced tail.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
     DEFAULT_COLUMN_FAMILY_NAME, InfoLogger, LogLevel, Options,
@@ -51,7 +53,10 @@ pub(super) fn name(family: Family) -> &'static str {
 }
 
 /// The options of the database and its column families.
-pub(super) fn descriptors(chosen: &RocksOptions) -> (Options, Vec<ColumnFamilyDescriptor>) {
+pub(super) fn descriptors(
+    chosen: &RocksOptions,
+    log: &Arc<HeldLog>,
+) -> (Options, Vec<ColumnFamilyDescriptor>) {
     let cache = Cache::new_lru_cache(chosen.block_cache);
     let mut families = vec![ColumnFamilyDescriptor::new(
         DEFAULT_COLUMN_FAMILY_NAME,
@@ -70,10 +75,10 @@ pub(super) fn descriptors(chosen: &RocksOptions) -> (Options, Vec<ColumnFamilyDe
         }
         families.push(ColumnFamilyDescriptor::new(name(family), options));
     }
-    (database_options(chosen), families)
+    (database_options(chosen, log), families)
 }
 
-fn database_options(chosen: &RocksOptions) -> Options {
+fn database_options(chosen: &RocksOptions, log: &Arc<HeldLog>) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -97,7 +102,9 @@ fn database_options(chosen: &RocksOptions) -> Options {
     options.set_wal_bytes_per_sync(MIB as u64 / 2);
 
     // Its messages go to our log, so that it keeps no log files of its own.
-    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, log));
+    let log = Arc::clone(log);
+    let logger = move |level, message: &str| log.say(level, message);
+    options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, logger));
     options
 }
 
@@ -134,6 +141,56 @@ fn blob_files(options: &mut Options) {
     options.set_enable_blob_gc(true);
     options.set_blob_gc_age_cutoff(0.25);
     options.set_blob_gc_force_threshold(0.5);
+}
+
+/// RocksDB's messages. Those of an opening wait until it succeeded: one that fails gives an error that says what to do,
+/// and beside it they would only be noise.
+pub(super) struct HeldLog {
+    held: Mutex<Option<Vec<(LogLevel, String)>>>,
+}
+
+/// Messages that wait, at most.
+const HELD: usize = 100;
+
+impl HeldLog {
+    pub(super) fn new() -> Self {
+        Self {
+            held: Mutex::new(Some(Vec::new())),
+        }
+    }
+
+    fn say(&self, level: LogLevel, message: &str) {
+        match &mut *self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(held) if held.len() < HELD => held.push((level, message.to_owned())),
+            Some(_) => tracing::debug!(target: "rocksdb", "{}", message.trim_end()),
+            None => log(level, message),
+        }
+    }
+
+    /// The database is open: what waits is said, and from now on nothing waits.
+    pub(super) fn opened(&self) {
+        let held = self
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        for (level, message) in held.into_iter().flatten() {
+            log(level, &message);
+        }
+    }
+}
+
+impl Drop for HeldLog {
+    fn drop(&mut self) {
+        let held = self
+            .held
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        for (_, message) in held.into_iter().flatten() {
+            tracing::debug!(target: "rocksdb", "{}", message.trim_end());
+        }
+    }
 }
 
 fn log(level: LogLevel, message: &str) {

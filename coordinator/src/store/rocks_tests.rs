@@ -52,6 +52,8 @@ fn a_second_coordinator_is_refused() {
 
     let other = run_child(&[], "open_in_use", folder.path());
     assert!(other.status.success(), "{other:?}");
+    let log = String::from_utf8_lossy(&other.stderr);
+    assert!(!log.contains("rocksdb"), "the error says it all: {log}");
     first.claim(0..=63).expect("the first goes on");
     drop(first);
     RocksStore::open(folder.path()).expect("the folder is free again");
@@ -61,6 +63,7 @@ fn a_second_coordinator_is_refused() {
 #[ignore = "the second process of a_second_coordinator_is_refused"]
 fn open_in_use() {
     let Some(folder) = child_folder() else { return };
+    aitbc_common::runtime::telemetry::init(0, false);
     let refusal = RocksStore::open(&folder).map(drop);
     assert_eq!(refusal, Err(StoreError::InUse(folder)));
 }

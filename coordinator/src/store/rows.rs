@@ -51,7 +51,7 @@ pub struct JobRow {
     /// `v1::JobStatus` as stored: queued (also while leased), or final.
     #[prost(enumeration = "v1::JobStatus", tag = "13")]
     pub status: i32,
-    /// Failed attempts so far.
+    /// Failures that another attempt followed or follows.
     #[prost(uint32, tag = "14")]
     pub retries_spent: u32,
     /// Every attempt, oldest first; the last is live while `leased` is set.

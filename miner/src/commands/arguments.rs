@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn the_program_is_named_as_it_was_started() {
+        for name in ["aitbc-miner", "aitbc miner"] {
+            let raw = [name, "register", "--nonsense"].map(OsString::from);
+            let hint = command_line::parse::<Cli>(&raw).unwrap_err().hint.unwrap();
+            assert_eq!(hint, format!("see: {name} register --help"));
+        }
+    }
+
+    #[test]
     fn bad_values_are_usage_errors_with_a_hint() {
         for (words, part) in [
             (&["register", "--price-per-hour", "-1"][..], "negative"),
@@ -104,6 +113,7 @@ mod tests {
             (&["register", "--price-per-hour", "1000001"], "too much"),
             (&["register", "--price-per-hour", "0.1234567"], "6 decimals"),
             (&["register", "--gpus", "RTX 4090"], "at character 1"),
+            (&["register", "--gpus", "-1x RTX 4090"], "at character 1"),
             (&["register", "--slots", "0"], "must be 1 to 256"),
             (&["register", "--payout", "0x12"], "address"),
             (&["mine-ollama", "--model", "lla ma"], "at character 4"),

@@ -86,7 +86,12 @@ async fn hold_session(
     drop(connection);
 
     let (spool, spooled) = open_spool(context, &config.chain_id)?;
-    let mut log = MiningLog::new(context.json, banner(context, &miner), state.clone());
+    let mut log = MiningLog::new(
+        context.json,
+        banner(context, &miner),
+        state.clone(),
+        &context.folder(),
+    );
     if miner.paused {
         log.paused()?;
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::registration::{Declaration, register};
-use super::server::ServerOptions;
+use super::server::{ServerOptions, server_error};
 use crate::model_server::{Offer, ServerKind, look};
 use crate::speeds::SpeedStore;
 
@@ -29,7 +29,7 @@ Examples:
 Hardware and local models are detected where they are not given. Registering again changes what is given.")]
 pub struct Arguments {
     /// The GPUs: N x MODEL[, N x MODEL …] (default: those of this machine)
-    #[arg(long, value_name = "LIST", value_parser = parse_gpu_list)]
+    #[arg(long, value_name = "LIST", value_parser = parse_gpu_list, allow_hyphen_values = true)]
     gpus: Option<GpuList>,
     /// The price per hour and slot, in AIT (default: as before, at first 0)
     #[arg(long, value_name = "AIT", value_parser = parse_price, allow_hyphen_values = true)]
@@ -84,10 +84,8 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
     };
     let server = look(&client, &offer).await;
     if let Err(error) = &server {
-        context.note(format_args!(
-            "no local models are registered: {error} ({})",
-            client.url()
-        ));
+        let why = server_error(&client, error).message;
+        context.note(format_args!("no local models are registered: {why}"));
     }
     let server = server.ok();
     let declared = Declaration {
@@ -109,6 +107,10 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
     if context.json {
         return print_line(document(miner, &response));
     }
+    let next = match &server {
+        Some(_) => "mine-ollama --continuous",
+        None => "mine --model FILE",
+    };
     let text = text(miner, &response, server.map(|server| server.name()));
     print_line(if is_terminal_stdout() {
         escape(&text).into_owned()
@@ -122,7 +124,9 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
     {
         context.warn(reason_name(warning.reason()), &warning.message);
     }
-    context.note("next: aitbc miner mine-ollama --continuous, or aitbc miner poll");
+    context.note(format_args!(
+        "next: aitbc miner {next}, or aitbc miner poll"
+    ));
     Ok(())
 }
 
@@ -192,7 +196,7 @@ fn text(miner: &Miner, response: &RegisterMinerResponse, server: Option<String>)
     // The right-hand column begins where the longer of the two left-hand texts ends.
     let width = who.chars().count().max(models.chars().count().min(60)) + 10;
     format!(
-        "{head}\n      miner_id  {who:<width$}payout  {payout}\n      gpus      {}\n      models    {models:<width$}price   \
+        "{head}\n  miner_id  {who:<width$}payout  {payout}\n  gpus      {}\n  models    {models:<width$}price   \
          {price} AIT/hour, {} {slots}",
         gpus(miner),
         miner.slots,
@@ -214,13 +218,19 @@ fn gpus(miner: &Miner) -> String {
         } else {
             format!(", {} GiB", gpu.vram_gib)
         };
-        let source = match gpu.source() {
-            GpuSource::Declared => "; declared, no GPU was detected here",
-            _ => "; detected",
-        };
-        format!("{}x {}{vram}{source}", gpu.count, gpu.model)
+        format!("{}x {}{vram}", gpu.count, gpu.model)
     };
-    miner.gpus.iter().map(one).collect::<Vec<_>>().join(", ")
+    // Neighbours of one source name it once.
+    let groups = miner.gpus.chunk_by(|a, b| a.source == b.source);
+    let described = groups.map(|group| {
+        let source = match group.first().map(Gpu::source) {
+            Some(GpuSource::Declared) => "declared, no GPU was detected here",
+            _ => "detected",
+        };
+        let kinds: Vec<String> = group.iter().map(one).collect();
+        format!("{}; {source}", kinds.join("; "))
+    });
+    described.collect::<Vec<_>>().join("; ")
 }
 
 fn models(miner: &Miner, server: Option<String>) -> String {
@@ -248,5 +258,33 @@ fn short_address(address: &str) -> String {
     ) {
         (Some(begin), Some(end)) => format!("{begin}…{end}"),
         _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_gpus_name_their_source_once() {
+        let gpu = |count, model: &str, vram_gib| Gpu {
+            model: model.to_owned(),
+            count,
+            vram_gib,
+            source: GpuSource::Declared.into(),
+        };
+        let mut miner = Miner {
+            gpus: vec![gpu(1, "NVIDIA GeForce RTX 4090", 24)],
+            ..Miner::default()
+        };
+        assert_eq!(
+            gpus(&miner),
+            "1x NVIDIA GeForce RTX 4090, 24 GiB; declared, no GPU was detected here"
+        );
+        miner.gpus.insert(0, gpu(2, "NVIDIA A100", 80));
+        assert_eq!(
+            gpus(&miner),
+            "2x NVIDIA A100, 80 GiB; 1x NVIDIA GeForce RTX 4090, 24 GiB; declared, no GPU was detected here"
+        );
     }
 }

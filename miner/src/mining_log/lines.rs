@@ -1,7 +1,7 @@
 //! The lines of the log.
 
 use aitbc_common::ids::JobId;
-use aitbc_common::money::{MicroAit, cost};
+use aitbc_common::money::MicroAit;
 use aitbc_proto::v1::Failure;
 use serde_json::{Map, Value, json};
 
@@ -28,7 +28,7 @@ impl Line {
 }
 
 pub(super) fn inference(key: AttemptKey, summary: &Summary) -> Line {
-    let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
+    let speed = speed(summary.output_tokens, seconds(summary.work_ms));
     let text = format!(
         "{} tokens in, {} out, {speed:.1}/s",
         summary.input_tokens, summary.output_tokens
@@ -42,9 +42,9 @@ pub(super) fn inference(key: AttemptKey, summary: &Summary) -> Line {
 }
 
 pub(super) fn submitted(key: AttemptKey, summary: &Summary) -> Line {
-    let price = MicroAit(cost(summary.rate, summary.work_ms));
-    let seconds = std::time::Duration::from_millis(summary.work_ms).as_secs_f64();
-    let speed = speed(summary.output_tokens, summary.generating.as_secs_f64());
+    let price = MicroAit(summary.cost);
+    let seconds = seconds(summary.work_ms);
+    let speed = speed(summary.output_tokens, seconds);
     let text = format!(
         "{}, {seconds:.3} s, {price} AIT, acknowledged",
         short(&key.job)
@@ -68,6 +68,15 @@ pub(super) fn failed(label: &str, key: AttemptKey, failure: &Failure) -> Line {
         label,
         text,
         with_key(key, json!({"reason": reason, "message": failure.message})),
+    )
+}
+
+/// A finished run's result that is not delivered.
+pub(super) fn not_wanted(key: AttemptKey, reason: &str) -> Line {
+    Line::new(
+        "result not wanted",
+        format!("{}: {reason}", short(&key.job)),
+        with_key(key, json!({"message": reason})),
     )
 }
 
@@ -105,14 +114,16 @@ pub(super) fn speed(tokens: u32, seconds: f64) -> f64 {
     }
 }
 
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}
+
 pub(super) fn rounded(seconds: f64) -> f64 {
     (seconds * 1_000.0).round() / 1_000.0
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use aitbc_common::layouts::Outcome;
     use aitbc_proto::v1::FailureReason;
 
@@ -128,9 +139,8 @@ mod tests {
             outcome: Outcome::Complete,
             input_tokens: 14,
             output_tokens: 61,
-            generating: Duration::from_millis(2140),
             work_ms: 2140,
-            rate: 500_000,
+            cost: 298,
         }
     }
 
@@ -148,6 +158,13 @@ mod tests {
             line.fields.to_string(),
             r#"{"job_id":"job_01m83xj880emq8k9w39qsaekf4","attempt":1,"output_tokens":61,"tokens_per_second":28.5,"work_seconds":2.14,"cost_ait":"0.000298"}"#
         );
+    }
+
+    #[test]
+    fn a_result_that_nobody_waits_for_was_not_stopped() {
+        let line = not_wanted(key(), "it was recorded before");
+        assert_eq!(line.text, "job_01m8…ekf4: it was recorded before");
+        assert_eq!(line.event, "result_not_wanted");
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl SessionCore {
             self.inventory.engine.clone(),
             deadline,
         );
-        self.attempts.insert(key, Attempt::start(run));
+        self.attempts.insert(key, Attempt::start(run, now));
         self.jobs_left = self.jobs_left.map(|left| left.saturating_sub(1));
         self.send(now, accept(key));
         self.notice(Notice::JobReceived {

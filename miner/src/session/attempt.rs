@@ -103,6 +103,10 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) stage: Stage,
+    /// When it was accepted; `None` for one out of the spool.
+    accepted: Option<Duration>,
+    /// When its first output came.
+    first_output: Option<Duration>,
     pub(super) output: BytesMut,
     pub(super) result: Bytes,
     pub(super) sent_output: usize,
@@ -118,8 +122,12 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn start(run: Run) -> Self {
-        Self::new(Stage::Running(Box::new(run)), BytesMut::new(), Bytes::new())
+    pub(super) fn start(run: Run, now: Duration) -> Self {
+        let stage = Stage::Running(Box::new(run));
+        Self {
+            accepted: Some(now),
+            ..Self::new(stage, BytesMut::new(), Bytes::new())
+        }
     }
 
     /// A finished one out of the spool; `None` where the record is damaged.
@@ -129,9 +137,8 @@ impl Attempt {
             outcome: receipt.outcome,
             input_tokens: receipt.tokens_in,
             output_tokens: receipt.tokens_out,
-            generating: Duration::ZERO,
             work_ms: receipt.work_ms,
-            rate: record.rate,
+            cost: record.cost,
         };
         let stage = Stage::Done {
             complete: record.complete,
@@ -147,6 +154,8 @@ impl Attempt {
     fn new(stage: Stage, output: BytesMut, result: Bytes) -> Self {
         Self {
             stage,
+            accepted: None,
+            first_output: None,
             output,
             result,
             sent_output: 0,
@@ -189,6 +198,18 @@ impl Attempt {
             attempt: u32::from(key.attempt),
             output_bytes: self.output.len() as u64,
             output_tokens: self.run().map_or(0, |run| run.output_tokens.into()),
+            accepted_ago: None,
+            first_output_ago: None,
+        }
+    }
+
+    /// The same with its times, for a coordinator that may not know it any more.
+    pub(super) fn introduce(&self, key: AttemptKey, now: Duration) -> RunningAttempt {
+        let ago = |at: Option<Duration>| now.saturating_sub(at?).try_into().ok();
+        RunningAttempt {
+            accepted_ago: ago(self.accepted),
+            first_output_ago: ago(self.first_output),
+            ..self.describe(key)
         }
     }
 
@@ -225,6 +246,7 @@ impl Attempt {
         if data.is_empty() {
             return;
         }
+        self.first_output.get_or_insert(now);
         if self.sent_output == self.output.len() {
             self.waiting_since = now;
         }
@@ -257,7 +279,6 @@ impl Attempt {
     /// Ends the run: signs the receipt. The record goes into the spool.
     pub(super) fn finish(
         &mut self,
-        now: Duration,
         key: AttemptKey,
         signer: Signer<'_>,
         result: &RunResult,
@@ -280,27 +301,14 @@ impl Attempt {
             );
             return Err(failure(FailureReason::InputRefused, message));
         }
-        let complete = run.promise.complete(
+        let (complete, cost) = run.promise.complete(
             signer,
             (&run.model, &run.engine),
             &run.hash,
             &document,
             result,
         );
-        let rate = run.promise.assignment.rate;
-        let generating = if result.eval_duration.is_zero() {
-            run.generating(now)
-        } else {
-            result.eval_duration
-        };
-        let summary = Summary {
-            outcome: outcome(result.finish_reason),
-            input_tokens: result.tokens_in,
-            output_tokens: result.tokens_out,
-            generating,
-            work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
-            rate,
-        };
+        let summary = summary(result, cost);
         Ok(self.conclude_with(key, document, complete, summary))
     }
 
@@ -321,7 +329,7 @@ impl Attempt {
             output: Bytes::copy_from_slice(&self.output),
             result: document,
             complete,
-            rate: summary.rate,
+            cost: summary.cost,
         }
     }
 
@@ -340,15 +348,8 @@ impl Attempt {
         let mut hash = Sha256Stream::default();
         hash.update(output);
         let served = (&run.model, run.engine.as_str());
-        let complete = run.promise.complete(signer, served, &hash, b"", &result);
-        let summary = Summary {
-            outcome: outcome(reason),
-            input_tokens: result.tokens_in,
-            output_tokens: result.tokens_out,
-            generating: result.eval_duration,
-            work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
-            rate: run.promise.assignment.rate,
-        };
+        let (complete, cost) = run.promise.complete(signer, served, &hash, b"", &result);
+        let summary = summary(&result, cost);
         self.output.truncate(limit);
         self.sent_output = self.sent_output.min(self.output.len());
         self.checkpoint = None;
@@ -419,6 +420,16 @@ impl Attempt {
             .into_iter()
             .flatten()
             .min()
+    }
+}
+
+fn summary(result: &RunResult, cost: u64) -> Summary {
+    Summary {
+        outcome: outcome(result.finish_reason),
+        input_tokens: result.tokens_in,
+        output_tokens: result.tokens_out,
+        work_ms: u64::try_from(result.work_duration().as_millis()).unwrap_or(u64::MAX),
+        cost,
     }
 }
 

@@ -92,11 +92,11 @@ impl SessionCore {
             proof: Bytes::copy_from_slice(&proof.sign(&self.config.identity)),
             running: running
                 .into_iter()
-                .map(|(key, attempt)| attempt.describe(*key))
+                .map(|(key, attempt)| attempt.introduce(*key, now))
                 .collect(),
             spooled: finished
                 .into_iter()
-                .map(|(key, attempt)| attempt.describe(*key))
+                .map(|(key, attempt)| attempt.introduce(*key, now))
                 .collect(),
             takeover: self.config.takeover,
             version: self.config.version.clone(),
@@ -136,7 +136,7 @@ impl SessionCore {
                 continue;
             };
             if answer.action() == ResumeAction::Abandon {
-                self.stopped(now, key, "the job has ended or is elsewhere");
+                self.stopped(now, key, self.why_abandoned(key));
             } else if let Some(attempt) = self.attempts.get_mut(&key) {
                 attempt.rewind(Some(answer.output_offset), Some(answer.result_offset));
             }
@@ -149,6 +149,17 @@ impl SessionCore {
         self.notice(Notice::Polling {
             free_slots: self.free_slots(),
         });
+    }
+
+    /// The coordinator says only that it does not wait for the attempt: it may have recorded its result before.
+    fn why_abandoned(&self, key: AttemptKey) -> &'static str {
+        let stage = self.attempts.get(&key).map(|attempt| &attempt.stage);
+        match stage {
+            Some(Stage::Storing { .. } | Stage::Done { .. }) => {
+                "it was recorded before, or the job has ended or is elsewhere"
+            }
+            _ => "the job has ended or is elsewhere",
+        }
     }
 
     /// The coordinator tells how far the ledger is; one without a ledger tells nothing.
@@ -217,12 +228,14 @@ impl SessionCore {
             .get(&key)
             .map(super::attempt::Attempt::is_running);
         self.forget(key);
-        if known.is_some() {
-            self.notice(Notice::JobStopped { key, reason });
-        }
-        if known == Some(true) {
-            self.slot_freed(now);
-            self.notice_waiting();
+        match known {
+            None => {}
+            Some(false) => self.notice(Notice::NotWanted { key, reason }),
+            Some(true) => {
+                self.notice(Notice::JobStopped { key, reason });
+                self.slot_freed(now);
+                self.notice_waiting();
+            }
         }
     }
 

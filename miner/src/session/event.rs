@@ -227,6 +227,13 @@ pub enum Notice {
         /// Why.
         failure: Failure,
     },
+    /// The coordinator does not wait for the result of a run that has ended.
+    NotWanted {
+        /// Which attempt.
+        key: AttemptKey,
+        /// Why.
+        reason: &'static str,
+    },
     /// Nothing runs; waiting for jobs.
     Waiting,
     /// No more jobs are taken.
@@ -250,10 +257,8 @@ pub struct Summary {
     pub input_tokens: u32,
     /// Tokens generated.
     pub output_tokens: u32,
-    /// Time to generate them; zero where it is not known.
-    pub generating: Duration,
     /// Milliseconds the model worked.
     pub work_ms: u64,
-    /// Micro-AIT per hour.
-    pub rate: u64,
+    /// Micro-AIT that this is worth by the assignment, at most.
+    pub cost: u64,
 }

@@ -3,6 +3,7 @@
 use aitbc_common::hash::{Hash, Sha256Stream, sha256};
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Assignment, JobSpec, Outcome, Receipt, StreamCheckpoint};
+use aitbc_common::price::price;
 use aitbc_proto::v1::{Assign, Checkpoint, Complete, MinerModel, Renew};
 use bytes::Bytes;
 
@@ -127,7 +128,7 @@ impl Promise {
         }
     }
 
-    /// The signed receipt over output and result document.
+    /// The signed receipt over output and result document, and the micro-AIT that it is worth at most.
     pub(super) fn complete(
         &self,
         signer: Signer<'_>,
@@ -135,7 +136,7 @@ impl Promise {
         output: &Sha256Stream,
         document: &[u8],
         result: &RunResult,
-    ) -> Complete {
+    ) -> (Complete, u64) {
         let (model, engine) = served;
         let receipt = Receipt {
             outcome: outcome(result.finish_reason),
@@ -158,13 +159,24 @@ impl Promise {
             seen_size: signer.seen.0,
             seen_root: signer.seen.1,
         };
-        Complete {
+        let complete = Complete {
             job_id: self.assignment.job_id.to_string(),
             attempt: u32::from(self.assignment.attempt),
             receipt: receipt.encode().into(),
             signature: Bytes::copy_from_slice(&receipt.sign(signer.identity)),
             served_model: model.name.clone(),
             engine: engine.to_owned(),
+        };
+        (complete, self.worth(&receipt))
+    }
+
+    /// The price of the work, and no more than the locks hold. The coordinator may have seen less work than the receipt
+    /// says: then it is less.
+    fn worth(&self, receipt: &Receipt) -> u64 {
+        let worth = price(&self.assignment, receipt, self.spec.input_len, u64::MAX);
+        match self.assignment.locked {
+            0 => worth,
+            locked => worth.min(locked),
         }
     }
 }

@@ -3,6 +3,7 @@
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::Receipt;
 use aitbc_common::limits::{OUTPUT_BYTES, RESULT_BYTES};
+use aitbc_common::money::cost;
 use aitbc_proto::v1::Complete;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -10,8 +11,10 @@ use prost::Message;
 use super::AttemptKey;
 
 /// Version of the encoding.
-const VERSION: u8 = 1;
-/// Version, job, attempt, rate and three lengths.
+const VERSION: u8 = 2;
+/// The one before: it held the rate per hour in place of the cost.
+const VERSION_WITH_RATE: u8 = 1;
+/// Version, job, attempt, cost and three lengths.
 const HEADER_BYTES: usize = 1 + 16 + 2 + 8 + 3 * 4;
 
 /// A finished attempt that was not yet acknowledged.
@@ -25,8 +28,8 @@ pub struct SpoolRecord {
     pub result: Bytes,
     /// The message that delivers it, with the signed receipt.
     pub complete: Complete,
-    /// Micro-AIT per hour, by the assignment.
-    pub rate: u64,
+    /// Micro-AIT that it is worth by the assignment, at most.
+    pub cost: u64,
 }
 
 /// Bytes that are no record.
@@ -49,7 +52,7 @@ impl SpoolRecord {
         out.put_u8(VERSION);
         out.put_slice(&self.key.job.0);
         out.put_u16(self.key.attempt);
-        out.put_u64(self.rate);
+        out.put_u64(self.cost);
         for part in [complete.len(), self.output.len(), self.result.len()] {
             out.put_u32(
                 u32::try_from(part).expect("outputs and results are bounded far below 4 GiB"),
@@ -66,7 +69,8 @@ impl SpoolRecord {
         if bytes.len() < HEADER_BYTES {
             return Err(RecordError("it is too short"));
         }
-        if bytes.get_u8() != VERSION {
+        let version = bytes.get_u8();
+        if !matches!(version, VERSION | VERSION_WITH_RATE) {
             return Err(RecordError("another version wrote it"));
         }
         let mut job = [0; 16];
@@ -75,7 +79,7 @@ impl SpoolRecord {
             job: JobId(job),
             attempt: bytes.get_u16(),
         };
-        let rate = bytes.get_u64();
+        let amount = bytes.get_u64();
         let lengths =
             [bytes.get_u32(), bytes.get_u32(), bytes.get_u32()].map(|length| length as usize);
         if lengths.iter().sum::<usize>() != bytes.len() {
@@ -87,15 +91,18 @@ impl SpoolRecord {
         let complete = Complete::decode(bytes.split_to(lengths[0]))
             .map_err(|_| RecordError("its receipt is damaged"))?;
         let output = bytes.split_to(lengths[1]);
-        let record = Self {
+        let mut record = Self {
             key,
             output,
             result: bytes,
             complete,
-            rate,
+            cost: amount,
         };
         match record.receipt() {
             Some(receipt) if receipt.job_id == key.job && receipt.attempt == key.attempt => {
+                if version == VERSION_WITH_RATE {
+                    record.cost = cost(amount, receipt.work_ms);
+                }
                 Ok(record)
             }
             _ => Err(RecordError("its receipt is damaged")),

@@ -49,7 +49,7 @@ impl SessionCore {
             identity: &self.config.identity,
             seen: self.witness.seen(),
         };
-        match attempt.finish(now, key, signer, result) {
+        match attempt.finish(key, signer, result) {
             Ok(record) => {
                 if let Stage::Storing { summary, .. } = &attempt.stage {
                     let summary = *summary;

@@ -7,6 +7,7 @@ use aitbc_common::runtime::terminal::rfc3339_ms;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::{Job, JobStatus, ListJobsRequest};
 use clap::Args;
+use serde_json::Value;
 
 use super::job_text::{payment_name, status_name};
 use crate::context::Context;
@@ -83,7 +84,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     .await?;
     let document = page(
         "jobs",
-        answer.jobs.iter().map(job_json).collect(),
+        answer.jobs.iter().map(listed).collect(),
         &answer.next_page_token,
     );
     if answer.jobs.is_empty() {
@@ -113,6 +114,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         ));
     }
     Ok(())
+}
+
+/// A list knows no attempts.
+fn listed(job: &Job) -> Value {
+    let mut document = job_json(job);
+    document["attempts"] = Value::Null;
+    document
 }
 
 fn row(job: &Job) -> Vec<String> {
@@ -147,6 +155,16 @@ fn row(job: &Job) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listed_job_does_not_deny_its_attempts() {
+        let job = Job {
+            attempt: 2,
+            ..Job::default()
+        };
+        assert_eq!(listed(&job)["attempts"], Value::Null);
+        assert_eq!(listed(&job)["attempt"], 2);
+    }
 
     #[test]
     fn statuses_have_names() {

@@ -75,7 +75,7 @@ pub struct NewJob {
     pub timeout: Duration,
     /// Rank among the owner's jobs.
     pub priority: i32,
-    /// Failed attempts after which it fails.
+    /// How often it is tried again after failures.
     pub max_retries: Option<u32>,
     /// Refuse it when nobody could run it.
     pub require_miner: bool,

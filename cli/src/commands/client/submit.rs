@@ -74,7 +74,7 @@ pub struct Arguments {
     /// Time until the job expires, 1s to 7d
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = new_job::timeout, allow_hyphen_values = true)]
     timeout: Duration,
-    /// Failed attempts after which the job fails, 0 to 20 [default: 3]
+    /// Tries after a failure, 0 to 20 [default: 3]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_RETRIES)))]
     max_retries: Option<u32>,
@@ -117,7 +117,7 @@ fn vram(text: &str) -> Result<u32, CommandError> {
             text.chars().take(40).collect::<String>()
         ))
         .with_hint(format!(
-            "give whole GiB, 1 to {MAX_VRAM_GIB}, for example --min-vram 24"
+            "give whole GiB, 0 (any) to {MAX_VRAM_GIB}, for example --min-vram 24"
         ))),
     }
 }

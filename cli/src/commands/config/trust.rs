@@ -36,7 +36,7 @@ pub async fn run(context: &Context, _arguments: &Arguments) -> Result<(), Comman
         "service_key": service_key.to_string(),
     });
     let text = format!(
-        "trusted: {url}\n      chain        {}\n      service key  {service_key}",
+        "trusted: {url}\n  chain        {}\n  service key  {service_key}",
         hash_text(chain_id)
     );
     context.result(&document, text)

@@ -38,6 +38,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError>
         "file": file.display().to_string(),
         "development_payee": Address::dev_payee(&identity).to_string(),
     });
-    let text = format!("{}\n      file  {}", identity.public(), file.display());
+    let text = format!("{}\n  file  {}", identity.public(), file.display());
     context.result(&document, text)
 }

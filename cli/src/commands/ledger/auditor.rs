@@ -160,14 +160,14 @@ impl Summary {
             None => String::new(),
         };
         format!(
-            "Ledger checked: {records} records, each by its rules ({rate} a second)\n      \
-             chain       {chain}\n      \
-             seals       {seals}, each with the state root that follows\n      \
-             accounts    {accounts}\n      \
-             supply      {supply} AIT\n      \
-             open locks  {locks}\n      \
-             paid        {paid} AIT, {fees} AIT of it fees\n      \
-             log root    {root}\n      \
+            "Ledger checked: {records} records, each by its rules ({rate} a second)\n  \
+             chain       {chain}\n  \
+             seals       {seals}, each with the state root that follows\n  \
+             accounts    {accounts}\n  \
+             supply      {supply} AIT\n  \
+             open locks  {locks}\n  \
+             paid        {paid} AIT, {fees} AIT of it fees\n  \
+             log root    {root}\n  \
              {checkpoint}{seen}",
             records = self.head.size,
             rate = self.rate(seconds),

@@ -39,7 +39,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
     }
     let proven = ledger.record(arguments.index).await?;
     let text = format!(
-        "{}\n      {}",
+        "{}\n  {}",
         record_text(&proven.record),
         proof_line(arguments.index, &proven.head)
     );

@@ -35,7 +35,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
         .flatten()
         .map(|proven| {
             let line = proof_line(proven.record.index, &proven.head);
-            format!("{}\n      {line}", record_text(&proven.record))
+            format!("{}\n  {line}", record_text(&proven.record))
         })
         .collect();
     context.result(&fate::document(&transaction, &fate), texts.join("\n"))

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// A job that was polled here, or "last"
     job: JobSelector,
     /// How long it is yours from now, 10 s to 1 hour [default: 10m]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", value_parser = values::lease, allow_hyphen_values = true)]
     lease: Option<Duration>,
     #[command(flatten)]
     own: OwnMiner,

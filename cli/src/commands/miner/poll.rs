@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = values::duration)]
     wait: Option<Option<Duration>>,
     /// How long the job is yours, 10 s to 1 hour [default: 10m]
-    #[arg(long, value_name = "DURATION", value_parser = values::duration, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DURATION", value_parser = values::lease, allow_hyphen_values = true)]
     lease: Option<Duration>,
     #[command(flatten)]
     own: OwnMiner,
@@ -179,7 +179,7 @@ fn text(answer: &PolledAnswer, miner_id: &str) -> String {
         .as_ref()
         .map_or_else(|| "–".to_owned(), |time| clock_s(timestamp_ms(time)));
     format!(
-        "{}  processing by {}, attempt {}, yours until {until}\n      type  {}   model  {}   payload  {}",
+        "{}  processing by {}, attempt {}, yours until {until}\n  type  {}   model  {}   payload  {}",
         assign.job_id,
         short_id(miner_id),
         assign.attempt,
@@ -219,7 +219,7 @@ mod tests {
         let input = br#"{"prompt":"Hello AITBC"}"#;
         assert_eq!(
             text(&answer(input), "miner_01m83xj880es8r65rzyjka792g"),
-            "job_01m83xj880emq8k9w39qsaekf4  processing by miner_01m8…792g, attempt 1, yours until 10:10:00Z\n      \
+            "job_01m83xj880emq8k9w39qsaekf4  processing by miner_01m8…792g, attempt 1, yours until 10:10:00Z\n  \
              type  inference   model  llama3   payload  {\"prompt\":\"Hello AITBC\"}"
         );
         assert_eq!(

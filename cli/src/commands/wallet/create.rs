@@ -88,7 +88,7 @@ async fn report(
         document["seed_phrase_file"] = path.display().to_string().into();
         let file = path.display();
         text.push_str(&format!(
-            "\n      seed phrase  {file}; keep it offline, whoever has it has the money"
+            "\n  seed phrase  {file}; keep it offline, whoever has it has the money"
         ));
     }
     let printed = if context.json {

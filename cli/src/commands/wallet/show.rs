@@ -26,7 +26,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError>
     let wallet = select(context, arguments.name.as_deref())?;
     let active = is_active(context, &wallet)?;
     let text = format!(
-        "{}  {}{}\n      keystore  {}",
+        "{}  {}{}\n  keystore  {}",
         wallet.name,
         wallet.address,
         if active { "  (active)" } else { "" },

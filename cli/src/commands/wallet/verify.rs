@@ -31,9 +31,9 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
     let (transaction, fate) = fate::look_up(&mut ledger, &arguments.transaction).await?;
     let record = &transaction.record;
     let text = format!(
-        "✓ 0x{hash} is in the ledger: leaf {index}, checkpoint of {size}\n      \
-         recorded  {time}\n      \
-         did       {deed}\n      \
+        "✓ 0x{hash} is in the ledger: leaf {index}, checkpoint of {size}\n  \
+         recorded  {time}\n  \
+         did       {deed}\n  \
          became    {outcome}",
         hash = hex::encode(arguments.transaction),
         index = record.record.index,

@@ -201,7 +201,7 @@ fn retries_run_out() {
     let view = rig.view(first.job_id, 1);
     assert_eq!(
         (view.row.retries_spent, view.row.attempts.len()),
-        (4, 4),
+        (3, 4),
         "its history is kept"
     );
     assert_eq!(

@@ -167,6 +167,38 @@ fn a_polled_lease_keeps_its_length() {
 }
 
 #[test]
+fn a_miner_that_comes_back_says_since_when_it_runs_but_not_since_before_its_lease() {
+    for (ago, after) in [(3_000, 2_000), (60_000, 0)] {
+        let mut rig = Rig::new();
+        rig.miner(1, 1);
+        let first = attempt(rig.submit(1, 1), 1);
+        let leased = rig.now;
+        rig.wait(2_000);
+        rig.accept(1, first);
+        rig.wait(3_000);
+        rig.restart();
+        assert_eq!(rig.view(first.job_id, 1).started_ms, 0);
+        let running = HeldAttempt {
+            accepted_ago_ms: Some(ago),
+            ..held(first, 0)
+        };
+        rig.open(1, 2, vec![running], vec![]);
+        let view = rig.view(first.job_id, 1);
+        assert_eq!(view.started_ms, leased + after);
+        rig.open(
+            1,
+            3,
+            vec![HeldAttempt {
+                accepted_ago_ms: Some(1),
+                ..running
+            }],
+            vec![],
+        );
+        assert_eq!(rig.view(first.job_id, 1).started_ms, view.started_ms);
+    }
+}
+
+#[test]
 fn a_miner_that_never_comes_back_loses_its_lease() {
     let mut rig = Rig::new();
     rig.miner(1, 1);

@@ -1,6 +1,7 @@
 //! A whole coordinator in this process, called over the network.
 
 mod acknowledgements;
+mod attempts;
 mod funding;
 mod lists;
 mod streams;

@@ -171,6 +171,7 @@ async fn a_miner_that_reconnects_goes_on_where_the_coordinator_is() {
         attempt: assign.attempt,
         output_bytes: 200_000,
         output_tokens: 0,
+        ..v1::RunningAttempt::default()
     };
     let (mut miner, welcome) = Miner::open(&running, vec![held]).await;
     let resumed = &welcome.attempts[0];

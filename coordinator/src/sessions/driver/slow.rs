@@ -1,5 +1,7 @@
 //! What a session does that takes time: asking the engine, storing, handing a delivery to the pool.
 
+use std::collections::BTreeMap;
+
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
 
@@ -11,6 +13,20 @@ use crate::sessions::messages;
 use crate::sessions::stored::{self, store_error};
 use crate::sessions::streams::{AttemptFacts, StreamsNow};
 use crate::sessions::verify::{Delivery, Task};
+
+/// How many milliseconds ago the attempts that a miner names had their first output.
+fn first_outputs(command: &Command) -> BTreeMap<AttemptId, u64> {
+    let Command::OpenSession {
+        running, spooled, ..
+    } = command
+    else {
+        return BTreeMap::new();
+    };
+    let named = running.iter().chain(spooled);
+    named
+        .filter_map(|held| Some((held.attempt, held.first_output_ago_ms?)))
+        .collect()
+}
 
 impl Driver {
     /// Does what [`Driver::act`] gave back.
@@ -24,7 +40,9 @@ impl Driver {
     }
 
     async fn open_at_engine(&mut self, command: Command) {
+        let first_outputs = first_outputs(&command);
         let answer = self.context.engine.call(command).await;
+        let now_ms = self.context.engine.now_ms();
         let mut renewals = Vec::new();
         if let Ok(Reply::SessionOpened(resumes)) = &answer {
             for resume in resumes {
@@ -45,12 +63,16 @@ impl Driver {
                         format!("a stored assignment: {error}"),
                     )),
                 };
-                if let Err(error) = resumed {
-                    return self.core.close(error);
+                match resumed {
+                    Ok(stream) => {
+                        if let Some(ago) = first_outputs.get(&info.attempt) {
+                            stream.recall_first(now_ms.saturating_sub(*ago));
+                        }
+                    }
+                    Err(error) => return self.core.close(error),
                 }
             }
         }
-        let now_ms = self.context.engine.now_ms();
         let streams = StreamsNow {
             streams: &self.context.streams,
             now_ms,

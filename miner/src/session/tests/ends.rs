@@ -90,6 +90,29 @@ fn a_result_that_cannot_be_kept_fails_as_the_miners() {
 }
 
 #[test]
+fn a_coordinator_that_may_have_restarted_is_told_since_when_a_run_goes_on() {
+    let mut rig = Rig::open(1);
+    rig.down(Down::Assign(assign(key(1, 1))));
+    rig.pass(Duration::from_secs(3));
+    rig.output(key(1, 1), "Hello", 1);
+    rig.pass(Duration::from_secs(2));
+    rig.handle(Event::Disconnected {
+        reason: ErrorReason::Unspecified,
+        message: String::new(),
+        retry_after: None,
+    });
+    rig.pass(Duration::from_secs(4));
+    rig.actions.clear();
+    let hello = rig.connect(vec![]);
+    let ago = |ago: &Option<prost_types::Duration>| ago.map(|ago| ago.seconds);
+    let running = &hello.running[0];
+    assert_eq!(
+        (ago(&running.accepted_ago), ago(&running.first_output_ago)),
+        (Some(9), Some(6))
+    );
+}
+
+#[test]
 fn after_a_restart_spooled_results_are_delivered_or_abandoned() {
     let record = Rig::open(1).finish_job(key(1, 1));
     let other = Rig::open(1).finish_job(key(2, 1));
@@ -124,6 +147,11 @@ fn after_a_restart_spooled_results_are_delivered_or_abandoned() {
             .count(),
         1
     );
+    assert!(rig.actions.iter().any(|action| matches!(
+        action,
+        Action::Notice(Notice::NotWanted { key: gone, reason })
+            if *gone == key(2, 1) && reason.starts_with("it was recorded before")
+    )));
     assert!(
         rig.actions
             .iter()

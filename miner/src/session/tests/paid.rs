@@ -114,6 +114,27 @@ fn a_renewal_that_changes_more_than_the_budget_is_ignored() {
 }
 
 #[test]
+fn what_a_run_is_worth_is_what_its_tokens_justify_and_its_locks_hold() {
+    for (locked, cost) in [(1_000, 101), (50, 50)] {
+        let mut rig = Rig::open(1);
+        rig.down(Down::Assign(assign_with(key(1, 1), |assignment, _| {
+            pay(assignment, locked);
+            assignment.budget_ms = budget_ms(1_000, RATE);
+            assignment.output_speed = 1_000_000;
+        })));
+        rig.output(key(1, 1), "Hello", 3);
+        rig.pass(Duration::from_secs(2));
+        rig.down(stop(key(1, 1), 5));
+        let record = rig.store().remove(0);
+        assert_eq!(record.receipt().unwrap().work_ms, 2_000);
+        assert_eq!(
+            record.cost, cost,
+            "1.003 s for 3 tokens at 1,000 per second"
+        );
+    }
+}
+
+#[test]
 fn stopped_paid_work_is_delivered_over_the_bytes_that_arrived() {
     let mut rig = Rig::open(1);
     rig.down(Down::Assign(paid(key(1, 1))));

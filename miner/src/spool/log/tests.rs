@@ -46,7 +46,7 @@ fn record(job: u8, output: &[u8]) -> SpoolRecord {
         output: Bytes::copy_from_slice(output),
         result: Bytes::from_static(b"{}"),
         complete,
-        rate: 500_000,
+        cost: 298,
     }
 }
 
@@ -189,4 +189,20 @@ fn an_unusable_folder_is_a_clear_error() {
     std::fs::write(&file, "x").unwrap();
     let error = Spool::open(&file).unwrap_err();
     assert!(error.hint.is_some());
+}
+
+#[test]
+fn a_record_of_the_version_before_held_the_rate() {
+    let record = record(1, b"Hello");
+    let mut old = record.encode().to_vec();
+    old[0] = 1;
+    old[19..27].copy_from_slice(&360_000_000_u64.to_be_bytes());
+    let read = SpoolRecord::decode(old.into()).unwrap();
+    assert_eq!(
+        read,
+        SpoolRecord {
+            cost: 300,
+            ..record
+        }
+    );
 }
