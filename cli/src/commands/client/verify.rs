@@ -163,9 +163,11 @@ impl Ledger {
                 }
             }
         }
-        if let Some(verdict) = self.verdict() {
-            text.push_str(&format!("\n  owner    says that what arrived: {verdict}"));
-        }
+        text.push_str(match self.verdict() {
+            None => "",
+            Some("matches") => "\n  owner    acknowledged it: it is what arrived",
+            Some(_) => "\n  owner    disputes it: something else arrived",
+        });
         text
     }
 }
