@@ -247,7 +247,7 @@ async fn a_job_that_ends_without_a_result_is_exit_code_6() {
         .await
         .unwrap_err();
     assert_eq!(error.exit, ExitCode::NoResult);
-    assert!(error.message.contains("STALLED"), "{}", error.message);
+    assert_eq!(error.message, "the job failed: no token");
 }
 
 #[tokio::test]
