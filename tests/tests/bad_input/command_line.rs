@@ -206,8 +206,8 @@ fn leases() {
     refusals(
         &user,
         &[
-            ("aitbc miner poll --lease 1s", 2, "10"),
-            ("aitbc miner poll --lease 2h", 2, "3600 s"),
+            ("aitbc miner poll --lease 1s", 2, "10s to 1h"),
+            ("aitbc miner poll --lease 2h", 2, "10s to 1h"),
             ("aitbc miner poll --lease NaN", 2, "duration"),
             ("aitbc miner complete last --output missing", 5, ""),
         ],
