@@ -13,7 +13,7 @@ use aitbc_common::runtime::backoff::FullJitter;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
-use aitbc_common::runtime::unix_ms;
+use aitbc_common::runtime::{random_bytes, unix_ms};
 use aitbc_proto::v1::{
     ErrorReason, GetAccountRequest, GetAccountResponse, NetworkProfile, SubmitTransactionRequest,
     SubmitTransactionResponse,
@@ -30,6 +30,9 @@ use crate::retries::with_retries;
 
 /// A transaction is valid for this long from the coordinator's time on: 1 hour.
 const VALIDITY_MS: u64 = 3_600_000;
+/// Up to so much of it is left out at random: two machines that ask the same of one wallet at the same time must sign two
+/// transactions, or the second would be taken for the first one sent again, and never be made.
+const APART_MS: u64 = 1_800_000;
 /// How often the same bytes are sent before their fate stays open.
 const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -276,6 +279,11 @@ async fn build(
         }
         .encode(),
     };
+    let apart_ms = match draft.payload {
+        Payload::Fixed(_) => u64::from_be_bytes(random_bytes()) % APART_MS,
+        // Made twice it is the same allowance, whose own end counts from this time.
+        Payload::Allowance(_) => 0,
+    };
     let transaction = Transaction {
         kind: draft.kind,
         sign_mode: SignMode::Wallet,
@@ -283,7 +291,7 @@ async fn build(
         public_key: [0; 33],
         account: address,
         nonce,
-        valid_until: now.saturating_add(VALIDITY_MS),
+        valid_until: now.saturating_add(VALIDITY_MS - apart_ms),
         amount: draft.amount,
         max_fee: 0,
         target: draft.target,
