@@ -15,9 +15,9 @@ pub struct MicroAit(pub u64);
 /// An amount that does not parse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
-    /// Not a plain decimal number.
-    #[error("{0:?} is not an amount")]
-    NotANumber(String),
+    /// Not a plain decimal number, and what it has that such a number has not.
+    #[error("{0:?} is not an amount: {1}")]
+    NotANumber(String, &'static str),
     /// Below zero.
     #[error("{0:?} is negative")]
     Negative(String),
@@ -51,7 +51,7 @@ impl MicroAit {
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
         let bare_point = text.contains('.') && decimals.is_empty();
         if whole.is_empty() || !digits(whole) || !digits(decimals) || bare_point {
-            return Err(AmountError::NotANumber(given()));
+            return Err(AmountError::NotANumber(given(), why_no_number(text)));
         }
         if decimals.len() > 6 {
             return Err(AmountError::TooPrecise(given()));
@@ -85,6 +85,24 @@ pub fn cost(rate: u64, ms: u64) -> u64 {
     u64::try_from(micro).unwrap_or(u64::MAX)
 }
 
+fn why_no_number(text: &str) -> &'static str {
+    let number = text.trim_start_matches(['+', '-']);
+    let starts = number.starts_with(|c: char| c.is_ascii_digit());
+    if text.is_empty() {
+        "it is empty"
+    } else if starts && number.contains(['e', 'E']) {
+        "exponents are not read"
+    } else if starts && number.contains([',', '_', '\'', ' ', '\u{a0}', '\u{202f}']) {
+        "separators between digits are not read, and the decimals follow a point"
+    } else if text.starts_with('+') {
+        "a sign is not read"
+    } else if number.starts_with('.') || number.ends_with('.') {
+        "a point has digits on both sides"
+    } else {
+        "it is no decimal number"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,10 +133,21 @@ mod tests {
             assert!(
                 matches!(
                     MicroAit::parse(bad, MAX_PRICE_PER_HOUR),
-                    Err(AmountError::NotANumber(_))
+                    Err(AmountError::NotANumber(..))
                 ),
                 "{bad}"
             );
+        }
+        for (bad, reason) in [
+            ("1e3", "exponents"),
+            ("1,000", "separators"),
+            ("1 000.5", "separators"),
+            ("+1", "sign"),
+            (".5", "both sides"),
+            ("NaN", "decimal number"),
+        ] {
+            let error = MicroAit::parse(bad, MAX_PRICE_PER_HOUR).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
         }
         assert!(matches!(
             MicroAit::parse("-1", MAX_PRICE_PER_HOUR),

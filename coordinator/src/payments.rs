@@ -105,4 +105,6 @@ pub struct LockOpened {
     pub job: Option<JobId>,
     /// That job's owner: a hint, not signed.
     pub owner: Option<PublicKey>,
+    /// Whether the log has paid for this target before: it does so once.
+    pub target_is_paid: bool,
 }

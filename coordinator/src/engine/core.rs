@@ -30,6 +30,8 @@ const ROWS_AT_ONCE: usize = 1_000;
 
 /// Finished attempts that are remembered, so that a repeated delivery gets its answer.
 const REMEMBERED_ATTEMPTS: usize = 10_000;
+/// Funded specifications that are remembered, at most; about 10 MB.
+const REMEMBERED_FUNDED: usize = 100_000;
 
 /// Times and bounds. All durations in milliseconds.
 #[derive(Debug, Clone)]
@@ -241,6 +243,7 @@ pub struct EngineCore {
     /// The live jobs, counted by status.
     pub(super) counts: JobCounts,
     pub(super) done: Remembered,
+    pub(super) funded: Funded,
     pub(super) change: u64,
     /// Number of the newest notice of the ledger that was applied.
     pub(super) notices: u64,
@@ -283,6 +286,31 @@ impl Remembered {
     pub fn by(&self, attempt: AttemptId, miner: MinerId) -> Option<(JobStatus, Hash)> {
         let (by, done) = self.by_attempt.get(&attempt)?;
         (*by == miner).then_some(*done)
+    }
+}
+
+/// Which job each specification's locks are for, of the newest ones: the log pays for a specification once, and who runs a
+/// second job of the same one would work for nothing.
+#[derive(Debug, Default)]
+pub(super) struct Funded {
+    by_ref: BTreeMap<Hash, JobId>,
+    order: VecDeque<Hash>,
+}
+
+impl Funded {
+    pub fn insert(&mut self, job_ref: Hash, job: JobId) {
+        if self.by_ref.insert(job_ref, job).is_none() {
+            self.order.push_back(job_ref);
+        }
+        if self.order.len() > REMEMBERED_FUNDED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_ref.remove(&oldest);
+        }
+    }
+
+    pub fn is_of_another(&self, job_ref: &Hash, job: JobId) -> bool {
+        self.by_ref.get(job_ref).is_some_and(|known| *known != job)
     }
 }
 

@@ -79,6 +79,12 @@ impl EngineCore {
         let Some(job_id) = job else {
             return turn.outbox.void(lock, VoidReason::UnknownJob);
         };
+        if opened.target_is_paid {
+            return turn.outbox.void(lock, VoidReason::Finished);
+        }
+        if self.funded.is_of_another(&opened.target, job_id) {
+            return turn.outbox.void(lock, VoidReason::WrongTarget);
+        }
         let owner = opened.owner.or_else(|| self.owner_of(job_id));
         let refused = match (self.jobs.get(&job_id), owner) {
             (Some(live), _) => self.refuse_lock(live, &opened),
@@ -90,7 +96,10 @@ impl EngineCore {
         };
         match refused {
             Some(reason) => turn.outbox.void(lock, reason),
-            None => self.adopt(turn, job_id, &opened),
+            None => {
+                self.funded.insert(opened.target, job_id);
+                self.adopt(turn, job_id, &opened);
+            }
         }
     }
 

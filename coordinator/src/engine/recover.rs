@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::aging::Changed;
 use super::bindings::Bindings;
 use super::command::AttemptId;
-use super::core::{EngineConfig, EngineCore, Lease, Reads, Remembered, Stopped, each_active_row};
+use super::core::{
+    EngineConfig, EngineCore, Funded, Lease, Reads, Remembered, Stopped, each_active_row,
+};
 use super::figures::JobCounts;
 use super::models::Models;
 use super::requirements::OwnerRequirements;
@@ -51,6 +53,7 @@ impl EngineCore {
             unsaved_checkpoints: BTreeSet::new(),
             counts: JobCounts::default(),
             done: Remembered::default(),
+            funded: Funded::default(),
             notices: engine.notices,
             orders: engine.orders,
             trimmed: engine.trimmed,
@@ -109,6 +112,11 @@ impl EngineCore {
         let requirement = requirement_of_row(&row).ok_or_else(damaged)?;
         let requirement = self.queue.shared(requirement);
         self.insert_job(&row, owner, requirement);
+        if let Some(live) = self.jobs.get(&row.id())
+            && live.paid.is_some()
+        {
+            self.funded.insert(live.job_ref, row.id());
+        }
         match row.live_attempt() {
             Some(attempt) => {
                 let attempt = attempt.clone();

@@ -4,8 +4,8 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, LockPurpose, LockTerms, MintReason, RecordBody, SignedTransaction, Transaction,
-    TransactionKind, VoidReason,
+    ExpireReason, LockPurpose, LockTerms, MintReason, Outcome, ReceiptEntry, RecordBody,
+    SignedTransaction, Transaction, TransactionKind, VoidReason,
 };
 use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
 use aitbc_common::ledger::settlement::{Work, posts};
@@ -49,7 +49,12 @@ impl LedgerCore {
         };
         match submission.signed.transaction.kind {
             TransactionKind::Lock => {
-                let opened = lock_opened(&submission, id, index);
+                let target = &submission.signed.transaction.target;
+                let target_is_paid = turn.is_paid(target, reads)?;
+                let opened = LockOpened {
+                    target_is_paid,
+                    ..lock_opened(&submission, id, index)
+                };
                 turn.notify(self, &Notice::Locked(opened));
             }
             TransactionKind::Bind => {
@@ -240,6 +245,17 @@ impl LedgerCore {
                 turn.record(self, RecordBody::Void { lock, reason }, reads)?
                     .expect("an open lock may always return");
             }
+            // Nobody pays for it; that it was done is logged like any unpaid work.
+            if work.outcome == Outcome::Complete {
+                let entry = ReceiptEntry {
+                    job_ref: work.job_ref,
+                    attempt: work.attempt,
+                    miner: work.miner,
+                    receipt_id: work.evidence_id,
+                };
+                turn.record(self, RecordBody::Receipt(entry), reads)?
+                    .expect("a receipt's record has no rule of its own");
+            }
             return Ok(Paid {
                 returned: total,
                 ..paid
@@ -336,5 +352,6 @@ fn lock_opened(submission: &Submission, id: Hash, index: u64) -> LockOpened {
         log_index: index,
         job: submission.job,
         owner: submission.owner,
+        target_is_paid: false,
     }
 }

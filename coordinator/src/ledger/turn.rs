@@ -156,6 +156,13 @@ impl Turn {
     }
 
     /// Whether nothing paid for this job before, not in this batch either; from now on something does.
+    /// Whether the log paid for this job before.
+    pub fn is_paid(&self, job_ref: &Hash, reads: &dyn Reads) -> Result<bool, StoreError> {
+        let key = keys::paid(job_ref);
+        let stored = reads.get_many(&[(Family::Archive, key.as_slice())])?;
+        Ok(self.paid.contains(job_ref) || stored.iter().any(Option::is_some))
+    }
+
     pub fn pays_first(&mut self, job_ref: &Hash, reads: &dyn Reads) -> Result<bool, StoreError> {
         let key = keys::paid(job_ref);
         let stored = reads.get_many(&[(Family::Archive, key.as_slice())])?;

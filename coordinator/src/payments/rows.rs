@@ -163,6 +163,9 @@ pub struct LockRow {
     /// The owner's key, or empty.
     #[prost(bytes = "bytes", tag = "12")]
     pub owner: Bytes,
+    /// The log has paid for this target before.
+    #[prost(bool, tag = "13")]
+    pub target_is_paid: bool,
 }
 
 /// [`Notice::Settled`].
@@ -345,6 +348,7 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
                 log_index: lock.log_index,
                 job: lock.job.map(|job| copied(&job.0)).unwrap_or_default(),
                 owner: lock.owner.map(|owner| copied(&owner.0)).unwrap_or_default(),
+                target_is_paid: lock.target_is_paid,
             }),
             ..NoticeRow::default()
         },
@@ -416,6 +420,7 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             log_index: lock.log_index,
             job: job.map(JobId),
             owner: owner.map(PublicKey),
+            target_is_paid: lock.target_is_paid,
         }));
     }
     if let Some(settled) = row.settled {

@@ -41,7 +41,7 @@ pub struct Arguments {
 
 /// Reads an amount that can be locked: from 0.001 AIT on.
 pub fn lock_amount(text: &str) -> Result<MicroAit, CommandError> {
-    let amount = values::amount(text)?;
+    let amount = values::amount_or_zero(text)?;
     let least = MicroAit(aitbc_common::ledger::transactions::MIN_LOCK);
     if amount >= least {
         return Ok(amount);

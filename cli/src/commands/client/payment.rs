@@ -23,6 +23,8 @@ use super::records;
 use super::submission::about;
 use crate::context::Context;
 use crate::output::json::{ait, timestamp_ms};
+use crate::output::record::void_name;
+use crate::output::words;
 use crate::retries::with_retries;
 use crate::transactions::{Chosen, Draft, Payload, Sent, Signer, has_unanswered, send};
 
@@ -164,11 +166,15 @@ impl Payable {
             refusal: self.refusal.clone(),
         };
         let sent = send(context, connection, signer, &draft).await?;
-        let settlement = if self.completed {
-            settlement(context, connection, &sent, amount).await?
+        // What is not done yet is funded, whatever follows; unless the lock was answered already, and returned.
+        let within = if self.completed {
+            SETTLED_WITHIN
         } else {
-            None
+            Duration::ZERO
         };
+        let settlement = settlement(context, connection, &sent, amount, within)
+            .await?
+            .filter(|_| self.completed);
         Ok(Paid {
             sent,
             job: self.job,
@@ -207,16 +213,17 @@ fn refused(job: &JobId, why: &str) -> CommandError {
     .with_hint(format!("see where it stands: aitbc client status {job}"))
 }
 
-/// What became of the lock of a completed job, proven; `None` where the ledger has not said so in 10 s.
+/// What became of a lock, proven; `None` where the ledger has not said so in time.
 async fn settlement(
     context: &Context,
     connection: &Connection,
     sent: &Sent,
     amount: MicroAit,
+    within: Duration,
 ) -> Result<Option<Settlement>, CommandError> {
     let mut ledger = VerifiedLedger::open(connection, &context.home)?;
-    let end = Instant::now() + SETTLED_WITHIN;
-    while Instant::now() < end {
+    let end = Instant::now() + within;
+    loop {
         let resolution = ledger.transaction(&sent.id).await?.resolution;
         match resolution.map(|proven| proven.record) {
             Some(Record {
@@ -231,18 +238,22 @@ async fn settlement(
                     height: index,
                 }));
             }
-            Some(_) => {
+            Some(record) => {
+                let why = match record.body {
+                    RecordBody::Void { reason, .. } => words(void_name(reason)),
+                    _ => "its time was up".to_owned(),
+                };
                 return Err(CommandError::new(
                     ExitCode::Failed,
                     "PAYMENT_RETURNED",
-                    format!("the {amount} AIT returned whole: the job took no payment any more"),
+                    format!("the {amount} AIT returned whole: {why}"),
                 )
-                .with_hint("see why: aitbc wallet history"));
+                .with_hint("see the records: aitbc wallet history"));
             }
+            None if Instant::now() >= end => return Ok(None),
             None => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
-    Ok(None)
 }
 
 impl Paid {

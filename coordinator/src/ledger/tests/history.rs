@@ -393,13 +393,18 @@ fn two_jobs_of_one_specification_are_paid_once() {
     });
     assert_eq!(world.available(address(&wallet(1))), u128::from(994 * AIT));
     let third = world.lock(1, 10 * AIT, job_ref);
+    let told = matches!(world.notices().last(), Some(Notice::Locked(lock)) if lock.target_is_paid);
+    assert!(told, "the jobs learn it before anybody works for nothing");
     world.pass(1_500);
     world.restart();
     let orders = vec![settle(third, 3)];
+    let before = world.core.next_index();
     world.one(Command::Orders {
         first_sequence: 3,
         orders,
     });
+    let records = world.core.next_index() - before;
+    assert_eq!(records, 2, "the lock returns, and the work is logged");
     assert_eq!(
         world.available(address(&wallet(1))),
         u128::from(994 * AIT),

@@ -123,6 +123,44 @@ fn a_job_goes_only_where_its_locks_pay_ten_seconds() {
 }
 
 #[test]
+fn a_specification_is_paid_once_as_whatever_jobs_it_was_submitted() {
+    let mut rig = Rig::new();
+    rig.miner(1, 2);
+    rig.price(1, 1_000);
+    for n in [1, 2] {
+        rig.ask(Command::Submit(Box::new(Submission {
+            job_id: job_id(n, 1),
+            request_id: format!("request {n}"),
+            body_hash: [n; 32],
+            hold: true,
+            ..submission(1, 1)
+        })));
+    }
+    rig.lock(lock_of(1, 1, 1, AIT));
+    assert_eq!(rig.assigned().len(), 1);
+    let for_the_other = |n: u8| LockOpened {
+        lock: [n; 32],
+        job: Some(job_id(2, 1)),
+        log_index: n.into(),
+        ..lock_of(1, 1, 1, AIT)
+    };
+    rig.lock(for_the_other(2));
+    rig.restart();
+    rig.lock(for_the_other(3));
+    rig.lock(LockOpened {
+        target_is_paid: true,
+        ..for_the_other(4)
+    });
+    let expected = [
+        (2, VoidReason::WrongTarget),
+        (3, VoidReason::WrongTarget),
+        (4, VoidReason::Finished),
+    ];
+    assert_eq!(rig.voids(), expected);
+    assert_eq!(rig.status(job_id(2, 1), 1), JobStatus::Pending);
+}
+
+#[test]
 fn a_lock_narrower_than_its_jobs_specification_goes_back() {
     const HIGHEST: u64 = MAX_PRICE_PER_HOUR.0;
     type Bend = fn(&mut Submission, &mut LockOpened);
