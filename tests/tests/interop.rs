@@ -166,6 +166,49 @@ fn python_signs_transactions_that_are_valid() {
 }
 
 #[test]
+fn a_python_program_pays_somebody() {
+    let network = Network::start();
+    let user = network
+        .user("me")
+        .with("AITBC_WALLET_PASSWORD", "correct horse");
+    let wallets = &vectors("transaction.json")["keys"]["wallets"];
+    let word = |wallet: usize, name: &str| wallets[wallet][name].as_str().expect("text").to_owned();
+    let secret = network.write("secret", word(0, "secret"));
+    let import = format!(
+        "aitbc wallet import --name payer --private-key-file {}",
+        text(&secret)
+    );
+    let _imported = user.types(&import).succeeds();
+    let _drawn = user.types("aitbc wallet faucet --amount 2.5").succeeds();
+    let stubs = network.folder().join("stubs");
+    std::fs::create_dir(&stubs).expect("a temporary folder is writable");
+    let (script, protos, payee) = (
+        file("interop/submit.py"),
+        file("../proto"),
+        word(1, "address"),
+    );
+    let arguments = [
+        text(&script),
+        text(&protos),
+        text(&stubs),
+        network.address(),
+        text(&secret),
+        &payee,
+        "1000000",
+    ];
+    let paid = python(&user, &arguments)
+        .wait_at_most(Duration::from_secs(60))
+        .succeeds()
+        .json();
+    let id = paid["tx_id"].as_str().expect("an id");
+    let _proven = user
+        .types(&format!("aitbc wallet verify 0x{id}"))
+        .succeeds();
+    let balance = user.types("aitbc wallet balance --json").succeeds().json();
+    assert_eq!(balance["available_ait"], "1.500000", "{balance}");
+}
+
+#[test]
 fn a_python_client_follows_its_job_through_a_restart() {
     let mut network = Network::start();
     let ollama = Ollama::start();

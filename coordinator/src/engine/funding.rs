@@ -16,11 +16,13 @@ use super::edits::Edit;
 use super::payment::{lock_row, open_amount};
 use super::turn::Turn;
 use crate::jobs::lifecycle::{Event, Phase};
-use crate::jobs::matching::Requirement;
+use crate::jobs::matching::{Requirement, removed_by};
 use crate::payments::{LockOpened, MAX_LOCKS, Notice};
 use crate::store::StoreError;
 use crate::store::rows::JobRow;
 
+/// Miners that are asked for their price, at most.
+const LOOKED_AT: usize = 1_000;
 /// Leading bits of the highest rate that locks pay 10 s of, the others cleared: so that jobs with about the same funds
 /// share a class. A job may need up to a thirty-second more than 10 s.
 const RATE_BITS: u32 = 6;
@@ -132,6 +134,20 @@ impl EngineCore {
     fn is_only_miner(&self, live: &LiveJob, key: &PublicKey) -> bool {
         let named = self.miner_keys.get(key);
         named.is_some() && named == live.requirement.only_miner.as_ref()
+    }
+
+    /// The least total of locks for which a live miner that matches runs a live job now, of the first miners.
+    pub(super) fn least_funds(&self, job: JobId) -> Option<u64> {
+        let live = self.jobs.get(&job)?;
+        let mut wanted = (*live.requirement).clone();
+        if let Some(paid) = &live.paid {
+            wanted.max_rate = paid.spec_rate;
+        }
+        let matching = self.queue.miners().take(LOOKED_AT);
+        let matching =
+            matching.filter(|(id, supply)| removed_by(&wanted, *id, &supply.offer).is_none());
+        let cheapest = matching.map(|(_, supply)| supply.offer.price).min()?;
+        Some(least_for(cheapest))
     }
 
     /// The rate that the live attempt was promised.
@@ -304,6 +320,13 @@ fn by_funds(requirement: &Requirement, paid: &Paid) -> Requirement {
     next
 }
 
+/// The least amount whose coarse highest rate is at least this one.
+fn least_for(rate: u64) -> u64 {
+    let dropped = (u64::BITS - rate.leading_zeros()).saturating_sub(RATE_BITS);
+    let up = rate.div_ceil(1 << dropped).saturating_mul(1 << dropped);
+    up.div_ceil(highest_rate(1))
+}
+
 /// The number with all but its leading bits cleared.
 fn coarse(rate: u64) -> u64 {
     let dropped = (u64::BITS - rate.leading_zeros()).saturating_sub(RATE_BITS);
@@ -312,7 +335,29 @@ fn coarse(rate: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::coarse;
+    use super::{coarse, highest_rate, least_for};
+
+    #[test]
+    fn the_least_funds_are_what_the_classes_take() {
+        for rate in [
+            0,
+            1,
+            359,
+            360,
+            361,
+            499_999,
+            500_000,
+            3_600_000_007,
+            1 << 40,
+        ] {
+            let least = least_for(rate);
+            assert!(coarse(highest_rate(least)) >= rate, "{rate}");
+            assert!(
+                least == 0 || coarse(highest_rate(least - 1)) < rate,
+                "{rate}"
+            );
+        }
+    }
 
     #[test]
     fn about_the_same_funds_are_the_same_class() {

@@ -243,6 +243,7 @@ impl EngineCore {
             deadline: Some(super::miners::timestamp(row.deadline_ms)),
             locked_micro_ait: payment::open_amount(&row.locks),
             cost_micro_ait: payment::cost(row),
+            least_micro_ait: self.least_funds(row.id()),
         }
     }
 }

@@ -145,7 +145,7 @@ fn names_options_and_numbers() {
             ("SUBMIT --prompt x --offer x", 2, "--offer"),
             ("SUBMIT --prompt x --hodl", 2, "--hold"),
             ("SUBMIT --prompt x --pay -1", 2, "negative"),
-            ("SUBMIT --prompt x --pay 0", 2, "zero"),
+            ("SUBMIT --prompt x --pay 0", 2, "at least 0.001 AIT"),
             (
                 "SUBMIT --prompt x --pay 1 --payer 0x12",
                 2,

@@ -45,6 +45,10 @@ pub struct Payable {
     deadline_ms: u64,
     /// Whether its work is done, so that it is settled at once.
     pub completed: bool,
+    /// Micro-AIT that others, or earlier payments, locked.
+    locked: u64,
+    /// Micro-AIT for which the cheapest miner that matches runs it.
+    least: Option<u64>,
     refusal: Option<CommandError>,
 }
 
@@ -115,6 +119,8 @@ impl Payable {
             max_rate: highest_rate(own.map(|spec| spec.max_rate), &answer),
             deadline_ms,
             completed: answer.cost_micro_ait.is_some(),
+            locked: answer.locked_micro_ait,
+            least: answer.least_micro_ait,
             refusal: (!answer.payable).then(|| refused(&job, &answer.refusal)),
         })
     }
@@ -165,6 +171,7 @@ impl Payable {
             job: Some((self.job, self.owner)),
             refusal: self.refusal.clone(),
         };
+        self.warn_of_little(context, amount);
         let sent = send(context, connection, signer, &draft).await?;
         // What is not done yet is funded, whatever follows; unless the lock was answered already, and returned.
         let within = if self.completed {
@@ -181,6 +188,21 @@ impl Payable {
             amount,
             settlement,
         })
+    }
+}
+
+impl Payable {
+    fn warn_of_little(&self, context: &Context, amount: MicroAit) {
+        let total = MicroAit(self.locked.saturating_add(amount.0));
+        if let Some(least) = self.least.filter(|least| total.0 < *least) {
+            let least = MicroAit(least);
+            context.warn(
+                "LITTLE_FUNDS",
+                format_args!(
+                    "{total} AIT pay for less than 10 s of the cheapest miner that matches now: the job waits until {least} AIT are locked for it"
+                ),
+            );
+        }
     }
 }
 

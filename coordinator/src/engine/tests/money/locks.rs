@@ -123,6 +123,28 @@ fn a_job_goes_only_where_its_locks_pay_ten_seconds() {
 }
 
 #[test]
+fn a_payer_is_told_the_least_that_a_miner_works_for() {
+    for short in [0, 1] {
+        let mut rig = Rig::new();
+        let job = rig.hold(1);
+        let least = |rig: &mut Rig| {
+            let owner = Some(owner(1));
+            match rig.ask(Command::GetPayable { job, owner }) {
+                Reply::Payable(payable) => payable.least_micro_ait,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(least(&mut rig), None);
+        rig.miner(1, 1);
+        rig.price(1, 360_000);
+        let least = least(&mut rig).unwrap();
+        assert!((1_000..=1_032).contains(&least));
+        rig.lock(lock_of(1, 1, 1, least - short));
+        assert_eq!(rig.assigned().len() as u64, 1 - short);
+    }
+}
+
+#[test]
 fn a_specification_is_paid_once_as_whatever_jobs_it_was_submitted() {
     let mut rig = Rig::new();
     rig.miner(1, 2);
