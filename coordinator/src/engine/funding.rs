@@ -81,10 +81,11 @@ impl EngineCore {
         let Some(job_id) = job else {
             return turn.outbox.void(lock, VoidReason::UnknownJob);
         };
-        if opened.target_is_paid {
+        let fund_again = self.config.broken.fund_again;
+        if opened.target_is_paid && !fund_again {
             return turn.outbox.void(lock, VoidReason::Finished);
         }
-        if self.funded.is_of_another(&opened.target, job_id) {
+        if self.funded.is_of_another(&opened.target, job_id) && !fund_again {
             return turn.outbox.void(lock, VoidReason::WrongTarget);
         }
         let owner = opened.owner.or_else(|| self.owner_of(job_id));

@@ -184,6 +184,8 @@ pub struct BrokenRules {
     pub skip_attempt_check: bool,
     /// Never put a lost attempt's job back into the queue.
     pub no_requeue_on_loss: bool,
+    /// Take locks for a specification that is paid as another job.
+    pub fund_again: bool,
 }
 
 impl Phase {

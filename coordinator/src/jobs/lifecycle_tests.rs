@@ -5,6 +5,7 @@ use super::*;
 const RULES: BrokenRules = BrokenRules {
     skip_attempt_check: false,
     no_requeue_on_loss: false,
+    fund_again: false,
 };
 
 fn miner(n: u8) -> MinerId {

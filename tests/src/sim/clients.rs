@@ -53,19 +53,23 @@ impl ClientJob {
     pub fn new(ctx: &mut Context, n: usize, by: usize, before: Option<&Submission>) -> Self {
         let rng = &mut ctx.random.people;
         let mut submission = work::submission(rng, n, by);
+        let mut copied = false;
         if let Some(before) = before
+            && !before.hold
             && one_in(&mut ctx.random.ledger, 6)
         {
             submission = Submission {
                 request_id: submission.request_id,
                 ..before.clone()
             };
+            copied = true;
         }
         let rng = &mut ctx.random.people;
         let cancels = one_in(rng, 10);
         let watches = one_in(rng, 2);
         let begins = rng.random_range(0..ctx.options.faulty_ms * 2 / 3);
-        submission.hold = one_in(&mut ctx.random.ledger, 8);
+        // One of two with the same specification is never paid, and would wait for ever.
+        submission.hold = !copied && one_in(&mut ctx.random.ledger, 8);
         ctx.after(begins, Event::Submit(n));
         let watcher = watches.then(|| Watcher::new(work::client(by).public(), &submission));
         Self {

@@ -87,6 +87,7 @@ impl Coordinator {
         config.broken = BrokenRules {
             skip_attempt_check: ctx.broken(Rule::AttemptCheck),
             no_requeue_on_loss: ctx.broken(Rule::RequeueOnLoss),
+            fund_again: ctx.broken(Rule::DoublePost),
         };
         let store: Arc<dyn Store> = memory.clone();
         let mut coordinator = Self {

@@ -7,7 +7,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::{
-    LockPurpose, LockTerms, NO_MAX_RATE, Record, RecordBody, TransactionKind,
+    LockPurpose, LockTerms, NO_MAX_RATE, Record, RecordBody, TransactionKind, VoidReason,
 };
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
 use aitbc_common::runtime::channel::Connection;
@@ -260,6 +260,15 @@ async fn settlement(
                     height: index,
                 }));
             }
+            // It was taken, and what it paid for has ended since.
+            Some(Record {
+                body:
+                    RecordBody::Void {
+                        reason: VoidReason::Failed | VoidReason::Cancelled | VoidReason::Deadline,
+                        ..
+                    },
+                ..
+            }) if within.is_zero() => return Ok(None),
             Some(record) => {
                 let why = match record.body {
                     RecordBody::Void { reason, .. } => words(void_name(reason)),
