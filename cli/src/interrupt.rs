@@ -3,7 +3,13 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How a command ends that a signal cut short.
+pub fn interrupted(message: impl Into<String>) -> CommandError {
+    CommandError::new(ExitCode::Interrupted, "INTERRUPTED", message)
+}
 
 /// Hears the signals from the moment it is made, so that one that comes before anybody waits is not lost.
 #[derive(Debug)]

@@ -40,11 +40,6 @@ pub fn clean_err(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A constant's name as words: `NO_SUCH_FILE` is `no such file`.
-pub fn words(name: &str) -> String {
-    name.to_lowercase().replace('_', " ")
-}
-
 /// An id without its middle, for narrow places: `job_01m8…ekf4`.
 pub fn short_id(id: &str) -> String {
     let Some((prefix, suffix)) = id.split_once('_') else {

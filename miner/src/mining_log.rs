@@ -8,7 +8,7 @@ use std::path::Path;
 
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
-use aitbc_common::runtime::status::reason_name;
+use aitbc_common::runtime::status::{reason_name, words};
 use aitbc_common::runtime::terminal::{
     clock_ms, escape, is_terminal_stdout, print_line, rfc3339_ms,
 };
@@ -121,7 +121,7 @@ impl MiningLog {
             },
             End::SessionExists { .. } => "another session of this miner is live",
             End::WrongChain => "the coordinator serves another network now",
-            End::Refused { reason, .. } => &reason_name(*reason).to_lowercase().replace('_', " "),
+            End::Refused { reason, .. } => &words(reason_name(*reason)),
         };
         let (counts, fields) = self.counts();
         self.print(Line::new("stopped", format!("{text}; {counts}"), fields))

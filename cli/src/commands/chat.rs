@@ -20,7 +20,7 @@ use super::client::new_job::{self, Model, NewJob};
 use super::client::show::{self, Telling};
 use super::client::{input, submission, submit};
 use crate::context::Context;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -141,10 +141,6 @@ async fn turn(
         print_bytes(b"\n")?;
     }
     Ok(answer)
-}
-
-fn interrupted(message: &str) -> CommandError {
-    CommandError::new(ExitCode::Interrupted, "INTERRUPTED", message)
 }
 
 /// The next line; `None` at the end of the input.

@@ -13,7 +13,7 @@ use clap::Args;
 
 use self::children::{Child, ChildError};
 use crate::context::Context;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::siblings::{COORDINATOR, MINER};
 
 const EXAMPLES: &str = "\
@@ -135,11 +135,7 @@ async fn stop_all(stop: &mut Interrupt, mut children: Vec<Child>) -> Result<(), 
     for child in &mut children {
         child.kill().await;
     }
-    Err(CommandError::new(
-        ExitCode::Interrupted,
-        "INTERRUPTED",
-        "stopped at once; running jobs go elsewhere",
-    ))
+    Err(interrupted("stopped at once; running jobs go elsewhere"))
 }
 
 fn ended(name: &str, error: &ChildError) -> CommandError {

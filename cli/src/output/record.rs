@@ -11,11 +11,11 @@ use aitbc_common::layouts::{
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::ledger::ProvenRecord;
+use aitbc_common::runtime::status::words;
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use serde_json::{Map, Value, json};
 
 use super::json::{ait, seconds_of_ms, text_of};
-use super::words;
 
 /// What a record says, in the order in which it is shown.
 type Fields = Vec<(&'static str, Value)>;
@@ -190,6 +190,20 @@ fn post_fields(post: &Post) -> Fields {
         ("posted_ait", ait(post.posted)),
         ("fee_ait", ait(post.fee)),
     ]
+}
+
+/// Why a lock returned whole, for people.
+pub fn void_text(reason: VoidReason) -> &'static str {
+    match reason {
+        VoidReason::UnknownJob => "no such job",
+        VoidReason::Finished => "the job is finished and takes no payment",
+        VoidReason::WrongTarget => "not for this job, or its specification is paid as another one",
+        VoidReason::TooManyLocks => "the job has its 16 locks",
+        VoidReason::Failed => "the job failed",
+        VoidReason::Cancelled => "the job was cancelled",
+        VoidReason::Deadline => "the job's deadline passed",
+        VoidReason::Terms => "its terms allow no such rate, fee or miner",
+    }
 }
 
 /// Why a lock returned: `job_failed`.

@@ -128,6 +128,12 @@ pub fn reason_name(reason: ErrorReason) -> &'static str {
     reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
 
+/// A constant's name as words: `NO_SUCH_FILE` is `no such file`.
+#[must_use]
+pub fn words(name: &str) -> String {
+    name.to_lowercase().replace('_', " ")
+}
+
 /// The gRPC status of a reason.
 #[must_use]
 pub fn code_of(reason: ErrorReason) -> Code {

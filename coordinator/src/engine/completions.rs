@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::MinerId;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 use bytes::Bytes;
@@ -21,6 +22,12 @@ use crate::store::rows::{DeliveryRow, RequestRow};
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineCore {
+    /// What became of the job by this miner's delivery of this attempt, and the hash of its receipt.
+    fn delivered_by(&self, attempt: AttemptId, miner: MinerId) -> Option<(JobStatus, Hash)> {
+        let (by, done) = self.done.get(&attempt)?;
+        (*by == miner).then_some(*done)
+    }
+
     pub(super) fn complete(
         &mut self,
         turn: &mut Turn,
@@ -37,7 +44,7 @@ impl EngineCore {
             return Ok(());
         };
         let receipt = receipt_hash(&completion.receipt.encode());
-        if let Some(done) = self.done.by(attempt, miner) {
+        if let Some(done) = self.delivered_by(attempt, miner) {
             turn.reply(answer_again(done, receipt));
             return Ok(());
         }
@@ -74,7 +81,7 @@ impl EngineCore {
                     owner,
                     Edit::Deliver(Box::new(delivery(completion, observed_ms))),
                 );
-                self.done.insert(attempt, miner, (status, receipt));
+                self.done.insert(attempt, (miner, (status, receipt)));
                 // A session that comes back is told what to forget; a repeated call must find its answer.
                 if !in_session {
                     turn.use_request(
@@ -103,7 +110,7 @@ impl EngineCore {
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         let miner = self.miner_keys.get(&miner_key);
-        let remembered = miner.and_then(|miner| self.done.by(attempt, *miner));
+        let remembered = miner.and_then(|miner| self.delivered_by(attempt, *miner));
         let key = delivery_key(miner_key, attempt);
         if miner.is_some() && remembered.is_none() {
             turn.load_requests([key.clone()], reads)?;

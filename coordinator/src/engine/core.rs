@@ -1,7 +1,7 @@
 //! The engine's core: state, and the order in which a batch of commands is carried out. No clock, thread or randomness;
 //! it reads stored rows through the [`Reads`] it is given and writes nothing: it returns the batch.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aitbc_common::hash::Hash;
@@ -16,6 +16,7 @@ use super::bindings::Bindings;
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
 use super::figures::JobCounts;
 use super::models::Models;
+use super::recent::Recent;
 use super::requirements::OwnerRequirements;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -29,9 +30,9 @@ use crate::store::{Batch, Family, Page, StoreError, keys};
 const ROWS_AT_ONCE: usize = 1_000;
 
 /// Finished attempts that are remembered, so that a repeated delivery gets its answer.
-const REMEMBERED_ATTEMPTS: usize = 10_000;
+pub(super) const REMEMBERED_ATTEMPTS: usize = 10_000;
 /// Funded specifications that are remembered, at most; about 10 MB.
-const REMEMBERED_FUNDED: usize = 100_000;
+pub(super) const REMEMBERED_FUNDED: usize = 100_000;
 
 /// Times and bounds. All durations in milliseconds.
 #[derive(Debug, Clone)]
@@ -242,8 +243,11 @@ pub struct EngineCore {
     pub(super) unsaved_checkpoints: BTreeSet<JobId>,
     /// The live jobs, counted by status.
     pub(super) counts: JobCounts,
-    pub(super) done: Remembered,
-    pub(super) funded: Funded,
+    /// What became of jobs by the newest deliveries: of whom, and the hash of the receipt.
+    pub(super) done: Recent<AttemptId, (MinerId, (JobStatus, Hash))>,
+    /// Which job each specification's locks are for: the log pays for a specification once, and who runs a second job of the
+    /// same one would work for nothing.
+    pub(super) funded: Recent<Hash, JobId>,
     pub(super) change: u64,
     /// Number of the newest notice of the ledger that was applied.
     pub(super) notices: u64,
@@ -261,57 +265,6 @@ pub struct EngineCore {
     pub(super) models: Models,
     /// Of the store's fence: rises with every recovery.
     pub(super) epoch: u64,
-}
-
-/// Outcomes of the newest attempts that completed a job.
-#[derive(Debug, Default)]
-pub(super) struct Remembered {
-    by_attempt: BTreeMap<AttemptId, (MinerId, (JobStatus, Hash))>,
-    order: VecDeque<AttemptId>,
-}
-
-impl Remembered {
-    pub fn insert(&mut self, attempt: AttemptId, miner: MinerId, done: (JobStatus, Hash)) {
-        if self.by_attempt.insert(attempt, (miner, done)).is_none() {
-            self.order.push_back(attempt);
-        }
-        if self.order.len() > REMEMBERED_ATTEMPTS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_attempt.remove(&oldest);
-        }
-    }
-
-    /// What became of the job by this miner's delivery of this attempt, and the hash of its receipt.
-    pub fn by(&self, attempt: AttemptId, miner: MinerId) -> Option<(JobStatus, Hash)> {
-        let (by, done) = self.by_attempt.get(&attempt)?;
-        (*by == miner).then_some(*done)
-    }
-}
-
-/// Which job each specification's locks are for, of the newest ones: the log pays for a specification once, and who runs a
-/// second job of the same one would work for nothing.
-#[derive(Debug, Default)]
-pub(super) struct Funded {
-    by_ref: BTreeMap<Hash, JobId>,
-    order: VecDeque<Hash>,
-}
-
-impl Funded {
-    pub fn insert(&mut self, job_ref: Hash, job: JobId) {
-        if self.by_ref.insert(job_ref, job).is_none() {
-            self.order.push_back(job_ref);
-        }
-        if self.order.len() > REMEMBERED_FUNDED
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.by_ref.remove(&oldest);
-        }
-    }
-
-    pub fn is_of_another(&self, job_ref: &Hash, job: JobId) -> bool {
-        self.by_ref.get(job_ref).is_some_and(|known| *known != job)
-    }
 }
 
 impl EngineCore {

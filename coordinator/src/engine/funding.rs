@@ -85,7 +85,8 @@ impl EngineCore {
         if opened.target_is_paid && !fund_again {
             return turn.outbox.void(lock, VoidReason::Finished);
         }
-        if self.funded.is_of_another(&opened.target, job_id) && !fund_again {
+        let funded = self.funded.get(&opened.target);
+        if funded.is_some_and(|other| *other != job_id) && !fund_again {
             return turn.outbox.void(lock, VoidReason::WrongTarget);
         }
         let owner = opened.owner.or_else(|| self.owner_of(job_id));

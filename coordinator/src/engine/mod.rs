@@ -27,6 +27,7 @@ mod outbox;
 pub(crate) mod payment;
 mod polling;
 mod queries;
+mod recent;
 mod recover;
 mod reply;
 mod requirements;

@@ -9,13 +9,15 @@ use super::aging::Changed;
 use super::bindings::Bindings;
 use super::command::AttemptId;
 use super::core::{
-    EngineConfig, EngineCore, Funded, Lease, Reads, Remembered, Stopped, each_active_row,
+    EngineConfig, EngineCore, Lease, REMEMBERED_ATTEMPTS, REMEMBERED_FUNDED, Reads, Stopped,
+    each_active_row,
 };
 use super::figures::JobCounts;
 use super::models::Models;
+use super::recent::Recent;
 use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
-use super::timers::Timer;
+use super::timers::{Timer, lease_length};
 use crate::jobs::lifecycle::{Millis, Phase};
 use crate::jobs::queue::Queue;
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, StoppedRow};
@@ -52,8 +54,8 @@ impl EngineCore {
             stopped: BTreeMap::new(),
             unsaved_checkpoints: BTreeSet::new(),
             counts: JobCounts::default(),
-            done: Remembered::default(),
-            funded: Funded::default(),
+            done: Recent::new(REMEMBERED_ATTEMPTS),
+            funded: Recent::new(REMEMBERED_FUNDED),
             notices: engine.notices,
             orders: engine.orders,
             trimmed: engine.trimmed,
@@ -139,7 +141,9 @@ impl EngineCore {
 
     fn restore_lease(&mut self, row: &JobRow, attempt: rows::AttemptRow) {
         let miner_id = attempt.miner();
-        let lease_until = self.now.saturating_add(self.lease_length(&attempt));
+        let lease_until = self
+            .now
+            .saturating_add(lease_length(&self.config, &attempt));
         let id = AttemptId {
             job_id: row.id(),
             attempt: u16::try_from(attempt.attempt).unwrap_or(u16::MAX),

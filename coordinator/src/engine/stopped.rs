@@ -108,7 +108,7 @@ impl EngineCore {
             let receipt = Box::new(completion.receipt);
             let evidence = Evidence::Receipt(receipt, completion.signature);
             self.decide(turn, attempt.job_id, evidence);
-            self.done.insert(attempt, miner, (status, receipt_hash));
+            self.done.insert(attempt, (miner, (status, receipt_hash)));
             turn.reply(Reply::Completed(status));
             return None;
         }

@@ -96,11 +96,6 @@ impl EngineCore {
         }
     }
 
-    /// How long the lease of a live attempt is.
-    pub(super) fn lease_length(&self, attempt: &AttemptRow) -> Millis {
-        lease_length(&self.config, attempt)
-    }
-
     fn accept_due(&mut self, turn: &mut Turn, attempt: AttemptId) {
         let Some(live) = self.jobs.get(&attempt.job_id) else {
             return;
@@ -189,7 +184,8 @@ pub(super) fn failure(reason: FailureReason, message: &str) -> v1::Failure {
     }
 }
 
-fn lease_length(config: &EngineConfig, attempt: &AttemptRow) -> Millis {
+/// How long the lease of a live attempt is.
+pub(super) fn lease_length(config: &EngineConfig, attempt: &AttemptRow) -> Millis {
     match (attempt.polled, attempt.poll_lease_ms) {
         (false, _) => config.lease_ms,
         (true, 0) => config.poll_lease_ms,

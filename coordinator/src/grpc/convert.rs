@@ -4,6 +4,7 @@ use aitbc_common::identity::Identity;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::{Assignment, JobSpec, Receipt, Verdict};
 use aitbc_common::names::DEFAULT_TAG;
+use aitbc_common::runtime::status::words;
 use aitbc_proto::v1::{self, JobStatus, PaymentStatus};
 use bytes::Bytes;
 
@@ -66,11 +67,7 @@ fn attempt(row: &AttemptRow) -> v1::Attempt {
 pub fn failure_text(failure: &v1::Failure) -> String {
     match (failure.message.as_str(), failure.reason()) {
         ("", v1::FailureReason::Unspecified) => String::new(),
-        ("", reason) => reason
-            .as_str_name()
-            .trim_start_matches("FAILURE_REASON_")
-            .to_lowercase()
-            .replace('_', " "),
+        ("", reason) => words(reason.as_str_name().trim_start_matches("FAILURE_REASON_")),
         (message, _) => message.to_owned(),
     }
 }

@@ -51,10 +51,7 @@ impl LedgerCore {
             TransactionKind::Lock => {
                 let target = &submission.signed.transaction.target;
                 let target_is_paid = turn.is_paid(target, reads)?;
-                let opened = LockOpened {
-                    target_is_paid,
-                    ..lock_opened(&submission, id, index)
-                };
+                let opened = lock_opened(&submission, id, index, target_is_paid);
                 turn.notify(self, &Notice::Locked(opened));
             }
             TransactionKind::Bind => {
@@ -337,7 +334,7 @@ fn allows(lock: &OpenLock, work: &Work, fee_bps: u16) -> bool {
         && (lock.miner_key.0 == [0; 32] || lock.miner_key == work.miner)
 }
 
-fn lock_opened(submission: &Submission, id: Hash, index: u64) -> LockOpened {
+fn lock_opened(submission: &Submission, id: Hash, index: u64, target_is_paid: bool) -> LockOpened {
     let SignedTransaction {
         transaction,
         payload,
@@ -357,6 +354,6 @@ fn lock_opened(submission: &Submission, id: Hash, index: u64) -> LockOpened {
         log_index: index,
         job: submission.job,
         owner: submission.owner,
-        target_is_paid: false,
+        target_is_paid,
     }
 }

@@ -155,20 +155,20 @@ impl Turn {
         );
     }
 
-    /// Whether nothing paid for this job before, not in this batch either; from now on something does.
-    /// Whether the log paid for this job before.
+    /// Whether something paid for this job before, or in this batch.
     pub fn is_paid(&self, job_ref: &Hash, reads: &dyn Reads) -> Result<bool, StoreError> {
         let key = keys::paid(job_ref);
         let stored = reads.get_many(&[(Family::Archive, key.as_slice())])?;
         Ok(self.paid.contains(job_ref) || stored.iter().any(Option::is_some))
     }
 
+    /// Whether nothing paid for this job before, not in this batch either; from now on something does.
     pub fn pays_first(&mut self, job_ref: &Hash, reads: &dyn Reads) -> Result<bool, StoreError> {
-        let key = keys::paid(job_ref);
-        let stored = reads.get_many(&[(Family::Archive, key.as_slice())])?;
-        let first = stored.iter().all(Option::is_none) && self.paid.insert(*job_ref);
+        let first = !self.is_paid(job_ref, reads)?;
         if first {
-            self.batch.put(Family::Archive, key, Bytes::new());
+            self.paid.insert(*job_ref);
+            self.batch
+                .put(Family::Archive, keys::paid(job_ref), Bytes::new());
         }
         Ok(first)
     }

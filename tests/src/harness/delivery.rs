@@ -1,10 +1,58 @@
-//! A delivery of a polled job, made by hand.
+//! A miner that polls and signs by hand, and its deliveries.
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Assignment, JobSpec, Outcome, Receipt};
+use aitbc_common::runtime::channel::Connection;
+use aitbc_common::token::Scope;
 use aitbc_proto::v1::complete_job_request::Part;
-use aitbc_proto::v1::{Assign, Complete, CompleteJobRequest};
+use aitbc_proto::v1::{Assign, Complete, CompleteJobRequest, CompleteJobResponse, PollJobRequest};
+use tonic::{Response, Status};
+
+use super::User;
+
+/// A registered miner without a session.
+#[derive(Debug)]
+pub struct HandMiner {
+    /// As the miner.
+    pub connection: Connection,
+    /// Its key.
+    pub identity: Identity,
+}
+
+impl HandMiner {
+    /// The user's miner, registered by this command.
+    pub async fn register(user: &User, command: &str) -> Self {
+        let _registered = user.types(command).succeeds();
+        Self {
+            connection: user.connect_as(user.miner_identity(), Scope::Miner).await,
+            identity: user.miner_identity(),
+        }
+    }
+
+    /// Takes a job that waits, or comes within 20 s.
+    pub async fn poll(&self) -> Assign {
+        let request = PollJobRequest {
+            wait: Some(prost_types::Duration {
+                seconds: 20,
+                nanos: 0,
+            }),
+            ..PollJobRequest::default()
+        };
+        let polled = self.connection.miners().poll_job(request).await;
+        let job = polled.expect("a poll").into_inner().job;
+        job.and_then(|job| job.assign).expect("a job waits")
+    }
+
+    /// Sends a delivery.
+    pub async fn deliver(
+        &self,
+        delivery: Delivery,
+    ) -> Result<Response<CompleteJobResponse>, Status> {
+        let parts = tokio_stream::iter(delivery.parts());
+        self.connection.miners().complete_job(parts).await
+    }
+}
 
 /// The parts of a delivery.
 #[derive(Debug, Clone)]

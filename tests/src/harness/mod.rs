@@ -16,7 +16,7 @@ mod scratch;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use delivery::Delivery;
+pub use delivery::{Delivery, HandMiner};
 pub use fake_ollama::{FakeOllama, Script};
 pub use network::{Network, User};
 pub use ollama::{Engine, Ollama};

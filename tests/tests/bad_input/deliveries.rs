@@ -3,78 +3,31 @@
 use aitbc_common::hash::tagged;
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::Receipt;
-use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::status::ApiError;
-use aitbc_common::token::Scope;
 use aitbc_proto::v1::complete_job_request::Part;
 use aitbc_proto::v1::{
-    Assign, CompleteJobRequest, CompleteJobResponse, ErrorReason, ExtendLeaseRequest,
-    FailJobRequest, Failure, FailureReason, JobStatus, PollJobRequest,
+    Assign, CompleteJobRequest, ErrorReason, ExtendLeaseRequest, FailJobRequest, Failure,
+    FailureReason, JobStatus, PollJobRequest,
 };
-use aitbc_tests::harness::{Delivery, Network, User};
-use tonic::{Code, Response, Status};
+use aitbc_tests::harness::{Delivery, HandMiner, Network, User};
+use tonic::Code;
 
 use super::refused;
 
-struct Miner {
-    connection: Connection,
-    identity: Identity,
-}
+const REGISTER: &str = "aitbc miner register";
 
-impl Miner {
-    async fn register(user: &User) -> Self {
-        let _registered = user.types("aitbc miner register").succeeds();
-        let identity = user.miner_identity();
-        let connection = user.connect_as(user.miner_identity(), Scope::Miner).await;
-        Self {
-            connection,
-            identity,
-        }
-    }
-
-    async fn poll(&self) -> Assign {
-        let request = PollJobRequest {
-            wait: Some(prost_types::Duration {
-                seconds: 20,
-                nanos: 0,
-            }),
-            ..PollJobRequest::default()
-        };
-        let answer = self
-            .connection
-            .miners()
-            .poll_job(request)
-            .await
-            .expect("a poll");
-        answer
-            .into_inner()
-            .job
-            .expect("a job waits")
-            .assign
-            .expect("an assignment")
-    }
-
-    async fn give_back(&self, assign: &Assign) {
-        let failure = Failure {
-            reason: FailureReason::Returned.into(),
-            message: String::new(),
-        };
-        let request = FailJobRequest {
-            job_id: assign.job_id.clone(),
-            attempt: assign.attempt,
-            failure: Some(failure),
-        };
-        self.connection
-            .miners()
-            .fail_job(request)
-            .await
-            .expect("its own attempt");
-    }
-
-    async fn deliver(&self, delivery: Delivery) -> Result<Response<CompleteJobResponse>, Status> {
-        let parts = tokio_stream::iter(delivery.parts());
-        self.connection.miners().complete_job(parts).await
-    }
+async fn give_back(miner: &HandMiner, assign: &Assign) {
+    let failure = Failure {
+        reason: FailureReason::Returned.into(),
+        message: String::new(),
+    };
+    let request = FailJobRequest {
+        job_id: assign.job_id.clone(),
+        attempt: assign.attempt,
+        failure: Some(failure),
+    };
+    let given = miner.connection.miners().fail_job(request).await;
+    given.expect("its own attempt");
 }
 
 fn submit(user: &User) -> String {
@@ -90,7 +43,7 @@ async fn receipts_that_do_not_fit() {
     let network = Network::start();
     let (client, user) = (network.user("client"), network.user("miner"));
     let job = submit(&client);
-    let miner = Miner::register(&user).await;
+    let miner = HandMiner::register(&user, REGISTER).await;
     let assign = miner.poll().await;
     let with = |change: &dyn Fn(&mut Receipt)| Delivery::new(&assign, &miner.identity, change);
 
@@ -156,10 +109,13 @@ async fn deliveries_twice_late_or_for_others() {
         network.user("two"),
     );
     let job = submit(&client);
-    let (one, two) = (Miner::register(&one).await, Miner::register(&two).await);
+    let (one, two) = (
+        HandMiner::register(&one, REGISTER).await,
+        HandMiner::register(&two, REGISTER).await,
+    );
 
     let first = one.poll().await;
-    one.give_back(&first).await;
+    give_back(&one, &first).await;
     let second = two.poll().await;
     assert_eq!((second.job_id.as_str(), second.attempt), (job.as_str(), 2));
 
@@ -225,7 +181,7 @@ async fn deliveries_twice_late_or_for_others() {
 async fn requests_of_any_bytes() {
     let network = Network::start();
     let user = network.user("miner");
-    let miner = Miner::register(&user).await;
+    let miner = HandMiner::register(&user, REGISTER).await;
     let mut miners = miner.connection.miners();
     for job_id in ["", "job_", "last", "\u{202e}", &"x".repeat(10_000)] {
         let extend = ExtendLeaseRequest {

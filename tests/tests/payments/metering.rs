@@ -2,17 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Assignment, Receipt};
 use aitbc_common::money::cost;
-use aitbc_common::runtime::channel::Connection;
-use aitbc_common::token::Scope;
-use aitbc_proto::v1::{Assign, CompleteJobResponse, PollJobRequest};
 use aitbc_tests::harness::{
-    Delivery, FakeOllama, Network, Process, Script, Stream, User, wait_for,
+    Delivery, FakeOllama, HandMiner, Network, Process, Script, Stream, User, wait_for,
 };
 use serde_json::Value;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::{available, scripted, wallet};
 
@@ -174,46 +170,6 @@ fn a_cancelled_job_pays_for_what_had_arrived_and_no_more() {
     assert_eq!(later["paid_ait"], status["paid_ait"]);
 }
 
-/// A miner that polls and signs by hand.
-struct ByHand {
-    connection: Connection,
-    identity: Identity,
-}
-
-impl ByHand {
-    async fn open(user: &User) -> Self {
-        let _registered = user.types(REGISTER).succeeds();
-        Self {
-            connection: user.connect_as(user.miner_identity(), Scope::Miner).await,
-            identity: user.miner_identity(),
-        }
-    }
-
-    async fn poll(&self) -> Assign {
-        let request = PollJobRequest {
-            wait: Some(prost_types::Duration {
-                seconds: 20,
-                nanos: 0,
-            }),
-            ..PollJobRequest::default()
-        };
-        let polled = self.connection.miners().poll_job(request).await;
-        let job = polled.expect("a poll").into_inner().job;
-        job.and_then(|job| job.assign).expect("a job waits")
-    }
-
-    async fn deliver(
-        &self,
-        assign: &Assign,
-        change: impl Fn(&mut Receipt),
-    ) -> Result<CompleteJobResponse, Status> {
-        let parts = Delivery::new(assign, &self.identity, change).parts();
-        let parts = tokio_stream::iter(parts);
-        let answer = self.connection.miners().complete_job(parts).await?;
-        Ok(answer.into_inner())
-    }
-}
-
 fn held(user: &User) -> String {
     let line = "aitbc client submit --model llama3 --prompt Hello --json --pay 5";
     let submitted = user.types(line).succeeds().json();
@@ -225,7 +181,7 @@ async fn a_miner_that_claims_too_much_is_paid_what_was_seen() {
     let network = Network::start();
     let payer = scripted(&network, "me");
     wallet(&network, &payer, "test_wallet");
-    let miner = ByHand::open(&network.user("owner")).await;
+    let miner = HandMiner::register(&network.user("owner"), REGISTER).await;
 
     // All the work of the world, and as many tokens as bytes can be.
     let job = held(&payer);
@@ -234,7 +190,9 @@ async fn a_miner_that_claims_too_much_is_paid_what_was_seen() {
     let greedy = |receipt: &mut Receipt| {
         (receipt.work_ms, receipt.tokens_in, receipt.tokens_out) = (u64::MAX, 1_000, 5);
     };
-    let delivered = miner.deliver(&assign, greedy).await;
+    let delivered = miner
+        .deliver(Delivery::new(&assign, &miner.identity, greedy))
+        .await;
     let seen = began.elapsed();
     delivered.expect("its own attempt");
     let status = paid(&payer, &job, "settled");
@@ -250,7 +208,9 @@ async fn a_miner_that_claims_too_much_is_paid_what_was_seen() {
         (began.elapsed() > Duration::from_millis(1_500)).then_some(())
     });
     let slow = |receipt: &mut Receipt| receipt.work_ms = u64::MAX;
-    let delivered = miner.deliver(&assign, slow).await;
+    let delivered = miner
+        .deliver(Delivery::new(&assign, &miner.identity, slow))
+        .await;
     delivered.expect("its own attempt");
     let status = paid(&payer, &job, "settled");
     let assignment = Assignment::decode(&assign.assignment).expect("an assignment");
@@ -263,14 +223,16 @@ async fn after_a_cancel_a_miner_has_nothing_to_bill() {
     let network = Network::start();
     let payer = scripted(&network, "me");
     wallet(&network, &payer, "test_wallet");
-    let miner = ByHand::open(&network.user("owner")).await;
+    let miner = HandMiner::register(&network.user("owner"), REGISTER).await;
     let job = held(&payer);
     let assign = miner.poll().await;
     let _cancelled = payer
         .types(&format!("aitbc client cancel {job}"))
         .succeeds();
     let greedy = |receipt: &mut Receipt| receipt.work_ms = u64::MAX;
-    let status = miner.deliver(&assign, greedy).await;
+    let status = miner
+        .deliver(Delivery::new(&assign, &miner.identity, greedy))
+        .await;
     let status = status.expect_err("the job was cancelled before");
     assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     // No byte had arrived.

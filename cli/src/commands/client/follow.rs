@@ -17,7 +17,7 @@ use super::delivery::{
     Delivery, check_model_name, missing_proof, other_job, proof_failed, proof_parts,
 };
 use super::fetch;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::retries::is_away;
 
 /// How long a job is waited for while the coordinator is away.
@@ -96,7 +96,7 @@ pub async fn follow(
     };
     tokio::select! {
         followed = following.until_final() => followed,
-        () = interrupt.received() => Err(interrupted(connection, &job_id, interrupt.cancels).await),
+        () = interrupt.received() => Err(detach(connection, &job_id, interrupt.cancels).await),
     }
 }
 
@@ -316,10 +316,9 @@ fn silent() -> Broken {
 }
 
 /// How a command ends that was following a job.
-async fn interrupted(connection: &Connection, job_id: &str, cancel: bool) -> CommandError {
-    let ended = |message: String| CommandError::new(ExitCode::Interrupted, "INTERRUPTED", message);
+async fn detach(connection: &Connection, job_id: &str, cancel: bool) -> CommandError {
     if !cancel {
-        return ended(format!("detached; {job_id} goes on")).with_hint(format!(
+        return interrupted(format!("detached; {job_id} goes on")).with_hint(format!(
             "come back with: aitbc client result {job_id} --wait"
         ));
     }
@@ -328,10 +327,12 @@ async fn interrupted(connection: &Connection, job_id: &str, cancel: bool) -> Com
     };
     let answer = tokio::time::timeout(LONGEST_PAUSE, connection.jobs().cancel_job(request)).await;
     match answer {
-        Ok(Ok(answer)) if answer.get_ref().cancelled => ended(format!("{job_id} is cancelled")),
-        Ok(Ok(_)) => ended(format!("{job_id} had ended already"))
+        Ok(Ok(answer)) if answer.get_ref().cancelled => {
+            interrupted(format!("{job_id} is cancelled"))
+        }
+        Ok(Ok(_)) => interrupted(format!("{job_id} had ended already"))
             .with_hint(format!("see how: aitbc client status {job_id}")),
-        _ => ended(format!("{job_id} could not be cancelled; it goes on"))
+        _ => interrupted(format!("{job_id} could not be cancelled; it goes on"))
             .with_hint(format!("try again: aitbc client cancel {job_id}")),
     }
 }

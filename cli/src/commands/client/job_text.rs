@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use aitbc_common::layouts::MANUAL_ENGINE;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::status::words;
 use aitbc_common::runtime::terminal::clock_ms;
 use aitbc_proto::v1::{
     Attempt, AttemptOutcome, Failure, FailureReason, Job, JobStatus, PaymentStatus,
@@ -13,7 +14,7 @@ use prost_types::Duration;
 
 use super::payment::job_payment;
 use crate::output::json::{duration_ms, enum_value, failure_name, text_of, timestamp_ms};
-use crate::output::{short_id, words};
+use crate::output::short_id;
 
 /// Its status in lower case.
 pub fn status_name(status: i32) -> String {

@@ -1,11 +1,10 @@
 //! How long money may be locked for a job, whatever the coordinator says of its deadline.
 
 use aitbc_common::ids::JobId;
+use aitbc_common::limits::MAX_TIMEOUT_MS;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::rfc3339_ms;
 
-/// The longest timeout that a job can have: 7 days.
-const LONGEST_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
 /// This machine's clock and the coordinator's are not further apart than this: 1 hour.
 const CLOCKS_APART_MS: u64 = 3_600_000;
 
@@ -17,7 +16,7 @@ pub fn check_deadline(
     own: Option<(u64, u64)>,
     now_ms: u64,
 ) -> Result<(), CommandError> {
-    let (timeout_ms, from_ms) = own.unwrap_or((LONGEST_TIMEOUT_MS, now_ms));
+    let (timeout_ms, from_ms) = own.unwrap_or((MAX_TIMEOUT_MS, now_ms));
     let latest = from_ms.saturating_add(timeout_ms).max(now_ms);
     if told_ms <= latest.saturating_add(CLOCKS_APART_MS) {
         return Ok(());

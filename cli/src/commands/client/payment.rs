@@ -23,8 +23,7 @@ use super::records;
 use super::submission::about;
 use crate::context::Context;
 use crate::output::json::{ait, timestamp_ms};
-use crate::output::record::void_name;
-use crate::output::words;
+use crate::output::record::void_text;
 use crate::retries::with_retries;
 use crate::transactions::{Chosen, Draft, Payload, Sent, Signer, has_unanswered, send};
 
@@ -189,9 +188,7 @@ impl Payable {
             settlement,
         })
     }
-}
 
-impl Payable {
     fn warn_of_little(&self, context: &Context, amount: MicroAit) {
         let total = MicroAit(self.locked.saturating_add(amount.0));
         if let Some(least) = self.least.filter(|least| total.0 < *least) {
@@ -271,8 +268,8 @@ async fn settlement(
             }) if within.is_zero() => return Ok(None),
             Some(record) => {
                 let why = match record.body {
-                    RecordBody::Void { reason, .. } => words(void_name(reason)),
-                    _ => "its time was up".to_owned(),
+                    RecordBody::Void { reason, .. } => void_text(reason),
+                    _ => "its time was up",
                 };
                 return Err(CommandError::new(
                     ExitCode::Failed,

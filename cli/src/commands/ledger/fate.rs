@@ -8,11 +8,11 @@ use aitbc_common::layouts::{
 use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey, Unstaking};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::ledger::{ProvenTransaction, VerifiedLedger};
+use aitbc_common::runtime::status::words;
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use serde_json::{Value, json};
 
 use crate::output::record::{amount, proof_json, record_json, void_name};
-use crate::output::words;
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::polled::{OpenPoll, PolledJob, PolledJobs};
 use super::{OwnMiner, incomplete};
 use crate::commands::client::new_job::random_request_id;
 use crate::context::Context;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, interrupted};
 use crate::output::json::{duration_for_request, enum_value, text_of, time, timestamp_ms};
 use crate::output::short_id;
 use crate::retries::with_retries;
@@ -53,7 +53,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let answer = tokio::select! {
         answer = polling => answer,
         () = interrupt.received() => {
-            Err(CommandError::new(ExitCode::Interrupted, "INTERRUPTED", "stopped waiting for a job"))
+            Err(interrupted("stopped waiting for a job"))
         }
     };
     let answer = match answer {

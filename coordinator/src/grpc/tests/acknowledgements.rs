@@ -5,7 +5,7 @@ use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Acknowledgement, Receipt, Record, RecordBody, Verdict};
 use aitbc_common::runtime::unix_ms;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::{self, ErrorReason, OutputKind, ReceiptVerdict};
+use aitbc_proto::v1::{self, ErrorReason, ReceiptVerdict};
 use tonic::{Code, Status};
 
 use super::{Answer, Connection, Miner, Running, start, submit};
@@ -16,12 +16,7 @@ async fn completed(running: &Running, client: &Connection) -> (String, Hash) {
     let job_id = submit(client, "r").await;
     let assign = miner.assigned().await;
     let answer = Answer::new(100);
-    for (kind, bytes) in [
-        (OutputKind::Output, &answer.output),
-        (OutputKind::Result, &answer.result),
-    ] {
-        miner.send(&assign, kind, 0, bytes).await;
-    }
+    miner.send_all(&assign, &answer).await;
     let complete = answer.complete(&assign, &miner.identity);
     let receipt = Receipt::decode(&complete.receipt).unwrap();
     let id = receipt.id(&complete.signature);

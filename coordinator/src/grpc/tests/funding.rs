@@ -162,12 +162,7 @@ async fn a_finished_job_is_paid_afterwards_and_the_miner_earns() {
     let submitted = submit(&client, false).await;
     let assign = miner.assigned().await;
     let answer = Answer::new(100);
-    for (kind, bytes) in [
-        (OutputKind::Output, &answer.output),
-        (OutputKind::Result, &answer.result),
-    ] {
-        miner.send(&assign, kind, 0, bytes).await;
-    }
+    miner.send_all(&assign, &answer).await;
     work_a_while(&running, &client, &submitted.job_id).await;
     let complete = answer.complete(&assign, &miner.identity);
     miner.say(Up::Complete(complete)).await;

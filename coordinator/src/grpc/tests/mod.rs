@@ -279,6 +279,13 @@ impl Miner {
         assign
     }
 
+    async fn send_all(&self, assign: &v1::Assign, answer: &Answer) {
+        self.send(assign, OutputKind::Output, 0, &answer.output)
+            .await;
+        self.send(assign, OutputKind::Result, 0, &answer.result)
+            .await;
+    }
+
     async fn send(&self, assign: &v1::Assign, kind: OutputKind, offset: usize, bytes: &[u8]) {
         for (index, chunk) in bytes.chunks(100_000).enumerate() {
             let output = v1::Output {

@@ -29,12 +29,7 @@ async fn answers_of_any_length_arrive_whole() {
         let assign = miner.assigned().await;
         assert_eq!(assign.job_id, job_id);
         let answer = Answer::new(length);
-        miner
-            .send(&assign, OutputKind::Output, 0, &answer.output)
-            .await;
-        miner
-            .send(&assign, OutputKind::Result, 0, &answer.result)
-            .await;
+        miner.send_all(&assign, &answer).await;
         let complete = answer.complete(&assign, &miner.identity);
         miner.say(Up::Complete(complete)).await;
         assert_eq!(miner.acknowledged().await, None, "{length} bytes");
@@ -74,12 +69,7 @@ async fn a_large_answer_is_kept_in_chunks_that_readers_take_one_by_one() {
     let job_id = submit(&client, "r").await;
     let assign = miner.assigned().await;
     let answer = Answer::new(1_000_000);
-    miner
-        .send(&assign, OutputKind::Output, 0, &answer.output)
-        .await;
-    miner
-        .send(&assign, OutputKind::Result, 0, &answer.result)
-        .await;
+    miner.send_all(&assign, &answer).await;
     miner
         .say(Up::Complete(answer.complete(&assign, &miner.identity)))
         .await;

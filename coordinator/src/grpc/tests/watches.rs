@@ -3,7 +3,7 @@
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::miner_message::Message as Up;
-use aitbc_proto::v1::{self, ErrorReason, JobEvent, JobStatus, OutputKind};
+use aitbc_proto::v1::{self, ErrorReason, JobEvent, JobStatus};
 use bytes::Bytes;
 use tonic::Streaming;
 
@@ -42,12 +42,7 @@ async fn run_one(client: &Connection, miner: &mut Miner, request_id: &str) -> St
     let job_id = submit(client, request_id).await;
     let assign = miner.assigned().await;
     let answer = Answer::new(100);
-    miner
-        .send(&assign, OutputKind::Output, 0, &answer.output)
-        .await;
-    miner
-        .send(&assign, OutputKind::Result, 0, &answer.result)
-        .await;
+    miner.send_all(&assign, &answer).await;
     miner
         .say(Up::Complete(answer.complete(&assign, &miner.identity)))
         .await;

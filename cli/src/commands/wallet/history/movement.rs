@@ -7,11 +7,13 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
     ExpireReason, MintReason, Post, Record, RecordBody, SignedTransaction, Transaction,
-    TransactionKind, VoidReason, target_address,
+    TransactionKind, target_address,
 };
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use serde_json::{Value, json};
+
+use crate::output::record::void_text;
 
 /// One record as a wallet's owner reads it.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Movement {
                 String::new(),
             ),
             RecordBody::Post(post) => paid(me, post, resolved),
-            RecordBody::Void { reason, .. } => ("returned", amount, why(*reason).to_owned()),
+            RecordBody::Void { reason, .. } => ("returned", amount, void_text(*reason).to_owned()),
             RecordBody::Expire { reason, .. } => match reason {
                 ExpireReason::Lock => ("returned", amount, "the lock's time was up".to_owned()),
                 ExpireReason::Unstaked => ("unstaked", amount, String::new()),
@@ -171,23 +173,9 @@ fn micro(lock: Option<&Transaction>) -> MicroAit {
     MicroAit(lock.map_or(0, |lock| lock.amount))
 }
 
-/// Why a lock returned whole, for people.
-pub fn why(reason: VoidReason) -> &'static str {
-    match reason {
-        VoidReason::UnknownJob => "no such job",
-        VoidReason::Finished => "the job is finished and takes no payment",
-        VoidReason::WrongTarget => "not for this job",
-        VoidReason::TooManyLocks => "the job has its 16 locks",
-        VoidReason::Failed => "the job failed",
-        VoidReason::Cancelled => "the job was cancelled",
-        VoidReason::Deadline => "the job's deadline passed",
-        VoidReason::Terms => "its terms allow no such rate, fee or miner",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use aitbc_common::layouts::{SignMode, address_target};
+    use aitbc_common::layouts::{SignMode, VoidReason, address_target};
 
     use super::*;
 
