@@ -1,6 +1,7 @@
 //! Where a result stands in the ledger: shown with it, kept with its receipt, and checked by others without a network.
 
 use aitbc_common::identity::Identity;
+use aitbc_common::layouts::{Record, RecordBody};
 use aitbc_tests::harness::{Network, Process, User, tool, wait_for};
 use aitbc_tests::lying_proxy::{Lie, LyingProxy};
 use serde_json::Value;
@@ -51,6 +52,22 @@ impl Lab {
             ))
             .succeeds();
         job
+    }
+
+    /// Waits until so many acknowledgements are recorded: nothing else follows from what was done, so that the ledger rests.
+    fn acknowledged(&self, count: usize) {
+        let auditor = self.network.user("auditor");
+        wait_for("the acknowledgements", || {
+            let export = auditor.types("aitbc ledger export").succeeds().text();
+            let leaves = export.lines().filter_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                hex::decode(line["leaf"].as_str()?).ok()
+            });
+            let records = leaves.filter_map(|leaf| Record::decode(&leaf).ok());
+            let acknowledged =
+                records.filter(|record| matches!(record.body, RecordBody::Acknowledgement(..)));
+            (acknowledged.count() == count).then_some(())
+        });
     }
 
     fn result(&self, job: &str) -> Value {
@@ -191,6 +208,9 @@ fn lies_about_the_record_of_a_result_are_caught_and_silence_is_said() {
     let lab = lab();
     let (first, second) = (lab.done(""), lab.done(""));
     let _seen = lab.result(&first);
+    let _seen = lab.result(&second);
+    // A fork is told from a longer log where both have the same length.
+    lab.acknowledged(2);
     let _seen = lab.result(&second);
     let line = format!("aitbc client result {second} --json");
     for (lie, reason) in [

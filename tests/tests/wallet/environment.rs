@@ -86,11 +86,12 @@ fn the_password_reaches_no_other_program_and_no_core_dump() {
     let user = scripted(&network).with("OLLAMA_HOST", ollama.address());
     let miner = user.start(&["miner", "mine-ollama", "--model", "llama3", "--continuous"]);
     let process = format!("/proc/{}", miner.pid());
-    wait_for("aitbc to become aitbc-miner", || {
+    let environment = wait_for("aitbc to become aitbc-miner", || {
         let program = std::fs::read_link(format!("{process}/exe")).ok()?;
-        program.ends_with("aitbc-miner").then_some(())
+        // Empty for a moment, while the system puts the new program in place.
+        let environment = std::fs::read(format!("{process}/environ")).expect("it is ours");
+        (program.ends_with("aitbc-miner") && !environment.is_empty()).then_some(environment)
     });
-    let environment = std::fs::read(format!("{process}/environ")).expect("it is ours");
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("AITBC_HOME="), "{environment}");
     assert!(!environment.contains(PASSWORD), "{environment}");
