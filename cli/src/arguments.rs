@@ -4,7 +4,8 @@ use aitbc_common::runtime::command_line::GlobalOptions;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    chat, client, completions, config, dev, identity, ledger, miner, models, run, token, wallet,
+    chat, client, completions, config, dev, identity, ledger, marketplace, miner, models, run,
+    token, wallet,
 };
 
 const EXAMPLES: &str = "\
@@ -55,6 +56,9 @@ pub enum Command {
     /// Check payments: records, proofs, the whole ledger
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// List GPUs for rent, find offers
+    #[command(subcommand)]
+    Marketplace(marketplace::Command),
     /// Print a bearer token for another client, such as grpcurl
     Token(token::Arguments),
     /// Show and change settings

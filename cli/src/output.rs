@@ -3,6 +3,7 @@
 pub mod job;
 pub mod json;
 pub mod miner;
+pub mod offer;
 pub mod record;
 pub mod table;
 

@@ -8,9 +8,9 @@ use aitbc_common::address::{Address, AddressError};
 use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{IdError, JobId, MinerId};
-use aitbc_common::limits::{MAX_POLL_LEASE_MS, MIN_POLL_LEASE_MS};
-use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
+use aitbc_common::ids::{IdError, JobId, ListingId, MinerId};
+use aitbc_common::limits::{MAX_POLL_LEASE_MS, MAX_VRAM_GIB, MIN_POLL_LEASE_MS};
+use aitbc_common::money::{MAX_PRICE_PER_HOUR, MICRO_PER_AIT, MicroAit};
 use aitbc_common::runtime::errors::CommandError;
 use jiff::SignedDuration;
 
@@ -51,6 +51,60 @@ impl fmt::Display for JobSelector {
 pub fn miner_id(text: &str) -> Result<MinerId, CommandError> {
     text.parse()
         .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
+/// A listing on the command line: its id, or `last` for the newest of this identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListingSelector {
+    /// The newest.
+    Last,
+    /// This one.
+    Id(ListingId),
+}
+
+impl FromStr for ListingSelector {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        if text == "last" {
+            return Ok(Self::Last);
+        }
+        text.parse().map(Self::Id).map_err(|error| {
+            let hint = format!("{}; \"last\" is your newest listing", IdError::hint(&error));
+            CommandError::usage(error.to_string()).with_hint(hint)
+        })
+    }
+}
+
+/// Reads a size of video memory: 1 to 4096 GiB, as `24`, `24GB` or `24 GiB`.
+pub fn vram_gib(text: &str) -> Result<u32, CommandError> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower
+        .strip_suffix("gib")
+        .or_else(|| lower.strip_suffix("gb"));
+    let digits = digits.unwrap_or(&lower).trim();
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let gib = digits.parse::<u32>().ok().filter(|_| plain);
+    gib.filter(|gib| (1..=MAX_VRAM_GIB).contains(gib))
+        .ok_or_else(|| {
+            let shown: String = text.chars().take(40).collect();
+            CommandError::usage(format!("{shown:?} is no size of video memory")).with_hint(format!(
+                "give whole GiB, 1 to {MAX_VRAM_GIB}, for example 24"
+            ))
+        })
+}
+
+/// Reads a reputation, 0 to 1 with at most 6 decimals, as millionths.
+pub fn reputation(text: &str) -> Result<u32, CommandError> {
+    let one = MicroAit(MICRO_PER_AIT);
+    let read = MicroAit::parse(text, one)
+        .ok()
+        .and_then(|parsed| u32::try_from(parsed.0).ok());
+    read.ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        CommandError::usage(format!("{shown:?} is no reputation"))
+            .with_hint("give a number from 0 to 1 with at most 6 decimals, for example 0.9")
+    })
 }
 
 /// Reads a transaction's hash: `0x` and 64 hexadecimal digits.
@@ -238,6 +292,31 @@ mod tests {
         assert_eq!(identity_key(&text).unwrap(), PublicKey([0xab; 32]));
         for bad in ["", "ed25519:", &text[8..], &text[..70], "ed25519:zz"] {
             assert!(identity_key(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn video_memory_and_reputation_have_bounds() {
+        for text in ["24", "24GB", "24 GiB", "24gb"] {
+            assert_eq!(vram_gib(text), Ok(24), "{text}");
+        }
+        for bad in [
+            "0",
+            "-1",
+            "4097",
+            "24.5",
+            "+24",
+            "",
+            "GB",
+            "NaN",
+            "99999999999",
+        ] {
+            assert!(vram_gib(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+        assert_eq!(reputation("0.9"), Ok(900_000));
+        assert_eq!(reputation("1"), Ok(1_000_000));
+        for bad in ["1.1", "-0.1", "90%", "NaN", "", "0.0000001"] {
+            assert!(reputation(bad).unwrap_err().hint.is_some(), "{bad}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Ids of jobs and miners: TypeIDs (`job_…`, `miner_…`), a prefix and a UUIDv7 in Crockford base 32.
+//! Ids of jobs, miners, listings and rentals: TypeIDs (`job_…`, `miner_…`), a prefix and a UUIDv7 in Crockford base 32.
 //!
 //! Their text sorts by creation time. Bits 52–57 of the UUID (the top of `rand_a`) are the data partition (shard) of
 //! the owner: the first 6 bits of SHA-256 of the owner's public key.
@@ -25,7 +25,7 @@ pub fn shard_of(owner: &PublicKey) -> u8 {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {kind} id")]
 pub struct IdError {
-    /// "job" or "miner".
+    /// The prefix, such as "job".
     pub kind: &'static str,
     /// What was given, at most 64 characters of it.
     pub text: String,
@@ -139,6 +139,8 @@ macro_rules! id {
 
 id!(JobId, "job", "The id of a job.");
 id!(MinerId, "miner", "The id of a registered miner.");
+id!(ListingId, "listing", "The id of a listed GPU.");
+id!(RentalId, "rental", "The id of a rental.");
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ pub mod init;
 pub mod jobs;
 pub mod ledger;
 pub mod limits;
+pub mod market;
 pub mod network;
 pub mod payments;
 pub mod prometheus;

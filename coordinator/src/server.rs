@@ -7,6 +7,7 @@ use aitbc_common::limits::MESSAGE_BYTES;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_proto::v1::job_service_server::JobServiceServer;
 use aitbc_proto::v1::ledger_service_server::LedgerServiceServer;
+use aitbc_proto::v1::marketplace_service_server::MarketplaceServiceServer;
 use aitbc_proto::v1::miner_service_server::MinerServiceServer;
 use aitbc_proto::v1::network_service_server::NetworkServiceServer;
 use tokio::net::TcpListener;
@@ -16,7 +17,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::connections;
-use crate::grpc::{Jobs, Ledger, Miners, NetworkInfo, Services};
+use crate::grpc::{Jobs, Ledger, Market, Miners, NetworkInfo, Services};
 use crate::retention::Retention;
 use crate::timeouts::UnaryTimeoutLayer;
 use crate::unanswered::UnansweredLayer;
@@ -67,6 +68,7 @@ pub async fn run(
     };
     let jobs = JobServiceServer::new(Jobs(Arc::clone(&services)));
     let ledger = LedgerServiceServer::new(Ledger(Arc::clone(&services)));
+    let market = MarketplaceServiceServer::new(Market(Arc::clone(&services)));
     let miners = MinerServiceServer::new(Miners(services));
     let mut builder = Server::builder();
     if let Some(tls) = tls {
@@ -92,6 +94,11 @@ pub async fn run(
         )
         .add_service(
             ledger
+                .max_decoding_message_size(MESSAGE_BYTES)
+                .max_encoding_message_size(MESSAGE_BYTES),
+        )
+        .add_service(
+            market
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
         )
@@ -130,6 +137,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
         "",
         "aitbc.v1.JobService",
         "aitbc.v1.LedgerService",
+        "aitbc.v1.MarketplaceService",
         "aitbc.v1.MinerService",
         "aitbc.v1.NetworkService",
     ] {

@@ -9,6 +9,7 @@ pub mod config;
 pub mod dev;
 pub mod identity;
 pub mod ledger;
+pub mod marketplace;
 pub mod miner;
 pub mod models;
 pub mod run;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Identity(command) => identity::run(context, command),
         Command::Wallet(command) => wallet::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
+        Command::Marketplace(command) => marketplace::run(context, command).await,
         Command::Token(arguments) => token::run(context, arguments).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Dev(arguments) => dev::run(context, arguments).await,

@@ -10,6 +10,7 @@ use aitbc_proto::v1::GetNetworkInfoRequest;
 pub use aitbc_proto::v1::GetNetworkInfoResponse;
 use aitbc_proto::v1::job_service_client::JobServiceClient;
 use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
+use aitbc_proto::v1::marketplace_service_client::MarketplaceServiceClient;
 use aitbc_proto::v1::miner_service_client::MinerServiceClient;
 use aitbc_proto::v1::network_service_client::NetworkServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -331,6 +332,14 @@ impl Connection {
     #[must_use]
     pub fn miners(&self) -> MinerServiceClient<AuthorizedChannel> {
         MinerServiceClient::with_interceptor(self.channel.clone(), self.authorization.clone())
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES)
+    }
+
+    /// The market's service.
+    #[must_use]
+    pub fn marketplace(&self) -> MarketplaceServiceClient<AuthorizedChannel> {
+        MarketplaceServiceClient::with_interceptor(self.channel.clone(), self.authorization.clone())
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES)
     }

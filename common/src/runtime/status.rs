@@ -146,7 +146,11 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::ReceiptInvalid
         | R::InvalidPageToken
         | R::TransactionInvalid => Code::InvalidArgument,
-        R::JobNotFound | R::MinerNotFound | R::ResultDeleted | R::RecordNotFound => Code::NotFound,
+        R::JobNotFound
+        | R::MinerNotFound
+        | R::ResultDeleted
+        | R::RecordNotFound
+        | R::ListingNotFound => Code::NotFound,
         R::RequestIdReused => Code::AlreadyExists,
         R::MinerNotRegistered
         | R::WrongStatus
@@ -164,6 +168,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::TransactionRefused
         | R::FaucetEmpty
         | R::PayeeBound
+        | R::GpuContradicted
+        | R::TooManyListings
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid

@@ -2,7 +2,7 @@
 
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::ids::{JobId, ListingId, MinerId};
 use aitbc_common::layouts::{Acknowledgement, StreamCheckpoint};
 use aitbc_proto::v1;
 use bytes::Bytes;
@@ -10,7 +10,9 @@ use bytes::Bytes;
 use super::aging::AgedJob;
 pub use super::effect::{Effect, JobChange};
 pub use super::held::HeldAttempt;
+pub use super::listings::NewListing;
 pub use super::reply::{AttemptInfo, JobView, Reply, Resume, Submitted};
+use crate::market::listing::TermsChange;
 use crate::payments::Notice;
 
 /// Number of a miner's session, unique while the process runs.
@@ -352,6 +354,29 @@ pub enum Command {
         miner_key: PublicKey,
         /// From 1.
         days: u32,
+    },
+    /// Lists a GPU of the caller, or brings its listing up to date → [`Reply::Listed`].
+    CreateListing {
+        /// The identity of the miner that serves it.
+        provider: PublicKey,
+        /// The GPU.
+        new: Box<NewListing>,
+    },
+    /// Changes a listing of the caller → [`Reply::Listed`].
+    UpdateListing {
+        /// Whose it must be.
+        provider: PublicKey,
+        /// Which.
+        id: ListingId,
+        /// New values.
+        change: TermsChange,
+    },
+    /// Takes a listing of the caller off the market → [`Reply::Done`].
+    WithdrawListing {
+        /// Whose it must be.
+        provider: PublicKey,
+        /// Which.
+        id: ListingId,
     },
     /// Finished jobs are about to be read from the store, to age them → [`Reply::Done`].
     BeginSweep,

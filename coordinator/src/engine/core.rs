@@ -15,6 +15,7 @@ use super::aging::Changed;
 use super::bindings::Bindings;
 use super::command::{AttemptId, Command, Effect, Reply, SessionId};
 use super::figures::JobCounts;
+use super::listings::Listings;
 use super::models::Models;
 use super::recent::Recent;
 use super::requirements::OwnerRequirements;
@@ -23,6 +24,7 @@ use super::turn::Turn;
 use crate::jobs::lifecycle::{BrokenRules, Job, Millis};
 use crate::jobs::matching::Requirement;
 use crate::jobs::queue::{ClassId, Queue};
+use crate::market::board::Change;
 use crate::store::rows::{AttemptRow, LockRow, StoppedRow};
 use crate::store::{Batch, Family, Page, StoreError, keys};
 
@@ -136,6 +138,8 @@ pub struct Output {
     pub batch: Batch,
     /// One for each command, in order.
     pub replies: Vec<Reply>,
+    /// What readers look up: to be told before the replies.
+    pub published: Vec<Change>,
     /// In order.
     pub effects: Vec<Effect>,
 }
@@ -236,6 +240,7 @@ pub struct EngineCore {
     pub(super) miners: BTreeMap<MinerId, Miner>,
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
     pub(super) bindings: Bindings,
+    pub(super) listings: Listings,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
     pub(super) stopped: BTreeMap<JobId, Stopped>,
@@ -284,6 +289,7 @@ impl EngineCore {
             self.carry_out(&mut turn, command, reads)?;
         }
         self.dispatch(&mut turn);
+        self.publish_providers(&mut turn);
         turn.finish(self, reads)
     }
 
@@ -431,6 +437,13 @@ impl EngineCore {
             Command::GetEarnings { miner_key, days } => {
                 self.get_earnings(turn, &miner_key, days, reads)?;
             }
+            Command::CreateListing { provider, new } => self.create_listing(turn, provider, *new),
+            Command::UpdateListing {
+                provider,
+                id,
+                change,
+            } => self.update_listing(turn, provider, id, change),
+            Command::WithdrawListing { provider, id } => self.withdraw_listing(turn, provider, id),
             Command::BeginSweep => self.begin_sweep(turn),
             Command::Sweep(jobs) => self.sweep(turn, jobs),
             Command::Tick => turn.reply(Reply::Done),

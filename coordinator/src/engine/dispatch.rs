@@ -118,7 +118,10 @@ impl EngineCore {
     /// Tells the queue what a miner offers and has free now.
     pub(super) fn refresh(&mut self, id: MinerId) {
         match self.miners.get(&id) {
-            Some(miner) => self.queue.set_miner(id, supply(miner, self.now)),
+            Some(miner) => {
+                self.listings.miner_changed(&miner.key);
+                self.queue.set_miner(id, supply(miner, self.now));
+            }
             None => self.queue.remove_miner(id),
         }
     }

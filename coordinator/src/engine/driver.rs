@@ -38,7 +38,7 @@ pub struct Engine {
 pub fn start(
     store: Arc<dyn Store>,
     config: EngineConfig,
-    sink: Box<dyn EffectSink>,
+    mut sink: Box<dyn EffectSink>,
     has_room: HasRoom,
 ) -> Result<Engine, StoreError> {
     let fence = store.claim(0..=SHARDS - 1)?;
@@ -49,6 +49,7 @@ pub fn start(
     let fence = Arc::new(RwLock::new(fence));
     let stats = Arc::new(EngineStats::default());
     stats.show(core.figures());
+    sink.publish(core.all_offers());
     let handle = EngineHandle {
         requests,
         fence: Arc::clone(&fence),
@@ -168,10 +169,13 @@ impl Driver {
                         .commit(&fence, output.batch, Durability::Synced)?;
                     self.stats.commit(operations, bytes);
                 }
-                Ok((output.replies, output.effects))
+                Ok((output.replies, output.published, output.effects))
             });
         match outcome {
-            Ok((replies, effects)) => {
+            Ok((replies, published, effects)) => {
+                if !published.is_empty() {
+                    self.sink.publish(published);
+                }
                 self.stats.show(self.core.figures());
                 let mut replies = replies.into_iter();
                 for (count, done) in callers {
@@ -216,6 +220,7 @@ impl Driver {
             match self.try_recover() {
                 Ok(()) => {
                     self.sink.reset();
+                    self.sink.publish(self.core.all_offers());
                     return Ok(());
                 }
                 Err(again) => error = again,

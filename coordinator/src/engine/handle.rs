@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::command::{Command, Effect, Reply};
 use super::stats::EngineStats;
+use crate::market::board::Change;
 use crate::store::{Fence, Store};
 
 /// When a caller may come back while the engine recovers.
@@ -17,6 +18,9 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Who performs effects once they are durable. Called on the engine's thread after each commit: must never block.
 pub trait EffectSink: Send + 'static {
+    /// What readers look up changed: called before the answers are given.
+    fn publish(&mut self, _changes: Vec<Change>) {}
+
     /// In order.
     fn perform(&mut self, effects: Vec<Effect>);
 

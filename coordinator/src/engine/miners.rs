@@ -128,6 +128,7 @@ impl EngineCore {
         self.unsaved_miners.remove(&miner_id);
         turn.saved_miners.remove(&miner_id);
         self.queue.remove_miner(miner_id);
+        self.listings.miner_changed(&key);
         turn.removed_miners.push(key);
         turn.reply(Reply::Done);
     }

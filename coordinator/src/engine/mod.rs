@@ -21,6 +21,7 @@ mod funding;
 pub mod handle;
 mod held;
 mod invariants;
+pub mod listings;
 mod miners;
 mod models;
 mod outbox;

@@ -13,6 +13,7 @@ use super::core::{
     each_active_row,
 };
 use super::figures::JobCounts;
+use super::listings::Listings;
 use super::models::Models;
 use super::recent::Recent;
 use super::requirements::OwnerRequirements;
@@ -49,6 +50,7 @@ impl EngineCore {
             miners: BTreeMap::new(),
             miner_keys: BTreeMap::new(),
             bindings: Bindings::default(),
+            listings: Listings::default(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),
@@ -76,6 +78,11 @@ impl EngineCore {
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::bindings_in(shard), |_, value| {
                 core.restore_binding(value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::listings_in(shard), |_, value| {
+                core.restore_listing(value)
             })?;
         }
         for shard in 0..SHARDS {

@@ -1,7 +1,7 @@
 //! What the engine answers.
 
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::JobId;
+use aitbc_common::ids::{JobId, ListingId};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
@@ -114,6 +114,15 @@ pub enum Reply {
     Payable(Box<v1::GetPayableResponse>),
     /// To GetEarnings: newest day first, at most 1,000.
     Earnings(Vec<v1::Earning>),
+    /// To CreateListing and UpdateListing.
+    Listed {
+        /// Which.
+        id: ListingId,
+        /// Whether it is new.
+        created: bool,
+        /// Its rate before, where that changed.
+        previous_rate: Option<u64>,
+    },
     /// To any of them.
     Refused(ApiError),
 }

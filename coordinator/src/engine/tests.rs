@@ -4,6 +4,7 @@ mod access;
 mod acknowledgements;
 mod attempts;
 mod leases;
+mod listings;
 mod money;
 mod recovery;
 mod sessions;

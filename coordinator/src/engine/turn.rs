@@ -14,8 +14,10 @@ use super::bindings;
 use super::command::{Command, Effect, Reply, Submission};
 use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
+use super::listings::{self, Listed};
 use super::outbox::Outbox;
 use crate::jobs::lifecycle::Millis;
+use crate::market::board::Change;
 use crate::store::keys::Method;
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, RequestRow};
 use crate::store::{Batch, Family, StoreError, keys};
@@ -71,6 +73,9 @@ pub(super) struct Turn {
     pub removed_miners: Vec<PublicKey>,
     /// Identities that were bound to a wallet, or (`None`) are not any more.
     pub bound: BTreeMap<PublicKey, Option<Address>>,
+    pub listed: Listed,
+    /// What readers look up.
+    pub published: Vec<Change>,
     /// Jobs whose stored output chunks go.
     pub dropped_outputs: Vec<JobId>,
     /// Final jobs that this batch changes.
@@ -97,6 +102,8 @@ impl Turn {
             saved_miners: BTreeSet::new(),
             removed_miners: Vec::new(),
             bound: BTreeMap::new(),
+            listed: Listed::new(),
+            published: Vec::new(),
             dropped_outputs: Vec::new(),
             archived: BTreeSet::new(),
             aged: Vec::new(),
@@ -286,6 +293,7 @@ impl Turn {
         Ok(Output {
             batch,
             replies: replies.collect(),
+            published: self.published,
             effects: effects.collect(),
         })
     }
@@ -343,6 +351,7 @@ impl Turn {
             self.saved_miners.append(&mut core.unsaved_miners);
         }
         bindings::put(batch, std::mem::take(&mut self.bound));
+        listings::put(batch, std::mem::take(&mut self.listed));
         for id in &self.saved_miners {
             let Some(miner) = core.miners.get(id) else {
                 continue;

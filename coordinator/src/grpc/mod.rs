@@ -8,10 +8,13 @@ mod job_results;
 mod job_service;
 mod ledger_reads;
 mod ledger_service;
+mod marketplace_service;
 mod miner_service;
 mod network_service;
+mod offers;
 mod polling;
 pub mod validate;
+pub mod validate_listing;
 pub mod validate_miner;
 
 #[cfg(test)]
@@ -36,6 +39,7 @@ use crate::shares::Shares;
 
 pub use job_service::Jobs;
 pub use ledger_service::Ledger;
+pub use marketplace_service::Market;
 pub use miner_service::Miners;
 pub use network_service::NetworkInfo;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, MinerId, shard_of};
+use aitbc_common::ids::{JobId, ListingId, MinerId, shard_of};
 use aitbc_common::job_input::{JobInput, JobType};
 use aitbc_common::layouts::{Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_common::limits;
@@ -85,6 +85,12 @@ pub fn attempt(job_id: &str, attempt: u32) -> Result<crate::engine::command::Att
 pub fn miner_id(text: &str) -> Result<MinerId, ApiError> {
     text.parse::<MinerId>()
         .map_err(|error| refuse("miner_id", format!("{error}; {}", error.hint())))
+}
+
+/// A listing id.
+pub fn listing_id(text: &str) -> Result<ListingId, ApiError> {
+    text.parse::<ListingId>()
+        .map_err(|error| refuse("listing_id", format!("{error}; {}", error.hint())))
 }
 
 /// A page's size, with its default.

@@ -14,7 +14,7 @@ pub const ENGINE_BYTES: usize = 64;
 /// Bytes of a processor's name.
 const PROCESSOR_BYTES: usize = 128;
 /// Bytes of a GPU's name.
-const GPU_BYTES: usize = 64;
+pub const GPU_BYTES: usize = 64;
 
 /// Models of a miner, with canonical names.
 pub fn miner_models(mut models: Vec<v1::MinerModel>) -> Result<Vec<v1::MinerModel>, ApiError> {
@@ -111,10 +111,11 @@ fn slots(slots: u32) -> Result<u32, ApiError> {
     }
 }
 
-fn price(price: u64) -> Result<u64, ApiError> {
+/// A price in micro-AIT per hour.
+pub fn price(field: &str, price: u64) -> Result<u64, ApiError> {
     if price > MAX_PRICE {
         let problem = format!("is {price} micro-AIT, takes at most {MAX_PRICE} (1,000,000 AIT)");
-        return Err(ApiError::field("price_per_hour_micro_ait", problem));
+        return Err(ApiError::field(field, problem));
     }
     Ok(price)
 }
@@ -142,7 +143,10 @@ pub fn registration(request: v1::RegisterMinerRequest) -> Result<MinerChange, Ap
         gpus: Some(gpus(request.gpus)?),
         models: Some(miner_models(request.models)?),
         slots: Some(slots(request.slots)?),
-        price: Some(price(request.price_per_hour_micro_ait)?),
+        price: Some(price(
+            "price_per_hour_micro_ait",
+            request.price_per_hour_micro_ait,
+        )?),
         payout: Some(payout(&request.payout_address)?),
         paused: None,
         engine: Some(short_text("engine", request.engine, ENGINE_BYTES)?),
@@ -174,7 +178,10 @@ pub fn update(request: v1::UpdateMinerRequest) -> Result<MinerChange, ApiError> 
             "models" => change.models = Some(miner_models(miner.models.clone())?),
             "slots" => change.slots = Some(slots(miner.slots)?),
             "price_per_hour_micro_ait" => {
-                change.price = Some(price(miner.price_per_hour_micro_ait)?)
+                change.price = Some(price(
+                    "price_per_hour_micro_ait",
+                    miner.price_per_hour_micro_ait,
+                )?)
             }
             "payout_address" => change.payout = Some(payout(&miner.payout_address)?),
             "paused" => change.paused = Some(miner.paused),

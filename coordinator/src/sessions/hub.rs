@@ -15,6 +15,8 @@ use super::core::StreamKind;
 use super::streams::{AttemptStream, Streams};
 use crate::engine::command::{AttemptId, Effect, JobChange, Reply, SessionId};
 use crate::engine::handle::EffectSink;
+use crate::market::Board;
+use crate::market::board::Change as MarketChange;
 
 /// Changes that may wait for one follower of all of an owner's jobs; one that falls behind reads the store again.
 const OWNER_CHANGES: usize = 1_024;
@@ -79,6 +81,8 @@ pub struct Hub {
     activity: watch::Sender<u64>,
     orders: watch::Sender<u64>,
     cleanups: mpsc::Sender<Cleanup>,
+    /// What offers show.
+    pub board: Board,
 }
 
 /// A subscription to one job; ends when dropped.
@@ -116,6 +120,7 @@ impl Hub {
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
             cleanups,
+            board: Board::default(),
         };
         (Arc::new(hub), receiver)
     }
@@ -284,6 +289,10 @@ fn stopping() -> ApiError {
 pub struct HubSink(pub Arc<Hub>);
 
 impl EffectSink for HubSink {
+    fn publish(&mut self, changes: Vec<MarketChange>) {
+        self.0.board.note(changes);
+    }
+
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut sessions: BTreeMap<SessionId, Vec<Effect>> = BTreeMap::new();
         let mut any_change = false;
@@ -331,5 +340,6 @@ impl EffectSink for HubSink {
         watched.owners.clear();
         drop(watched);
         self.0.streams.clear();
+        self.0.board.reset();
     }
 }

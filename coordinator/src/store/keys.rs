@@ -3,7 +3,7 @@
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, shard_of};
+use aitbc_common::ids::{JobId, ListingId, shard_of};
 
 /// Live jobs: [`super::Family::Active`].
 const ACTIVE_JOB: u8 = b'j';
@@ -29,6 +29,8 @@ const CHECKPOINT: u8 = b'c';
 const BINDING: u8 = b'b';
 /// The jobs of open locks: [`super::Family::Archive`].
 const LOCK: u8 = b'l';
+/// Listed GPUs: [`super::Family::Active`].
+const LISTING: u8 = b'g';
 /// What miners earned: [`super::Family::Archive`].
 const EARNINGS: u8 = b'n';
 
@@ -172,6 +174,20 @@ pub fn binding(identity: &PublicKey) -> Vec<u8> {
 #[must_use]
 pub fn bindings_in(shard: u8) -> Vec<u8> {
     vec![shard, BINDING]
+}
+
+/// A listed GPU.
+#[must_use]
+pub fn listing(provider: &PublicKey, id: ListingId) -> Vec<u8> {
+    let mut key = owner_prefix(LISTING, provider);
+    key.extend(id.0);
+    key
+}
+
+/// Prefix of a shard's listings.
+#[must_use]
+pub fn listings_in(shard: u8) -> Vec<u8> {
+    vec![shard, LISTING]
 }
 
 /// The job of an open lock.

@@ -95,12 +95,12 @@ pub struct OwnMiner {
 
 impl OwnMiner {
     /// Its name.
-    fn name(&self, context: &Context) -> Result<String, CommandError> {
+    pub fn name(&self, context: &Context) -> Result<String, CommandError> {
         context.miner_name(self.miner.as_deref())
     }
 
     /// Connects as it. It must have been set up on this machine: a mistyped name makes no new miner.
-    async fn connect(&self, context: &Context) -> Result<Connection, CommandError> {
+    pub async fn connect(&self, context: &Context) -> Result<Connection, CommandError> {
         let name = self.name(context)?;
         if !context.home.miner_dir(&name).join("identity.key").exists() {
             return Err(not_registered(&name));

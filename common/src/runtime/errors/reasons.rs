@@ -201,6 +201,21 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "ask somebody who has AIT for a transfer to: aitbc wallet show",
     ),
     (
+        "LISTING_NOT_FOUND",
+        NotFound,
+        "see what there is with: aitbc marketplace offers list; your own with: aitbc marketplace gpu list",
+    ),
+    (
+        "GPU_CONTRADICTED",
+        Failed,
+        "list what the machine has; after a change of hardware bring it up to date first: aitbc miner register",
+    ),
+    (
+        "TOO_MANY_LISTINGS",
+        Failed,
+        "withdraw one first: aitbc marketplace gpu withdraw LISTING_ID; or list under another miner: --miner NAME",
+    ),
+    (
         "INTERNAL",
         Failed,
         "try again; if it stays, the coordinator's log says more: tell its operator",

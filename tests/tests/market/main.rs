@@ -1,0 +1,3 @@
+//! The market, as processes.
+
+mod listings;
