@@ -17,6 +17,7 @@ use crate::engine::driver::{self, Engine, HasRoom};
 use crate::grpc::Services;
 use crate::ledger::{self, core::LedgerConfig};
 use crate::limits::Limits;
+use crate::market::Follower;
 use crate::network::Network;
 use crate::relay::Relay;
 use crate::retention;
@@ -114,6 +115,15 @@ impl Serving {
             shutdown: context.shutdown.clone(),
         };
         relay.start();
+        let follower = Follower {
+            store: services.ledger.store(),
+            engine: context.engine.clone(),
+            board: Arc::clone(&context.hub.board),
+            book: Arc::clone(&services.book),
+            published: services.ledger.signals().published.subscribe(),
+            shutdown: context.shutdown.clone(),
+        };
+        tokio::spawn(follower.run());
         tokio::spawn(retention::clean_up(context.engine.clone(), self.cleanups));
         let sweep = retention::run(
             context.engine.clone(),

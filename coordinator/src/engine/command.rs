@@ -378,6 +378,8 @@ pub enum Command {
         /// Which.
         id: ListingId,
     },
+    /// Reputations of miners changed, in millionths → [`Reply::Done`]. They are not stored.
+    Rate(Vec<(PublicKey, u32)>),
     /// Finished jobs are about to be read from the store, to age them → [`Reply::Done`].
     BeginSweep,
     /// What became of those that were read since; jobs that changed meanwhile stay as they are → [`Reply::Done`].

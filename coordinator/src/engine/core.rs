@@ -241,6 +241,8 @@ pub struct EngineCore {
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
     pub(super) bindings: Bindings,
     pub(super) listings: Listings,
+    /// In millionths; who is not in it is unknown.
+    pub(super) reputations: BTreeMap<PublicKey, u32>,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
     pub(super) timers: BTreeSet<(Millis, Timer)>,
     pub(super) stopped: BTreeMap<JobId, Stopped>,
@@ -444,6 +446,7 @@ impl EngineCore {
                 change,
             } => self.update_listing(turn, provider, id, change),
             Command::WithdrawListing { provider, id } => self.withdraw_listing(turn, provider, id),
+            Command::Rate(reputations) => self.rate(turn, reputations),
             Command::BeginSweep => self.begin_sweep(turn),
             Command::Sweep(jobs) => self.sweep(turn, jobs),
             Command::Tick => turn.reply(Reply::Done),

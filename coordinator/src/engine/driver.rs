@@ -233,7 +233,9 @@ impl Driver {
     fn try_recover(&mut self) -> Result<(), StoreError> {
         self.store.reopen()?;
         let fence = self.store.claim(0..=SHARDS - 1)?;
-        self.core = EngineCore::recover(self.config.clone(), self.clock.now_ms(), &self.store)?;
+        let mut core = EngineCore::recover(self.config.clone(), self.clock.now_ms(), &self.store)?;
+        core.keep_reputations(&mut self.core);
+        self.core = core;
         self.core.set_epoch(fence.epoch());
         *self.fence.write().expect("no holder of this lock panics") = fence;
         self.core.set_has_room((self.has_room)());

@@ -133,6 +133,27 @@ impl EngineCore {
         turn.reply(Reply::Done);
     }
 
+    pub(super) fn rate(&mut self, turn: &mut Turn, reputations: Vec<(PublicKey, u32)>) {
+        for (key, ppm) in reputations {
+            if self.reputations.insert(key, ppm) == Some(ppm) {
+                continue;
+            }
+            if let Some(id) = self.miner_keys.get(&key).copied() {
+                self.refresh(id);
+            }
+        }
+        turn.reply(Reply::Done);
+    }
+
+    /// Reputations are not stored: they come over from the memory before.
+    pub fn keep_reputations(&mut self, before: &mut Self) {
+        self.reputations = std::mem::take(&mut before.reputations);
+        let ids: Vec<MinerId> = self.miners.keys().copied().collect();
+        for id in ids {
+            self.refresh(id);
+        }
+    }
+
     pub(super) fn list_miners(
         &self,
         after: Option<MinerId>,

@@ -51,6 +51,7 @@ impl EngineCore {
             miner_keys: BTreeMap::new(),
             bindings: Bindings::default(),
             listings: Listings::default(),
+            reputations: BTreeMap::new(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
             stopped: BTreeMap::new(),

@@ -33,6 +33,7 @@ use crate::auth::Authenticator;
 use crate::engine::command::{Command, JobSelector, JobView, Reply};
 use crate::ledger::driver::LedgerHandle;
 use crate::limits::Limits;
+use crate::market::SharedBook;
 use crate::network::Network;
 use crate::sessions::driver::SessionContext;
 use crate::shares::Shares;
@@ -66,6 +67,8 @@ pub struct Services {
     record_readers: Arc<Semaphore>,
     /// The ledger.
     pub ledger: LedgerHandle,
+    /// What the market makes of it.
+    pub book: Arc<SharedBook>,
 }
 
 impl Services {
@@ -87,6 +90,7 @@ impl Services {
             deliveries_by_identity: Shares::new(DELIVERIES_PER_IDENTITY),
             record_readers: Arc::new(Semaphore::new(RECORD_READERS)),
             ledger,
+            book: Arc::default(),
         })
     }
 

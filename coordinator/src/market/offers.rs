@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::ListingId;
+use aitbc_common::market::pricing::{OfferStatistics, Offers as Rates};
 
 use super::listing::{Listing, Provider, State, price_per_million_tokens};
 use crate::jobs::lifecycle::Millis;
@@ -129,13 +130,19 @@ struct ByProvider {
     listings: BTreeSet<ListingId>,
 }
 
+#[derive(Debug, Default)]
+struct ByGpu {
+    orders: Orders,
+    rates: Rates,
+}
+
 /// All listings, with what is known of their providers.
 #[derive(Debug, Default)]
 pub struct Offers {
     entries: BTreeMap<ListingId, Entry>,
     providers: BTreeMap<PublicKey, ByProvider>,
     all: Orders,
-    by_gpu: BTreeMap<Arc<str>, Orders>,
+    by_gpu: BTreeMap<Arc<str>, ByGpu>,
 }
 
 impl Offers {
@@ -146,8 +153,9 @@ impl Offers {
         provider.listings.insert(listing.id);
         let keys = keys(&listing, &provider.known);
         self.all.insert(listing.id, keys);
-        let orders = self.by_gpu.entry(Arc::clone(&listing.gpu)).or_default();
-        orders.insert(listing.id, keys);
+        let of_gpu = self.by_gpu.entry(Arc::clone(&listing.gpu)).or_default();
+        of_gpu.orders.insert(listing.id, keys);
+        of_gpu.rates.add(listing.terms.rate);
         self.entries.insert(listing.id, Entry { listing, keys });
     }
 
@@ -157,9 +165,10 @@ impl Offers {
             return;
         };
         self.all.remove(id, keys);
-        if let Some(orders) = self.by_gpu.get_mut(&listing.gpu) {
-            orders.remove(id, keys);
-            if orders.0[0].is_empty() {
+        if let Some(of_gpu) = self.by_gpu.get_mut(&listing.gpu) {
+            of_gpu.orders.remove(id, keys);
+            of_gpu.rates.remove(listing.terms.rate);
+            if of_gpu.orders.0[0].is_empty() {
                 self.by_gpu.remove(&listing.gpu);
             }
         }
@@ -189,6 +198,7 @@ impl Offers {
             }
             let old = std::mem::replace(&mut entry.keys, new);
             let of_gpu = self.by_gpu.get_mut(&entry.listing.gpu);
+            let of_gpu = of_gpu.map(|of| &mut of.orders);
             for orders in of_gpu.into_iter().chain([&mut self.all]) {
                 orders.remove(id, old);
                 orders.insert(id, new);
@@ -232,17 +242,26 @@ impl Offers {
         self.entries.is_empty()
     }
 
-    /// Listings of a GPU model.
+    /// The GPU models that are listed, with the number of listings.
     #[must_use]
-    pub fn of_gpu(&self, gpu: &str) -> usize {
-        self.by_gpu.get(gpu).map_or(0, |orders| orders.0[0].len())
+    pub fn models(&self) -> Vec<(Arc<str>, usize)> {
+        let models = self.by_gpu.iter();
+        models
+            .map(|(gpu, of)| (Arc::clone(gpu), of.orders.0[0].len()))
+            .collect()
+    }
+
+    /// What is asked for a GPU model.
+    #[must_use]
+    pub fn statistics(&self, gpu: &str) -> Option<OfferStatistics> {
+        self.by_gpu.get(gpu)?.rates.statistics()
     }
 
     /// At most `limit` offers in order, behind `after`. Looks at 20,000 at most: a page may be short and yet have a next one.
     #[must_use]
     pub fn page(&self, filter: &Filter, sort: Sort, after: Option<Place>, limit: usize) -> Page {
         let orders = match &filter.gpu {
-            Some(gpu) => self.by_gpu.get(gpu),
+            Some(gpu) => self.by_gpu.get(gpu).map(|of| &of.orders),
             None => Some(&self.all),
         };
         let mut page = Page::default();

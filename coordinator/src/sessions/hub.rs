@@ -82,7 +82,7 @@ pub struct Hub {
     orders: watch::Sender<u64>,
     cleanups: mpsc::Sender<Cleanup>,
     /// What offers show.
-    pub board: Board,
+    pub board: Arc<Board>,
 }
 
 /// A subscription to one job; ends when dropped.
@@ -120,7 +120,7 @@ impl Hub {
             activity: watch::Sender::new(0),
             orders: watch::Sender::new(0),
             cleanups,
-            board: Board::default(),
+            board: Arc::default(),
         };
         (Arc::new(hub), receiver)
     }

@@ -76,6 +76,12 @@ impl Trades {
         true
     }
 
+    /// Whether nothing is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.days.is_empty()
+    }
+
     /// Drops the days that no window up to `today` reaches.
     pub fn forget(&mut self, today: u32) {
         while let Some(oldest) = self.days.front()
