@@ -1,11 +1,22 @@
-//! Names of GPUs: a catalogue of known ones, and the `--gpus` grammar.
+//! Names of GPUs: a catalogue of known ones, how names are read, and the `--gpus` grammar.
+//!
+//! The catalogue is `common/data/gpus.csv`: one line for each model and memory size, with its source.
 
 mod catalogue;
 mod declaration;
+mod key;
+#[cfg(test)]
+mod tests;
 
-use crate::nearest::nearest;
+use thiserror::Error;
 
-pub use declaration::{GpuParseError, MAX_COUNT, MAX_GROUPS, MAX_NAME_CHARS, parse_gpus};
+use crate::limits::MAX_VRAM_GIB;
+use catalogue::CATALOGUE;
+
+pub use declaration::{GpuParseError, MAX_COUNT, MAX_GROUPS, parse_gpus};
+
+/// Most characters of a GPU's name.
+pub const MAX_NAME_CHARS: usize = 64;
 
 /// Equal GPUs of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +38,8 @@ pub enum Canonical {
     Unknown {
         /// The name that was probably meant.
         nearest: Option<&'static str>,
+        /// The memory size that the name stated, in GiB, 1 to [`MAX_VRAM_GIB`].
+        stated_vram_gib: Option<u32>,
     },
 }
 
@@ -44,150 +57,145 @@ pub struct KnownGpu {
 }
 
 impl KnownGpu {
-    /// Memory in GiB: as stated, else the smallest size that this GPU was sold with.
+    /// Memory in GiB: as stated, else (or where it was never sold with that) the smallest size it was sold with.
     pub fn vram(&self) -> Option<u32> {
         self.stated_vram_gib
+            .filter(|_| self.unsold_vram_gib().is_none())
             .or_else(|| self.vram_gib.first().copied())
+    }
+
+    /// The stated memory size in GiB, if this GPU was never sold with it. Where it shares the processor's memory that is only
+    /// known of sizes outside 1 to [`MAX_VRAM_GIB`].
+    pub fn unsold_vram_gib(&self) -> Option<u32> {
+        let sold = |gib: &u32| match self.vram_gib {
+            [] => is_size(gib),
+            sizes => sizes.contains(gib),
+        };
+        self.stated_vram_gib.filter(|gib| !sold(gib))
     }
 }
 
+/// A name that may be registered and listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GpuName {
+    /// Canonical name of a known GPU; the name as written, without outer spaces, of any other. At most [`MAX_NAME_CHARS`]
+    /// characters, none of them a control character.
+    pub model: String,
+    /// What the catalogue says about it.
+    pub canonical: Canonical,
+}
+
+impl GpuName {
+    /// What to tell whoever wrote a name that is not known; nothing for a known one.
+    pub fn warning(&self) -> Option<String> {
+        let Canonical::Unknown { nearest, .. } = self.canonical else {
+            return None;
+        };
+        let model = &self.model;
+        let meant = nearest.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        Some(format!("no GPU called {model:?} is known{meant}"))
+    }
+}
+
+/// Why a text is no GPU's name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum GpuNameError {
+    /// Nothing but spaces.
+    #[error("the name of the GPU is missing")]
+    Empty,
+    /// More than [`MAX_NAME_CHARS`] characters.
+    #[error("the name has {0} characters, at most {MAX_NAME_CHARS} are allowed")]
+    TooLong(usize),
+    /// A control character.
+    #[error("the name has the control character {found:?}")]
+    Control {
+        /// The character.
+        found: char,
+        /// Where it stands in the name without outer spaces, in bytes from 0.
+        offset: usize,
+    },
+}
+
+impl GpuNameError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        "write for example: RTX 4090, A100 80GB or M3 Max"
+    }
+}
+
+/// Reads a name: the canonical one of a known GPU, any other as it is. Reading the result again changes nothing.
+///
+/// # Errors
+/// An empty name, one of more than [`MAX_NAME_CHARS`] characters and one with a control character.
+pub fn normalise(name: &str) -> Result<GpuName, GpuNameError> {
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(GpuNameError::Empty);
+    }
+    if let Some((offset, found)) = name.char_indices().find(|(_, c)| c.is_control()) {
+        return Err(GpuNameError::Control { found, offset });
+    }
+    let length = name.chars().count();
+    if length > MAX_NAME_CHARS {
+        return Err(GpuNameError::TooLong(length));
+    }
+    let canonical = canonical(name);
+    let model = match &canonical {
+        Canonical::Known(known) => known.model.to_owned(),
+        Canonical::Unknown { .. } => name.to_owned(),
+    };
+    Ok(GpuName { model, canonical })
+}
+
 /// Looks a name up. Case, spaces, punctuation, the maker and the family do not matter: `rtx4090`, `RTX 4090` and
-/// `NVIDIA GeForce RTX 4090` are one.
+/// `NVIDIA GeForce RTX 4090` are one; `RTX 4090 Laptop GPU` is another.
 pub fn canonical(name: &str) -> Canonical {
-    let (key, stated_vram_gib) = catalogue::key(name);
-    match catalogue::find(&key) {
+    let found = CATALOGUE.find(name);
+    let stated_vram_gib = found.stated_vram_gib;
+    match found.entry {
         Some(entry) => Canonical::Known(KnownGpu {
-            model: entry.model,
-            short_name: catalogue::short_name(entry.model),
-            vram_gib: entry.vram_gib,
+            model: &entry.model,
+            short_name: short_name(&entry.model),
+            vram_gib: &entry.vram_gib,
             stated_vram_gib,
         }),
         None => Canonical::Unknown {
-            nearest: nearest_model(&key),
+            nearest: CATALOGUE.nearest(&found),
+            stated_vram_gib: stated_vram_gib.filter(is_size),
         },
     }
 }
 
+fn is_size(vram_gib: &u32) -> bool {
+    (1..=MAX_VRAM_GIB).contains(vram_gib)
+}
+
+/// Memory of a known GPU in GiB (2^30 bytes; what vendors call GB): as the name states it (`A100 80GB`), else the smallest
+/// size it was sold with. None for an unknown name and for a GPU that shares the processor's memory.
+pub fn vram_gib(name: &str) -> Option<u32> {
+    match canonical(name) {
+        Canonical::Known(known) => known.vram(),
+        Canonical::Unknown { .. } => None,
+    }
+}
+
+/// Bandwidth of a known GPU's memory in GB/s (10^9 bytes a second), rounded down: of the version with `vram_gib` GiB, or with
+/// what the name states; the least of all versions where there is no such one. None where the catalogue has no figure.
+pub fn bandwidth(name: &str, vram_gib: Option<u32>) -> Option<u32> {
+    let found = CATALOGUE.find(name);
+    found.entry?.bandwidth(vram_gib.or(found.stated_vram_gib))
+}
+
 /// The name without maker and family, as `RTX 4090`; unchanged where it is not a canonical name.
 pub fn short_name(model: &str) -> &str {
-    catalogue::short_name(model)
-}
-
-fn nearest_model(key: &str) -> Option<&'static str> {
-    let keys: Vec<(String, &'static str)> = catalogue::models()
-        .map(|model| (catalogue::key(model).0, model))
-        .collect();
-    let found = nearest(key, keys.iter().map(|(key, _)| key.as_str()))?;
-    keys.iter()
-        .find(|(key, _)| key == found)
-        .map(|(_, model)| *model)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known(name: &str) -> KnownGpu {
-        match canonical(name) {
-            Canonical::Known(gpu) => gpu,
-            Canonical::Unknown { nearest } => panic!("{name} is not known, nearest {nearest:?}"),
-        }
-    }
-
-    #[test]
-    fn one_gpu_has_many_spellings() {
-        for (spelling, model) in [
-            ("rtx4090", "NVIDIA GeForce RTX 4090"),
-            ("RTX 4090", "NVIDIA GeForce RTX 4090"),
-            ("nvidia geforce rtx-4090", "NVIDIA GeForce RTX 4090"),
-            ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090"),
-            ("4090", "NVIDIA GeForce RTX 4090"),
-            (
-                "NVIDIA GeForce RTX 4090 Laptop GPU",
-                "NVIDIA GeForce RTX 4090 Laptop",
-            ),
-            ("RTX 4070 Ti SUPER", "NVIDIA GeForce RTX 4070 Ti SUPER"),
-            ("4070ti super", "NVIDIA GeForce RTX 4070 Ti SUPER"),
-            ("NVIDIA A100-SXM4-80GB", "NVIDIA A100"),
-            ("NVIDIA A100 80GB PCIe", "NVIDIA A100"),
-            ("NVIDIA H100 80GB HBM3", "NVIDIA H100"),
-            ("NVIDIA H100 NVL", "NVIDIA H100 NVL"),
-            ("Tesla T4", "NVIDIA T4"),
-            ("Tesla V100-SXM2-16GB", "NVIDIA V100"),
-            ("NVIDIA RTX A6000", "NVIDIA RTX A6000"),
-            ("A6000", "NVIDIA RTX A6000"),
-            ("NVIDIA RTX 6000 Ada Generation", "NVIDIA RTX 6000 Ada"),
-            (
-                "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
-                "NVIDIA RTX PRO 6000 Blackwell",
-            ),
-            ("RTX PRO 6000", "NVIDIA RTX PRO 6000 Blackwell"),
-            ("7900 xtx", "AMD Radeon RX 7900 XTX"),
-            ("AMD Radeon RX 7900 XTX", "AMD Radeon RX 7900 XTX"),
-            ("MI300X", "AMD Instinct MI300X"),
-            ("AMD Instinct MI300X OAM", "AMD Instinct MI300X"),
-            ("m3 max", "Apple M3 Max"),
-            ("Apple M2", "Apple M2"),
-            ("Intel(R) Arc(TM) A770 Graphics", "Intel Arc A770"),
-            ("arc b580", "Intel Arc B580"),
-        ] {
-            assert_eq!(known(spelling).model, model, "{spelling}");
-        }
-    }
-
-    #[test]
-    fn memory_is_read_from_the_name() {
-        assert_eq!(known("NVIDIA A100-SXM4-80GB").vram(), Some(80));
-        assert_eq!(known("A100 40 GB").vram(), Some(40));
-        assert_eq!(
-            known("A100").vram(),
-            Some(40),
-            "the smallest, unless stated"
-        );
-        assert_eq!(known("RTX 4090").vram(), Some(24));
-        assert_eq!(known("Apple M3 Max").vram(), None);
-        assert_eq!(known("Apple M3 Max 64 GB").vram(), Some(64));
-    }
-
-    #[test]
-    fn strangers_get_the_nearest_name() {
-        assert_eq!(
-            canonical("RTX 4900"),
-            Canonical::Unknown {
-                nearest: Some("NVIDIA GeForce RTX 4090")
-            }
-        );
-        assert_eq!(
-            canonical("Voodoo Banshee"),
-            Canonical::Unknown { nearest: None }
-        );
-        assert_eq!(canonical(""), Canonical::Unknown { nearest: None });
-        assert_eq!(canonical("RTX"), canonical("rtx"));
-    }
-
-    #[test]
-    fn short_names_drop_maker_and_family() {
-        for (model, short) in [
-            ("NVIDIA GeForce RTX 4090", "RTX 4090"),
-            ("NVIDIA H100", "H100"),
-            ("AMD Radeon RX 7900 XTX", "RX 7900 XTX"),
-            ("AMD Instinct MI300X", "MI300X"),
-            ("Intel Arc A770", "Arc A770"),
-            ("Apple M3 Max", "Apple M3 Max"),
-            ("Something else", "Something else"),
-        ] {
-            assert_eq!(short_name(model), short);
-        }
-    }
-
-    #[test]
-    fn the_catalogue_is_consistent() {
-        for model in catalogue::models() {
-            let gpu = known(model);
-            assert_eq!(gpu.model, model, "each canonical name finds itself");
-            assert_eq!(known(gpu.short_name).model, model, "so does its short name");
-            assert!(gpu.vram_gib.is_sorted(), "{model}");
-            assert!(model.chars().count() <= MAX_NAME_CHARS, "{model}");
-        }
-    }
+    [
+        "NVIDIA GeForce ",
+        "NVIDIA ",
+        "AMD Radeon ",
+        "AMD Instinct ",
+        "Intel ",
+    ]
+    .iter()
+    .find_map(|prefix| model.strip_prefix(prefix))
+    .unwrap_or(model)
 }

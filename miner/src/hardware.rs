@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aitbc_common::gpus::{Canonical, Gpu, canonical};
+use aitbc_common::gpus::{Canonical, Gpu, canonical, normalise};
 use nvml_wrapper::Nvml;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use thiserror::Error;
@@ -109,14 +109,12 @@ pub fn detect() -> Hardware {
 
 /// Apple's GPU is part of the processor and has its name.
 fn integrated_gpu(cpu: &str) -> Option<Gpu> {
-    match canonical(cpu) {
-        Canonical::Known(known) if cpu.starts_with("Apple") => Some(Gpu {
-            model: known.model.to_owned(),
-            count: 1,
-            vram_gib: None,
-        }),
-        _ => None,
-    }
+    let name = normalise(cpu).ok()?;
+    cpu.starts_with("Apple M").then_some(Gpu {
+        model: name.model,
+        count: 1,
+        vram_gib: None,
+    })
 }
 
 fn nvidia_gpus() -> Option<Vec<Gpu>> {
@@ -335,6 +333,16 @@ mod tests {
         assert_eq!(
             integrated_gpu("Apple M3 Max").map(|gpu| gpu.model),
             Some("Apple M3 Max".to_owned())
+        );
+        assert_eq!(
+            integrated_gpu("Apple M99 Ultra").map(|gpu| gpu.model),
+            Some("Apple M99 Ultra".to_owned()),
+            "newer than the catalogue"
+        );
+        assert_eq!(
+            integrated_gpu("Apple processor"),
+            None,
+            "a virtual machine's"
         );
         assert_eq!(integrated_gpu("AMD EPYC 7B13"), None);
         assert_eq!(integrated_gpu(""), None);

@@ -1,300 +1,363 @@
-//! The catalogue itself, and how names are compared.
+//! The known GPUs: the rows of `common/data/gpus.csv`, and finding one by its name.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use super::MAX_NAME_CHARS;
+use super::key::{Keys, without_family};
+use crate::limits::MAX_VRAM_GIB;
+use crate::nearest::nearest;
+
+const TEXT: &str = include_str!("../../data/gpus.csv");
+
+/// GB/s that some GPU's memory may have: from below the slowest to far above the fastest that is sold.
+const BANDWIDTHS: std::ops::RangeInclusive<u32> = 20..=100_000;
+
+pub(super) static CATALOGUE: LazyLock<Catalogue> =
+    LazyLock::new(|| Catalogue::parse(TEXT).expect("a test reads the same file"));
+
+/// Who makes a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vendor {
+    Nvidia,
+    Amd,
+    Intel,
+    Apple,
+}
+
+impl Vendor {
+    /// Of a canonical name, which begins with it.
+    fn of(model: &str) -> Option<Self> {
+        match model.split(' ').next()? {
+            "NVIDIA" => Some(Self::Nvidia),
+            "AMD" => Some(Self::Amd),
+            "Intel" => Some(Self::Intel),
+            "Apple" => Some(Self::Apple),
+            _ => None,
+        }
+    }
+}
+
+/// A line of the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name: String,
+    vram_gib: Option<u32>,
+    bandwidth_gb_s: Option<u32>,
+    aliases: String,
+    source: String,
+}
+
+impl Row {
+    fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.aliases.split(';').filter(|alias| !alias.is_empty())
+    }
+
+    /// What is wrong with it by itself.
+    fn problem(&self) -> Option<&'static str> {
+        let names = || std::iter::once(self.name.as_str()).chain(self.aliases());
+        if Vendor::of(&self.name).is_none() {
+            return Some("does not begin with NVIDIA, AMD, Intel or Apple");
+        }
+        if names().any(|name| name.trim() != name || name.chars().count() > MAX_NAME_CHARS) {
+            return Some("has a name with outer spaces or of more than 64 characters");
+        }
+        if names().any(|name| Keys::of(name).whole.is_empty()) {
+            return Some("has a name of a maker only");
+        }
+        if !self
+            .vram_gib
+            .is_none_or(|gib| (1..=MAX_VRAM_GIB).contains(&gib))
+        {
+            return Some("has a vram_gib out of bounds");
+        }
+        if !self
+            .bandwidth_gb_s
+            .is_none_or(|gb_s| BANDWIDTHS.contains(&gb_s))
+        {
+            return Some("has a bandwidth_gb_s out of bounds");
+        }
+        if !self.source.starts_with("https://") {
+            return Some("has no source (https://…)");
+        }
+        None
+    }
+}
 
 /// One GPU model.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) model: &'static str,
-    pub(super) vram_gib: &'static [u32],
-    aliases: &'static [&'static str],
+    pub(super) model: String,
+    vendor: Vendor,
+    /// Sizes in GiB that it was sold with, ascending; empty where it shares the processor's memory.
+    pub(super) vram_gib: Vec<u32>,
+    /// GB/s of each size, or the one of shared memory.
+    bandwidths: Vec<Option<u32>>,
 }
 
-const fn entry(model: &'static str, vram_gib: &'static [u32]) -> Entry {
-    Entry {
-        model,
-        vram_gib,
-        aliases: &[],
-    }
-}
-
-const fn also(
-    model: &'static str,
-    vram_gib: &'static [u32],
-    aliases: &'static [&'static str],
-) -> Entry {
-    Entry {
-        model,
-        vram_gib,
-        aliases,
-    }
-}
-
-/// Sizes ascend. Aliases are written as [`key`] gives them; the bare number of a GeForce or Radeon needs none.
-static CATALOGUE: &[Entry] = &[
-    entry("NVIDIA GeForce GTX 1080 Ti", &[11]),
-    entry("NVIDIA GeForce GTX 1650", &[4]),
-    entry("NVIDIA GeForce GTX 1660", &[6]),
-    entry("NVIDIA GeForce GTX 1660 SUPER", &[6]),
-    entry("NVIDIA GeForce GTX 1660 Ti", &[6]),
-    entry("NVIDIA GeForce RTX 2060", &[6, 12]),
-    entry("NVIDIA GeForce RTX 2060 SUPER", &[8]),
-    entry("NVIDIA GeForce RTX 2070", &[8]),
-    entry("NVIDIA GeForce RTX 2070 SUPER", &[8]),
-    entry("NVIDIA GeForce RTX 2080", &[8]),
-    entry("NVIDIA GeForce RTX 2080 SUPER", &[8]),
-    entry("NVIDIA GeForce RTX 2080 Ti", &[11]),
-    entry("NVIDIA GeForce RTX 3050", &[6, 8]),
-    entry("NVIDIA GeForce RTX 3060", &[8, 12]),
-    entry("NVIDIA GeForce RTX 3060 Ti", &[8]),
-    entry("NVIDIA GeForce RTX 3070", &[8]),
-    entry("NVIDIA GeForce RTX 3070 Ti", &[8]),
-    entry("NVIDIA GeForce RTX 3080", &[10, 12]),
-    entry("NVIDIA GeForce RTX 3080 Ti", &[12]),
-    entry("NVIDIA GeForce RTX 3090", &[24]),
-    entry("NVIDIA GeForce RTX 3090 Ti", &[24]),
-    entry("NVIDIA GeForce RTX 4060", &[8]),
-    entry("NVIDIA GeForce RTX 4060 Ti", &[8, 16]),
-    entry("NVIDIA GeForce RTX 4070", &[12]),
-    entry("NVIDIA GeForce RTX 4070 SUPER", &[12]),
-    entry("NVIDIA GeForce RTX 4070 Ti", &[12]),
-    entry("NVIDIA GeForce RTX 4070 Ti SUPER", &[16]),
-    entry("NVIDIA GeForce RTX 4080", &[16]),
-    entry("NVIDIA GeForce RTX 4080 SUPER", &[16]),
-    entry("NVIDIA GeForce RTX 4090", &[24]),
-    entry("NVIDIA GeForce RTX 4090 D", &[24, 48]),
-    entry("NVIDIA GeForce RTX 5050", &[8]),
-    entry("NVIDIA GeForce RTX 5060", &[8]),
-    entry("NVIDIA GeForce RTX 5060 Ti", &[8, 16]),
-    entry("NVIDIA GeForce RTX 5070", &[12]),
-    entry("NVIDIA GeForce RTX 5070 Ti", &[16]),
-    entry("NVIDIA GeForce RTX 5080", &[16]),
-    entry("NVIDIA GeForce RTX 5090", &[32]),
-    entry("NVIDIA GeForce RTX 5090 D", &[24, 32]),
-    entry("NVIDIA GeForce RTX 3050 Laptop", &[4, 6]),
-    entry("NVIDIA GeForce RTX 3060 Laptop", &[6]),
-    entry("NVIDIA GeForce RTX 3070 Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 3070 Ti Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 3080 Laptop", &[8, 16]),
-    entry("NVIDIA GeForce RTX 3080 Ti Laptop", &[16]),
-    entry("NVIDIA GeForce RTX 4050 Laptop", &[6]),
-    entry("NVIDIA GeForce RTX 4060 Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 4070 Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 4080 Laptop", &[12]),
-    entry("NVIDIA GeForce RTX 4090 Laptop", &[16]),
-    entry("NVIDIA GeForce RTX 5050 Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 5060 Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 5070 Laptop", &[8]),
-    entry("NVIDIA GeForce RTX 5070 Ti Laptop", &[12]),
-    entry("NVIDIA GeForce RTX 5080 Laptop", &[16]),
-    entry("NVIDIA GeForce RTX 5090 Laptop", &[24]),
-    entry("NVIDIA TITAN RTX", &[24]),
-    entry("NVIDIA TITAN V", &[12]),
-    also("NVIDIA RTX A2000", &[6, 12], &["a2000"]),
-    also("NVIDIA RTX A4000", &[16], &["a4000"]),
-    also("NVIDIA RTX A4500", &[20], &["a4500"]),
-    also("NVIDIA RTX A5000", &[24], &["a5000"]),
-    also("NVIDIA RTX A5500", &[24], &["a5500"]),
-    also("NVIDIA RTX A6000", &[48], &["a6000"]),
-    also("NVIDIA Quadro RTX 4000", &[8], &["rtx4000"]),
-    also("NVIDIA Quadro RTX 5000", &[16], &["rtx5000"]),
-    also("NVIDIA Quadro RTX 6000", &[24], &["rtx6000"]),
-    also("NVIDIA Quadro RTX 8000", &[48], &["rtx8000"]),
-    also("NVIDIA RTX 2000 Ada", &[16], &["2000ada"]),
-    also("NVIDIA RTX 4000 Ada", &[20], &["4000ada"]),
-    also("NVIDIA RTX 4500 Ada", &[24], &["4500ada"]),
-    also("NVIDIA RTX 5000 Ada", &[32], &["5000ada"]),
-    also("NVIDIA RTX 5880 Ada", &[48], &["5880ada"]),
-    also("NVIDIA RTX 6000 Ada", &[48], &["6000ada"]),
-    also("NVIDIA RTX PRO 2000 Blackwell", &[16], &["rtxpro2000"]),
-    also("NVIDIA RTX PRO 4000 Blackwell", &[24], &["rtxpro4000"]),
-    also("NVIDIA RTX PRO 4500 Blackwell", &[32], &["rtxpro4500"]),
-    also("NVIDIA RTX PRO 5000 Blackwell", &[48, 72], &["rtxpro5000"]),
-    also("NVIDIA RTX PRO 6000 Blackwell", &[96], &["rtxpro6000"]),
-    entry("NVIDIA P40", &[24]),
-    entry("NVIDIA P100", &[12, 16]),
-    entry("NVIDIA T4", &[16]),
-    entry("NVIDIA V100", &[16, 32]),
-    entry("NVIDIA A2", &[16]),
-    entry("NVIDIA A10", &[24]),
-    entry("NVIDIA A10G", &[24]),
-    entry("NVIDIA A16", &[16]),
-    entry("NVIDIA A30", &[24]),
-    entry("NVIDIA A40", &[48]),
-    entry("NVIDIA A100", &[40, 80]),
-    entry("NVIDIA A800", &[40, 80]),
-    entry("NVIDIA L4", &[24]),
-    entry("NVIDIA L20", &[48]),
-    entry("NVIDIA L40", &[48]),
-    entry("NVIDIA L40S", &[48]),
-    entry("NVIDIA H20", &[96, 141]),
-    entry("NVIDIA H100", &[80, 96]),
-    entry("NVIDIA H100 NVL", &[94]),
-    entry("NVIDIA H200", &[141]),
-    entry("NVIDIA H200 NVL", &[141]),
-    entry("NVIDIA H800", &[80]),
-    entry("NVIDIA GH200", &[96, 144]),
-    entry("NVIDIA B100", &[192]),
-    also("NVIDIA B200", &[180, 192], &["gb200"]),
-    also("NVIDIA B300", &[270, 288], &["gb300"]),
-    also("NVIDIA GB10", &[], &["dgxspark"]),
-    entry("AMD Radeon RX 6600", &[8]),
-    entry("AMD Radeon RX 6600 XT", &[8]),
-    entry("AMD Radeon RX 6650 XT", &[8]),
-    entry("AMD Radeon RX 6700 XT", &[12]),
-    entry("AMD Radeon RX 6750 XT", &[12]),
-    entry("AMD Radeon RX 6800", &[16]),
-    entry("AMD Radeon RX 6800 XT", &[16]),
-    entry("AMD Radeon RX 6900 XT", &[16]),
-    entry("AMD Radeon RX 6950 XT", &[16]),
-    entry("AMD Radeon RX 7600", &[8]),
-    entry("AMD Radeon RX 7600 XT", &[16]),
-    entry("AMD Radeon RX 7700 XT", &[12]),
-    entry("AMD Radeon RX 7800 XT", &[16]),
-    entry("AMD Radeon RX 7900 GRE", &[16]),
-    entry("AMD Radeon RX 7900 XT", &[20]),
-    entry("AMD Radeon RX 7900 XTX", &[24]),
-    entry("AMD Radeon RX 9060 XT", &[8, 16]),
-    entry("AMD Radeon RX 9070", &[16]),
-    entry("AMD Radeon RX 9070 XT", &[16]),
-    entry("AMD Radeon PRO W6800", &[32]),
-    entry("AMD Radeon PRO W7800", &[32, 48]),
-    entry("AMD Radeon PRO W7900", &[48]),
-    entry("AMD Radeon AI PRO R9700", &[32]),
-    entry("AMD Instinct MI50", &[16, 32]),
-    entry("AMD Instinct MI60", &[32]),
-    entry("AMD Instinct MI100", &[32]),
-    entry("AMD Instinct MI210", &[64]),
-    entry("AMD Instinct MI250", &[128]),
-    entry("AMD Instinct MI250X", &[128]),
-    entry("AMD Instinct MI300A", &[128]),
-    entry("AMD Instinct MI300X", &[192]),
-    entry("AMD Instinct MI325X", &[256]),
-    entry("AMD Instinct MI350X", &[288]),
-    entry("AMD Instinct MI355X", &[288]),
-    entry("Apple M1", &[]),
-    entry("Apple M1 Pro", &[]),
-    entry("Apple M1 Max", &[]),
-    entry("Apple M1 Ultra", &[]),
-    entry("Apple M2", &[]),
-    entry("Apple M2 Pro", &[]),
-    entry("Apple M2 Max", &[]),
-    entry("Apple M2 Ultra", &[]),
-    entry("Apple M3", &[]),
-    entry("Apple M3 Pro", &[]),
-    entry("Apple M3 Max", &[]),
-    entry("Apple M3 Ultra", &[]),
-    entry("Apple M4", &[]),
-    entry("Apple M4 Pro", &[]),
-    entry("Apple M4 Max", &[]),
-    entry("Apple M5", &[]),
-    entry("Intel Arc A310", &[4]),
-    entry("Intel Arc A380", &[6]),
-    entry("Intel Arc A580", &[8]),
-    entry("Intel Arc A750", &[8]),
-    entry("Intel Arc A770", &[8, 16]),
-    entry("Intel Arc B570", &[10]),
-    entry("Intel Arc B580", &[12]),
-    entry("Intel Arc Pro B50", &[16]),
-    entry("Intel Arc Pro B60", &[24]),
-];
-
-/// Makers and families at the beginning of a name.
-const MAKERS: [&str; 9] = [
-    "nvidia", "amd", "intel", "apple", "tesla", "quadro", "geforce", "radeon", "instinct",
-];
-
-/// Words that name a form factor, a memory type or nothing.
-const NOISE: [&str; 20] = [
-    "gpu",
-    "graphics",
-    "r",
-    "tm",
-    "pcie",
-    "sxm",
-    "sxm2",
-    "sxm3",
-    "sxm4",
-    "sxm5",
-    "sxm6",
-    "hbm2",
-    "hbm2e",
-    "hbm3",
-    "hbm3e",
-    "oam",
-    "generation",
-    "workstation",
-    "server",
-    "edition",
-];
-
-/// The families that a bare number may belong to (`4090`, `7900 XTX`), and Arc.
-const IMPLIED: [&str; 4] = ["rtx", "rx", "gtx", "arc"];
-
-/// What two spellings of one GPU have in common, and the memory in GiB that the name states.
-pub(super) fn key(name: &str) -> (String, Option<u32>) {
-    let lower = name.to_lowercase();
-    let words: Vec<&str> = lower
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .collect();
-    let mut key = String::new();
-    let mut memory = None;
-    let mut index = 0;
-    while index < words.len() {
-        let word = words[index];
-        let next = words.get(index + 1).copied();
-        if let Some(size) = memory_size(word) {
-            memory = Some(size);
-        } else if let (Ok(size), Some("gb" | "gib")) = (word.parse::<u32>(), next) {
-            memory = Some(size);
-            index += 1;
-        } else if !NOISE.contains(&word) {
-            key.push_str(word);
+impl Entry {
+    /// In GB/s, of the version with that much memory; the least of all where there is none.
+    pub(super) fn bandwidth(&self, vram_gib: Option<u32>) -> Option<u32> {
+        let version = self.vram_gib.iter().position(|gib| Some(*gib) == vram_gib);
+        match version {
+            Some(version) => self.bandwidths.get(version).copied().flatten(),
+            None => self.bandwidths.iter().flatten().min().copied(),
         }
-        index += 1;
     }
-    let mut rest = key.as_str();
-    while let Some(shorter) = MAKERS.iter().find_map(|maker| rest.strip_prefix(maker)) {
-        rest = shorter;
-    }
-    (rest.to_owned(), memory)
 }
 
-fn memory_size(word: &str) -> Option<u32> {
-    let digits = word
-        .strip_suffix("gib")
-        .or_else(|| word.strip_suffix("gb"))
-        .or_else(|| word.strip_suffix('g'))?;
-    digits.parse().ok()
+/// What a name says.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) entry: Option<&'a Entry>,
+    /// The memory that the name states beside the model, in GiB.
+    pub(super) stated_vram_gib: Option<u32>,
+    keys: Keys,
 }
 
-/// The entry that a [`key`] belongs to.
-pub(super) fn find(wanted: &str) -> Option<&'static Entry> {
-    if wanted.is_empty() {
-        return None;
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    pub(super) entries: Vec<Entry>,
+    /// From a key to the place of its entry.
+    index: BTreeMap<String, usize>,
+}
+
+impl Catalogue {
+    /// Reads the file's text and checks it.
+    fn parse(text: &str) -> Result<Self, String> {
+        let rows: Vec<Row> = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .from_reader(text.as_bytes())
+            .into_deserialize()
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        for row in &rows {
+            if let Some(problem) = row.problem() {
+                return Err(format!("{} {problem}", row.name));
+            }
+        }
+        for pair in rows.windows(2) {
+            let (before, after) = (&pair[0], &pair[1]);
+            if (&before.name, before.vram_gib) >= (&after.name, after.vram_gib) {
+                return Err(format!("{} stands before {}", before.name, after.name));
+            }
+            if before.name == after.name && before.vram_gib.is_none() {
+                return Err(format!("{} shares memory and has its own", after.name));
+            }
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        for row in &rows {
+            if entries.last().is_none_or(|entry| entry.model != row.name) {
+                entries.push(Entry {
+                    model: row.name.clone(),
+                    vendor: Vendor::of(&row.name).ok_or("no vendor")?,
+                    vram_gib: Vec::new(),
+                    bandwidths: Vec::new(),
+                });
+            }
+            if let Some(entry) = entries.last_mut() {
+                entry.vram_gib.extend(row.vram_gib);
+                entry.bandwidths.push(row.bandwidth_gb_s);
+            }
+        }
+        let index = index(&rows, &entries)?;
+        Ok(Self { entries, index })
     }
-    let matches = |entry: &&Entry| key(entry.model).0 == wanted || entry.aliases.contains(&wanted);
-    CATALOGUE.iter().find(matches).or_else(|| {
-        IMPLIED.iter().find_map(|family| {
-            let full = format!("{family}{wanted}");
-            CATALOGUE.iter().find(|entry| key(entry.model).0 == full)
+
+    /// Looks a name up.
+    pub(super) fn find(&self, name: &str) -> Found<'_> {
+        let keys = Keys::of(name);
+        let get = |key: &String| {
+            let entry = self.entries.get(*self.index.get(key)?)?;
+            keys.is_of(entry.vendor).then_some(entry)
+        };
+        let whole = get(&keys.whole);
+        Found {
+            entry: whole
+                .or_else(|| get(&keys.sized))
+                .or_else(|| get(&keys.bare)),
+            // A size that is part of a known name is none of the GPU's memory: a GH200 480GB has 96.
+            stated_vram_gib: keys.stated_vram_gib.filter(|_| whole.is_none()),
+            keys,
+        }
+    }
+
+    /// The model that was probably meant by a name that is not there.
+    pub(super) fn nearest(&self, found: &Found<'_>) -> Option<&str> {
+        let of_vendor = |entry: &Entry| found.keys.is_of(entry.vendor);
+        let candidates = self
+            .index
+            .iter()
+            .filter(|(_, place)| self.entries.get(**place).is_some_and(of_vendor));
+        let key = nearest(&found.keys.bare, candidates.map(|(key, _)| key.as_str()))?;
+        let entry = self.entries.get(*self.index.get(key)?)?;
+        Some(&entry.model)
+    }
+}
+
+/// Every key of every name: all its words first, then, where they are free, without family and noise.
+fn index(rows: &[Row], entries: &[Entry]) -> Result<BTreeMap<String, usize>, String> {
+    let mut index: BTreeMap<String, usize> = BTreeMap::new();
+    let names: Vec<(usize, Keys, &str)> = entries
+        .iter()
+        .enumerate()
+        .flat_map(|(place, entry)| {
+            let aliases = rows
+                .iter()
+                .filter(|row| row.name == entry.model)
+                .flat_map(Row::aliases);
+            std::iter::once(entry.model.as_str())
+                .chain(aliases)
+                .map(move |name| (place, Keys::of(name), name))
         })
-    })
+        .collect();
+    let clash = |name: &str, other: usize, key: &str| {
+        let other = entries.get(other).map_or("", |entry| &entry.model);
+        format!("{name} and a name of {other} are both read as {key}")
+    };
+    for (place, keys, name) in &names {
+        if let Some(other) = index.insert(keys.whole.clone(), *place) {
+            return Err(clash(name, other, &keys.whole));
+        }
+    }
+    let whole = index.clone();
+    for (place, keys, name) in &names {
+        for key in [without_family(&keys.whole), Some(keys.bare.as_str())] {
+            let Some(key) = key.filter(|key| !key.is_empty() && !whole.contains_key(*key)) else {
+                continue;
+            };
+            match index.entry(key.to_owned()) {
+                Place::Vacant(vacant) => {
+                    vacant.insert(*place);
+                }
+                Place::Occupied(taken) if taken.get() == place => {}
+                Place::Occupied(taken) => return Err(clash(name, *taken.get(), key)),
+            }
+        }
+    }
+    Ok(index)
 }
 
-/// All canonical names.
-pub(super) fn models() -> impl Iterator<Item = &'static str> {
-    CATALOGUE.iter().map(|entry| entry.model)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The name without maker and family.
-pub(super) fn short_name(model: &str) -> &str {
-    [
-        "NVIDIA GeForce ",
-        "NVIDIA ",
-        "AMD Radeon ",
-        "AMD Instinct ",
-        "Intel ",
-    ]
-    .iter()
-    .find_map(|prefix| model.strip_prefix(prefix))
-    .unwrap_or(model)
+    const HEAD: &str = "# a comment\nname,vram_gib,bandwidth_gb_s,aliases,source\n";
+
+    fn parse(lines: &str) -> Result<Catalogue, String> {
+        Catalogue::parse(&format!("{HEAD}{lines}"))
+    }
+
+    #[test]
+    fn the_file_is_sound() {
+        let catalogue = Catalogue::parse(TEXT).expect("common/data/gpus.csv");
+        for entry in &catalogue.entries {
+            let model = &entry.model;
+            for name in [model, super::super::short_name(model)] {
+                assert_eq!(catalogue.find(name).entry, Some(entry), "{name}");
+            }
+            assert!(entry.vram_gib.is_sorted_by(|a, b| a < b), "{model}");
+        }
+        for vendor in [Vendor::Nvidia, Vendor::Amd, Vendor::Intel, Vendor::Apple] {
+            let count = catalogue
+                .entries
+                .iter()
+                .filter(|entry| entry.vendor == vendor)
+                .count();
+            assert!(count >= 10, "{vendor:?}: {count}");
+        }
+    }
+
+    #[test]
+    fn every_alias_is_one_model() {
+        let catalogue = Catalogue::parse(TEXT).expect("common/data/gpus.csv");
+        let rows: Vec<Row> = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .from_reader(TEXT.as_bytes())
+            .into_deserialize()
+            .collect::<Result<_, _>>()
+            .expect("common/data/gpus.csv");
+        assert_eq!(
+            rows.len(),
+            catalogue
+                .entries
+                .iter()
+                .map(|entry| entry.bandwidths.len())
+                .sum::<usize>()
+        );
+        for row in &rows {
+            for alias in row.aliases() {
+                let found = catalogue.find(alias);
+                assert_eq!(
+                    found.entry.map(|entry| &entry.model),
+                    Some(&row.name),
+                    "{alias}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_faulty_file_is_refused() {
+        let sound =
+            "AMD Radeon X,8,100,Y;Z 9GB,https://a.example\nAMD Radeon X,16,,,https://a.example\n";
+        assert_eq!(parse(sound).map(|catalogue| catalogue.entries.len()), Ok(1));
+        for (lines, problem) in [
+            ("Matrox X,8,100,,https://a.example\n", "does not begin with"),
+            ("AMD X ,8,100,,https://a.example\n", "outer spaces"),
+            ("AMD X,8,100,Y; Z,https://a.example\n", "outer spaces"),
+            ("AMD Radeon,8,100,,https://a.example\n", "a maker only"),
+            ("AMD X,0,100,,https://a.example\n", "vram_gib out of bounds"),
+            (
+                "AMD X,5000,100,,https://a.example\n",
+                "vram_gib out of bounds",
+            ),
+            (
+                "AMD X,8,2,,https://a.example\n",
+                "bandwidth_gb_s out of bounds",
+            ),
+            (
+                "AMD X,8,100000000,,https://a.example\n",
+                "bandwidth_gb_s out of bounds",
+            ),
+            ("AMD X,8,1.5,,https://a.example\n", "invalid digit"),
+            ("AMD X,8,100,\n", "fields"),
+            ("AMD X,8,100,,\n", "no source"),
+            (
+                "AMD X,8,,,https://a.example\nAMD X,8,,,https://a.example\n",
+                "stands before",
+            ),
+            (
+                "AMD Y,8,,,https://a.example\nAMD X,8,,,https://a.example\n",
+                "stands before",
+            ),
+            (
+                "AMD X,,,,https://a.example\nAMD X,8,,,https://a.example\n",
+                "shares memory",
+            ),
+            (
+                "AMD Radeon X,8,,,https://a.example\nAMD X,8,,,https://a.example\n",
+                "both read as x",
+            ),
+            (
+                "AMD X,8,,,https://a.example\nNVIDIA X,8,,,https://a.example\n",
+                "both read as",
+            ),
+            (
+                "AMD X,8,,Y,https://a.example\nAMD Z,8,,y,https://a.example\n",
+                "both read as",
+            ),
+            (
+                "AMD RX 9,8,,,https://a.example\nIntel Arc 9,8,,,https://a.example\n",
+                "both read as 9",
+            ),
+        ] {
+            let error = parse(lines).expect_err(lines);
+            assert!(error.contains(problem), "{lines}: {error}");
+        }
+    }
 }

@@ -2,15 +2,13 @@
 
 use thiserror::Error;
 
-use super::{Canonical, Gpu, canonical};
-use crate::limits::{MAX_VRAM_GIB, MINER_GPUS};
+use super::{Canonical, Gpu, GpuNameError, normalise};
+use crate::limits::MINER_GPUS;
 
 /// Most GPUs of one group.
 pub const MAX_COUNT: u32 = 64;
 /// Most groups of one declaration.
 pub const MAX_GROUPS: usize = MINER_GPUS;
-/// Most characters of a GPU's name.
-pub const MAX_NAME_CHARS: usize = 64;
 
 /// Why a declaration of GPUs was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -52,9 +50,8 @@ impl Group<'_> {
 
 /// Reads `1x RTX 4090` or `2 x A100 80GB, 1 x RTX 4090`.
 ///
-/// At most [`MAX_GROUPS`] groups of 1 to [`MAX_COUNT`] GPUs; names of at most [`MAX_NAME_CHARS`] characters. A name that the
-/// catalogue lacks is accepted when it states its memory (`1x RTX 9999 48GB`), and refused as a probable typing error when
-/// it does not.
+/// At most [`MAX_GROUPS`] groups of 1 to [`MAX_COUNT`] GPUs; names as [`normalise`] takes them. One that the catalogue lacks is
+/// accepted when it states its memory (`1x RTX 9999 48GB`), and refused as a probable typing error when it does not.
 pub fn parse_gpus(text: &str) -> Result<Vec<Gpu>, GpuParseError> {
     let mut gpus = Vec::new();
     let mut start = 0;
@@ -104,57 +101,47 @@ fn parse_group(group: &Group<'_>) -> Result<Gpu, GpuParseError> {
 }
 
 fn parse_name(group: &Group<'_>, at: usize, name: &str, count: u32) -> Result<Gpu, GpuParseError> {
-    if name.is_empty() {
-        return Err(group.error(at, "the name of the GPU is missing".to_owned()));
-    }
-    if let Some((offset, bad)) = name.char_indices().find(|(_, c)| c.is_control()) {
-        return Err(group.error(
-            at + offset,
-            format!("the name has the control character {bad:?}"),
-        ));
-    }
-    let length = name.chars().count();
-    if length > MAX_NAME_CHARS {
-        return Err(group.error(
-            at,
-            format!("the name has {length} characters, at most {MAX_NAME_CHARS} are allowed"),
-        ));
-    }
-    match canonical(name) {
+    let named = normalise(name).map_err(|error| {
+        let offset = match error {
+            GpuNameError::Control { offset, .. } => offset,
+            _ => 0,
+        };
+        group.error(at + offset, error.to_string())
+    })?;
+    match named.canonical {
         Canonical::Known(known) => {
-            if let Some(stated) = known.stated_vram_gib {
-                let sold = known.vram_gib.is_empty() || known.vram_gib.contains(&stated);
-                if !sold || !(1..=MAX_VRAM_GIB).contains(&stated) {
-                    let sizes: Vec<String> = known
-                        .vram_gib
-                        .iter()
-                        .map(|size| format!("{size} GiB"))
-                        .collect();
-                    return Err(group.error_with(
-                        at,
-                        format!("{} has no version with {stated} GiB", known.model),
-                        format!(
-                            "it comes with {}; leave the size out if unsure",
-                            sizes.join(" or ")
-                        ),
-                    ));
-                }
+            if let Some(stated) = known.unsold_vram_gib() {
+                let sizes: Vec<String> = known
+                    .vram_gib
+                    .iter()
+                    .map(|size| format!("{size} GiB"))
+                    .collect();
+                let sold = if sizes.is_empty() {
+                    "it shares the processor's memory".to_owned()
+                } else {
+                    format!("it comes with {}", sizes.join(" or "))
+                };
+                return Err(group.error_with(
+                    at,
+                    format!("{} has no version with {stated} GiB", known.model),
+                    format!("{sold}; leave the size out if unsure"),
+                ));
             }
             Ok(Gpu {
-                model: known.model.to_owned(),
+                model: named.model,
                 count,
                 vram_gib: known.vram(),
             })
         }
-        Canonical::Unknown { nearest } => {
-            let stated = super::catalogue::key(name)
-                .1
-                .filter(|size| (1..=MAX_VRAM_GIB).contains(size));
-            if let Some(vram_gib) = stated {
+        Canonical::Unknown {
+            nearest,
+            stated_vram_gib,
+        } => {
+            if stated_vram_gib.is_some() {
                 return Ok(Gpu {
-                    model: name.to_owned(),
+                    model: named.model,
                     count,
-                    vram_gib: Some(vram_gib),
+                    vram_gib: stated_vram_gib,
                 });
             }
             let hint = match nearest {
