@@ -4,6 +4,7 @@ pub mod job;
 pub mod json;
 pub mod miner;
 pub mod offer;
+pub mod pricing;
 pub mod record;
 pub mod table;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::day_of;
 use super::pricing::{Trade, Trades};
-use super::reputation::{Parties, Reputations, Success};
+use super::reputation::{Parties, Reputations, Success, merit};
 use crate::address::Address;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
@@ -46,6 +46,23 @@ pub struct Changes {
     pub paid: BTreeSet<PublicKey>,
     /// Trades.
     pub trades: Vec<PlacedTrade>,
+    /// Records that count for or against a miner.
+    pub counted: Vec<Counted>,
+}
+
+/// A record that counts for or against a miner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Which miner.
+    pub miner: PublicKey,
+    /// Index of the record.
+    pub index: u64,
+    /// Whose money it was.
+    pub client: Address,
+    /// What it counts for it.
+    pub success: u16,
+    /// What it counts against it.
+    pub fault: u16,
 }
 
 /// What the records of a log come to for the market.
@@ -169,6 +186,15 @@ impl Book {
                 day,
             };
             self.reputations.success(&success);
+            if !success.parties.are_one() && merit(post.fee) > 0 {
+                changes.counted.push(Counted {
+                    miner: post.miner,
+                    index: record.index,
+                    client: payer.account,
+                    success: merit(post.fee),
+                    fault: 0,
+                });
+            }
             changes.pairs.insert((post.miner, payer.account));
             changes.payers.insert(payer.account);
         }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use aitbc_common::ids::{ListingId, shard_of};
+use aitbc_common::identity::PublicKey;
+use aitbc_common::ids::{ListingId, MinerId, shard_of};
 use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
+use aitbc_proto::v1::get_reputation_request::Provider;
 use aitbc_proto::v1::marketplace_service_server::MarketplaceService;
 use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
-use super::{Services, offers, unexpected, validate, validate_listing};
+use super::{Services, market_figures, offers, unexpected, validate, validate_listing};
 use crate::engine::command::{Command, Reply};
+use crate::sessions::stored::blocking;
 
 /// Answers MarketplaceService.
 #[derive(Clone)]
@@ -136,6 +139,73 @@ impl Market {
         })
     }
 
+    async fn pricing(
+        &self,
+        request: Request<v1::GetPricingRequest>,
+    ) -> Result<v1::GetPricingResponse, ApiError> {
+        self.0.authenticator.public(&request)?;
+        let request = request.into_inner();
+        let days = market_figures::window_days(request.window_days)?;
+        let mut gpu = validate_listing::gpu(&request.gpu_model)?;
+        let warning = gpu.warning.take();
+        let services = Arc::clone(&self.0);
+        let now = services.context.engine.now_ms();
+        // Its time grows with owners and rates.
+        let mut found = blocking(move || {
+            let board = &services.context.hub.board;
+            Ok(market_figures::pricing(
+                board,
+                &services.book,
+                &gpu.name,
+                now,
+                days,
+            ))
+        })
+        .await?;
+        found.warnings.extend(warning);
+        Ok(found)
+    }
+
+    async fn reputation(
+        &self,
+        request: Request<v1::GetReputationRequest>,
+    ) -> Result<v1::GetReputationResponse, ApiError> {
+        self.0.authenticator.public(&request)?;
+        let request = request.into_inner();
+        let miner = match request.provider {
+            Some(Provider::MinerKey(key)) => {
+                let length = key.len();
+                let key = key.as_ref().try_into().map_err(|_| {
+                    ApiError::field("miner_key", format!("has {length} bytes, takes 32"))
+                })?;
+                PublicKey(key)
+            }
+            Some(Provider::MinerId(id)) => self.key_of(validate::miner_id(&id)?).await?,
+            None => return Err(ApiError::field("provider", "is missing: name a miner")),
+        };
+        let services = Arc::clone(&self.0);
+        let now = services.context.engine.now_ms();
+        blocking(move || {
+            let store = services.ledger.store();
+            market_figures::reputation(&store, &services.book, miner, now, request.explain)
+        })
+        .await
+    }
+
+    async fn key_of(&self, id: MinerId) -> Result<PublicKey, ApiError> {
+        let command = Command::GetMiner {
+            miner_id: Some(id),
+            caller: PublicKey::default(),
+        };
+        match self.0.call(command).await? {
+            Reply::Miner(miner) => {
+                let key = miner.public_key.as_ref().try_into();
+                key.map(PublicKey).map_err(|_| unexpected())
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
     fn offer(&self, id: ListingId) -> Result<v1::Offer, ApiError> {
         let found = self.0.context.hub.board.offers().get(id);
         let (listing, known) = found.ok_or_else(|| {
@@ -151,7 +221,7 @@ fn declared(offer: &v1::Offer) -> Option<v1::Warning> {
     let listing = offer.listing.as_ref()?;
     (listing.source() == v1::GpuSource::Declared).then(|| {
         let message = "the GPU is declared; none was detected there".to_owned();
-        validate_listing::warning(ErrorReason::GpuNotDetected, message)
+        validate_listing::warning_of(ErrorReason::GpuNotDetected, message)
     })
 }
 
@@ -190,6 +260,20 @@ impl MarketplaceService for Market {
         request: Request<v1::WithdrawListingRequest>,
     ) -> Result<Response<v1::WithdrawListingResponse>, Status> {
         Ok(Response::new(self.withdraw(request).await?))
+    }
+
+    async fn get_pricing(
+        &self,
+        request: Request<v1::GetPricingRequest>,
+    ) -> Result<Response<v1::GetPricingResponse>, Status> {
+        Ok(Response::new(self.pricing(request).await?))
+    }
+
+    async fn get_reputation(
+        &self,
+        request: Request<v1::GetReputationRequest>,
+    ) -> Result<Response<v1::GetReputationResponse>, Status> {
+        Ok(Response::new(self.reputation(request).await?))
     }
 
     async fn list_offers(

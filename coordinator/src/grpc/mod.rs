@@ -8,6 +8,7 @@ mod job_results;
 mod job_service;
 mod ledger_reads;
 mod ledger_service;
+mod market_figures;
 mod marketplace_service;
 mod miner_service;
 mod network_service;

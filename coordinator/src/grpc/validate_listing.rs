@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aitbc_common::gpus::{Canonical, canonical};
+use aitbc_common::gpus::{Canonical, normalise};
 use aitbc_common::ids::ListingId;
 use aitbc_common::limits;
 use aitbc_common::runtime::status::ApiError;
@@ -33,31 +33,22 @@ pub struct GpuName {
 
 /// A GPU's name.
 pub fn gpu(name: &str) -> Result<GpuName, ApiError> {
-    let name = validate::short_text("gpu_model", name.trim().to_owned(), GPU_BYTES)?;
-    if name.is_empty() {
-        return Err(ApiError::field(
-            "gpu_model",
-            "is empty, takes a GPU's name such as RTX 4090",
-        ));
-    }
-    Ok(match canonical(&name) {
-        Canonical::Known(known) => GpuName {
-            name: known.model.into(),
-            vram_gib: known.vram_gib,
-            usual_vram_gib: known.vram().unwrap_or(0),
-            warning: None,
-        },
-        Canonical::Unknown { nearest } => {
-            let nearest =
-                nearest.map_or_else(String::new, |name| format!("; the nearest is {name}"));
-            let message = format!("{name:?} is in no catalogue and taken as it is{nearest}");
-            GpuName {
-                name: name.into(),
-                vram_gib: &[],
-                usual_vram_gib: 0,
-                warning: Some(warning(ErrorReason::UnknownGpu, message)),
-            }
-        }
+    let named = normalise(name)
+        .map_err(|error| ApiError::field("gpu_model", format!("{error}; {}", error.hint())))?;
+    let warning = named.warning();
+    let warning = warning.map(|message| warning_of(ErrorReason::UnknownGpu, message));
+    let (vram_gib, usual) = match named.canonical {
+        Canonical::Known(known) => (known.vram_gib, known.vram()),
+        Canonical::Unknown {
+            stated_vram_gib, ..
+        } => (&[][..], stated_vram_gib),
+    };
+    let name = validate::short_text("gpu_model", named.model, GPU_BYTES)?;
+    Ok(GpuName {
+        name: name.into(),
+        vram_gib,
+        usual_vram_gib: usual.unwrap_or(0),
+        warning,
     })
 }
 
@@ -87,7 +78,7 @@ pub fn new_listing(
             "the video memory of {:?} is not known: who asks for some does not find it",
             gpu.name
         );
-        warnings.push(warning(ErrorReason::UnknownGpu, message));
+        warnings.push(warning_of(ErrorReason::UnknownGpu, message));
     } else if !gpu.vram_gib.is_empty() && !gpu.vram_gib.contains(&vram_gib) {
         let sizes: Vec<String> = gpu.vram_gib.iter().map(ToString::to_string).collect();
         let sizes = sizes.join(" or ");
@@ -95,7 +86,7 @@ pub fn new_listing(
             "{} is known with {sizes} GiB, not with {vram_gib}",
             gpu.name
         );
-        warnings.push(warning(ErrorReason::UnknownGpu, message));
+        warnings.push(warning_of(ErrorReason::UnknownGpu, message));
     }
     let new = NewListing {
         new_id,
@@ -205,7 +196,7 @@ fn region(given: &str) -> Result<Arc<str>, ApiError> {
 }
 
 /// Something to know.
-pub fn warning(reason: ErrorReason, message: String) -> v1::Warning {
+pub fn warning_of(reason: ErrorReason, message: String) -> v1::Warning {
     v1::Warning {
         reason: reason.into(),
         message,

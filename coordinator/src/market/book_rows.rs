@@ -3,7 +3,7 @@
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::market::book::{Book, Changes, Payer, PlacedTrade};
+use aitbc_common::market::book::{Book, Changes, Counted, Payer, PlacedTrade};
 use aitbc_common::market::pricing::Trade;
 use aitbc_common::market::reputation::{DaySums, Entry, PayerDay, Reputations};
 use bytes::Bytes;
@@ -30,6 +30,9 @@ const TRADE: u8 = b'T';
 const PAID: u8 = b'N';
 /// Time that listings were live, by day and GPU.
 const LIVE: u8 = b'V';
+
+/// Records that count for or against a miner, newest first.
+const COUNTED: u8 = b'X';
 
 /// Rows that are read at once.
 const ROWS_AT_ONCE: usize = 10_000;
@@ -98,6 +101,13 @@ pub fn put(batch: &mut Batch, book: &Book, changes: &Changes, next: u64) {
     for placed in &changes.trades {
         put(trade_key(placed), Some(trade_row(placed).encode_to_vec()));
     }
+    for counted in &changes.counted {
+        let mut value = counted.client.0.to_vec();
+        value.extend(counted.success.to_be_bytes());
+        value.extend(counted.fault.to_be_bytes());
+        let place = (!counted.index).to_be_bytes();
+        put(key(COUNTED, &[&counted.miner.0, &place]), Some(value));
+    }
     put(key(CURSOR, &[]), Some(CursorRow { next }.encode_to_vec()));
 }
 
@@ -117,7 +127,9 @@ pub fn forget_before(batch: &mut Batch, day: u32) {
 
 /// Deletes all of it.
 pub fn forget(batch: &mut Batch) {
-    for table in [CURSOR, PAIR, PAYER, LOCK, WALLET, TRADE, PAID, LIVE] {
+    for table in [
+        CURSOR, PAIR, PAYER, LOCK, WALLET, TRADE, PAID, LIVE, COUNTED,
+    ] {
         let first = key(table, &[]);
         let end = prefix_end(&first);
         batch.delete_range(Family::Archive, first, end);
@@ -173,6 +185,30 @@ pub fn load(reads: &dyn Reads) -> Result<(Book, LiveTime, u64), StoreError> {
         Some(())
     })?;
     Ok((book, live, cursor.next))
+}
+
+/// The newest records that count for or against a miner, newest first.
+///
+/// # Errors
+/// A store that fails, or a damaged row.
+pub fn counted(
+    reads: &dyn Reads,
+    miner: &PublicKey,
+    limit: usize,
+) -> Result<Vec<Counted>, StoreError> {
+    let first = key(COUNTED, &[&miner.0]);
+    let end = prefix_end(&first);
+    let page = reads.scan(Family::Archive, &first..&end, limit)?;
+    let rows = page.rows.iter().map(|(name, value)| {
+        Some(Counted {
+            miner: *miner,
+            index: !u64::from_be_bytes(part(name, first.len())?),
+            client: Address(part(value, 0)?),
+            success: u16::from_be_bytes(part(value, 20)?),
+            fault: u16::from_be_bytes(part(value, 22)?),
+        })
+    });
+    rows.collect::<Option<_>>().ok_or_else(damaged)
 }
 
 /// Every row of a table; the names are without its prefix.
@@ -322,6 +358,16 @@ mod tests {
         }
     }
 
+    fn counted(index: u64) -> Counted {
+        Counted {
+            miner: PublicKey([1; 32]),
+            index,
+            client: Address([2; 20]),
+            success: 700,
+            fault: 3,
+        }
+    }
+
     #[test]
     fn a_book_reads_back_and_is_forgotten() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
@@ -361,6 +407,7 @@ mod tests {
             bindings: [(miner, Some(client))].into(),
             paid: [miner].into(),
             trades: vec![old, new],
+            counted: vec![counted(7), counted(70)],
         };
         let mut batch = Batch::new();
         put(&mut batch, &book, &changes, 77);
@@ -368,6 +415,9 @@ mod tests {
         store.commit(&fence, batch, Durability::Buffered).unwrap();
         let (loaded, live, next) = load(&store).unwrap();
         assert_eq!(next, 77);
+        let newest = super::counted(&store, &miner, 10).unwrap();
+        assert_eq!(newest, [counted(70), counted(7)]);
+        assert_eq!(super::counted(&store, &miner, 1).unwrap(), [counted(70)]);
         assert!(loaded.reputations.entries().eq(book.reputations.entries()));
         assert_eq!(
             (&loaded.locks, &loaded.bindings, &loaded.paid),

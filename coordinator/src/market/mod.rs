@@ -2,7 +2,7 @@
 //! between threads, and [`follower`], which reads the log.
 
 pub mod board;
-mod book_rows;
+pub mod book_rows;
 pub mod follower;
 pub mod listing;
 pub mod live_time;

@@ -1,3 +1,4 @@
 //! The market, as processes.
 
 mod listings;
+mod prices;

@@ -2,6 +2,8 @@
 
 mod gpu;
 mod offers;
+mod pricing;
+mod reputation;
 
 use aitbc_common::runtime::errors::CommandError;
 use clap::Subcommand;
@@ -17,6 +19,10 @@ pub enum Command {
     /// Find GPUs that others offer
     #[command(subcommand)]
     Offers(offers::Command),
+    /// Show what a GPU model costs
+    Pricing(pricing::Arguments),
+    /// Show how far a provider is to be preferred
+    Reputation(reputation::Arguments),
 }
 
 /// Carries out a command.
@@ -24,5 +30,7 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
     match command {
         Command::Gpu(command) => gpu::run(context, command).await,
         Command::Offers(command) => offers::run(context, command).await,
+        Command::Pricing(arguments) => pricing::run(context, arguments).await,
+        Command::Reputation(arguments) => reputation::run(context, arguments).await,
     }
 }
