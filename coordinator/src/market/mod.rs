@@ -7,6 +7,7 @@ pub mod follower;
 pub mod listing;
 pub mod live_time;
 pub mod offers;
+pub mod rental;
 pub mod rows;
 
 pub use board::Board;

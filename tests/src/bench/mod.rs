@@ -2,7 +2,7 @@
 //!
 //! The miners of [`throughput`] and [`idle`] live in this process: they prove themselves, accept, deliver and sign as
 //! any miner does, but compute nothing. [`tokens`] uses the product's own miner and a real model. [`payments`],
-//! [`paid_jobs`] and [`books`] measure money.
+//! [`paid_jobs`] and [`books`] measure money, [`market`] what the market computes.
 
 pub mod books;
 pub mod client;
@@ -11,6 +11,7 @@ pub mod disk;
 pub mod folder;
 pub mod idle;
 pub mod latency;
+pub mod market;
 pub mod miner;
 pub mod paid_jobs;
 pub mod payer;
@@ -71,6 +72,12 @@ pub struct Settings {
     /// Accounts of the ledger for balances, audit and stored bytes
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub accounts: u32,
+    /// Listings of the market
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub listings: u32,
+    /// Trades, and settlements that are counted
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub trades: u32,
     /// Model for the token streams, a GGUF file; without one they are left out
     #[arg(long, value_name = "FILE", env = "AITBC_TEST_MODEL")]
     pub model: Option<PathBuf>,
@@ -101,6 +108,8 @@ pub enum Part {
     Audit,
     /// Bytes that a transaction takes
     Stored,
+    /// Offers, prices and reputations, inside one process
+    Market,
 }
 
 /// Measures and reports.
@@ -134,6 +143,11 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
         .any(wanted)
     {
         report.books = Some(books::run(settings, folder.path(), wanted)?);
+    }
+    if wanted(Part::Market) {
+        note("market");
+        let market = market::run(settings.seconds, settings.listings, settings.trades);
+        report.market = Some(market);
     }
     syncs.extend(disk::measure(folder.path())?);
     report.disk = Some(disk::Disk {

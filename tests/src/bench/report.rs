@@ -10,6 +10,7 @@ use super::books::{self, Books};
 use super::disk::Disk;
 use super::idle::Idle;
 use super::latency::Spread;
+use super::market::{self, Market};
 use super::paid_jobs::{self, PaidJobs};
 use super::payments::{self, Payments};
 use super::process::{load_average, machine};
@@ -63,6 +64,8 @@ pub struct Report {
     pub paid_jobs: Vec<PaidJobs>,
     /// A ledger with many accounts.
     pub books: Option<Books>,
+    /// Offers, prices and reputations.
+    pub market: Option<Market>,
 }
 
 impl Report {
@@ -88,6 +91,7 @@ impl Report {
             payments: Vec::new(),
             paid_jobs: Vec::new(),
             books: None,
+            market: None,
         }
     }
 
@@ -128,6 +132,9 @@ impl Report {
         }
         if let Some(books) = &self.books {
             books::text(books, &mut out)?;
+        }
+        if let Some(market) = &self.market {
+            market::text(market, &mut out)?;
         }
         Ok(out)
     }

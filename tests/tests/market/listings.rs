@@ -56,7 +56,7 @@ fn a_gpu_is_listed_and_found_word_for_word() {
     assert!(
         other
             .stderr
-            .contains("the nearest is NVIDIA GeForce RTX 4090"),
+            .contains("did you mean NVIDIA GeForce RTX 4090?"),
         "{}",
         other.stderr
     );
