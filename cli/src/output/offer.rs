@@ -71,8 +71,8 @@ fn vram(listing: &Listing) -> Value {
     }
 }
 
-/// `NVIDIA GeForce RTX 4090, 24 GiB, 0.5 AIT/hour     miner rig-1: away; …`.
-pub fn offer_summary(offer: &Offer, miner: &str) -> String {
+/// `NVIDIA GeForce RTX 4090, 24 GiB, 0.5 AIT/hour (market median 0.45)     miner rig-1: away; …`.
+pub fn offer_summary(offer: &Offer, miner: &str, median: Option<MicroAit>) -> String {
     let listing = offer.listing.clone().unwrap_or_default();
     let count = match listing.count {
         1 => String::new(),
@@ -86,6 +86,7 @@ pub fn offer_summary(offer: &Offer, miner: &str) -> String {
         "" => String::new(),
         region => format!(", {region}"),
     };
+    let median = median.map_or_else(String::new, |median| format!(" (market median {median})"));
     let option = if miner == "rig-1" {
         String::new()
     } else {
@@ -101,7 +102,7 @@ pub fn offer_summary(offer: &Offer, miner: &str) -> String {
         OfferState::Rented | OfferState::Unspecified => state_text(offer),
     };
     format!(
-        "{count}{}{vram}, {} AIT/hour{region}     miner {miner}: {state}",
+        "{count}{}{vram}, {} AIT/hour{median}{region}     miner {miner}: {state}",
         listing.gpu_model,
         MicroAit(listing.hourly_rate_micro_ait),
     )
@@ -232,16 +233,16 @@ mod tests {
 
     #[test]
     fn a_listing_says_how_it_is_rented_out() {
-        let away = offer_summary(&offer(OfferState::Away), "rig-2");
+        let away = offer_summary(&offer(OfferState::Away), "rig-2", Some(MicroAit(450_000)));
         assert!(
-            away.contains("NVIDIA GeForce RTX 4090, 24 GiB, 0.5 AIT/hour"),
+            away.contains("NVIDIA GeForce RTX 4090, 24 GiB, 0.5 AIT/hour (market median 0.45)"),
             "{away}"
         );
         assert!(
             away.contains("mine-ollama") && away.contains("--miner rig-2"),
             "{away}"
         );
-        let free = offer_summary(&offer(OfferState::Free), "rig-1");
+        let free = offer_summary(&offer(OfferState::Free), "rig-1", None);
         assert!(free.ends_with("miner rig-1: can be rented now"), "{free}");
     }
 

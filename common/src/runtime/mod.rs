@@ -7,6 +7,7 @@ pub mod config;
 pub mod errors;
 pub mod files;
 pub mod ledger;
+pub mod market;
 pub mod retries;
 pub mod status;
 pub mod submitter;

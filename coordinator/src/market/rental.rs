@@ -254,7 +254,10 @@ mod tests {
     }
 
     fn billed(payments: &[Payment]) -> Vec<(usize, u16, bool, Millis)> {
-        payments.iter().map(|p| (p.term, p.number, p.is_last, p.billed_ms)).collect()
+        payments
+            .iter()
+            .map(|p| (p.term, p.number, p.is_last, p.billed_ms))
+            .collect()
     }
 
     #[test]
@@ -294,7 +297,10 @@ mod tests {
         assert_eq!(billed(&later.release(65_000)), [(0, 1, true, 60_000)]);
         let mut much_later = rental(&[1]);
         play(&mut much_later, 100_000, |_| true);
-        assert_eq!(billed(&much_later.release(109_999)), [(0, 1, true, 100_000)]);
+        assert_eq!(
+            billed(&much_later.release(109_999)),
+            [(0, 1, true, 100_000)]
+        );
         assert!(much_later.release(110_000).is_empty(), "once");
     }
 
@@ -304,7 +310,11 @@ mod tests {
         let paid = play(&mut rental, HOUR + 50_000, |_| true);
         assert_eq!(billed(&paid), [(0, 1, true, HOUR)]);
         let paid = rental.release(HOUR + 50_000);
-        assert_eq!(billed(&paid), [(1, 1, true, 50_000)], "the first hour was more than a minute");
+        assert_eq!(
+            billed(&paid),
+            [(1, 1, true, 50_000)],
+            "the first hour was more than a minute"
+        );
         let mut whole = super::tests::rental(&[1, 1]);
         whole.release(5_000);
         let left: Vec<bool> = whole.terms.iter().map(|term| term.is_done).collect();

@@ -6,6 +6,7 @@ use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MicroAit};
 use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::market::median;
 use aitbc_common::runtime::status::reason_name;
 use aitbc_common::runtime::terminal::{escape, is_terminal_stdout, print_line};
 use aitbc_proto::v1::{Gpu, GpuSource, Miner, MinerModel, RegisterMinerResponse};
@@ -104,14 +105,18 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
             "the coordinator's answer is incomplete",
         ));
     };
+    let median = match miner.gpus.first() {
+        Some(gpu) => median(&connection, &gpu.model).await,
+        None => None,
+    };
     if context.json {
-        return print_line(document(miner, &response));
+        return print_line(document(miner, &response, median));
     }
     let next = match &server {
         Some(_) => "mine-ollama --continuous",
         None => "mine --model FILE",
     };
-    let text = text(miner, &response, server.map(|server| server.name()));
+    let text = text(miner, &response, server.map(|server| server.name()), median);
     print_line(if is_terminal_stdout() {
         escape(&text).into_owned()
     } else {
@@ -135,7 +140,7 @@ fn is_said_already(reason: aitbc_proto::v1::ErrorReason) -> bool {
 }
 
 /// The registration as JSON.
-fn document(miner: &Miner, response: &RegisterMinerResponse) -> Value {
+fn document(miner: &Miner, response: &RegisterMinerResponse, median: Option<MicroAit>) -> Value {
     let gpu = |gpu: &Gpu| {
         let vram = if gpu.vram_gib == 0 {
             Value::Null
@@ -165,6 +170,7 @@ fn document(miner: &Miner, response: &RegisterMinerResponse) -> Value {
         "models": miner.models.iter().map(model).collect::<Value>(),
         "slots": miner.slots,
         "price_per_hour_ait": MicroAit(miner.price_per_hour_micro_ait).six_decimals(),
+        "market_median_ait": median.map(MicroAit::six_decimals),
         "payout_address": payout(miner).map(|address| address.to_string()),
         "warnings": response.warnings.iter().map(|warning| reason_name(warning.reason())).collect::<Value>(),
     })
@@ -176,7 +182,12 @@ fn payout(miner: &Miner) -> Option<Address> {
         .map(Address)
 }
 
-fn text(miner: &Miner, response: &RegisterMinerResponse, server: Option<String>) -> String {
+fn text(
+    miner: &Miner,
+    response: &RegisterMinerResponse,
+    server: Option<String>,
+    median: Option<MicroAit>,
+) -> String {
     let price = MicroAit(miner.price_per_hour_micro_ait);
     let head = match response.previous_price_per_hour_micro_ait {
         _ if response.created => "Miner registered".to_owned(),
@@ -193,11 +204,12 @@ fn text(miner: &Miner, response: &RegisterMinerResponse, server: Option<String>)
     let slots = if miner.slots == 1 { "slot" } else { "slots" };
     let who = format!("{} ({})", miner.miner_id, miner.name);
     let models = models(miner, server);
+    let median = median.map_or_else(String::new, |median| format!(" (market median {median})"));
     // The right-hand column begins where the longer of the two left-hand texts ends.
     let width = who.chars().count().max(models.chars().count().min(60)) + 10;
     format!(
         "{head}\n  miner_id  {who:<width$}payout  {payout}\n  gpus      {}\n  models    {models:<width$}price   \
-         {price} AIT/hour, {} {slots}",
+         {price} AIT/hour{median}, {} {slots}",
         gpus(miner),
         miner.slots,
     )

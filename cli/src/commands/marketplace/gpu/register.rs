@@ -2,13 +2,14 @@
 
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::market::median;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::{CreateListingRequest, CreateListingResponse};
 use clap::Args;
 
 use crate::commands::miner::OwnMiner;
 use crate::context::Context;
-use crate::output::json::{warning_name, warnings};
+use crate::output::json::{ait, warning_name, warnings};
 use crate::output::offer::{listing_json, offer_summary};
 use crate::values;
 
@@ -66,13 +67,22 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     for warning in &answer.warnings {
         context.warn(&warning_name(warning), &warning.message);
     }
-    show(context, &answer, &name)
+    let model = answer
+        .offer
+        .as_ref()
+        .and_then(|offer| offer.listing.as_ref());
+    let median = match model {
+        Some(listing) => median(&connection, &listing.gpu_model).await,
+        None => None,
+    };
+    show(context, &answer, &name, median)
 }
 
 fn show(
     context: &Context,
     answer: &CreateListingResponse,
     miner: &str,
+    median: Option<MicroAit>,
 ) -> Result<(), CommandError> {
     let offer = answer.offer.clone().unwrap_or_default();
     let mut document = listing_json(&offer);
@@ -88,7 +98,8 @@ fn show(
         None if answer.created => "Listing live: ".to_owned(),
         None => "Listing live, as before: ".to_owned(),
     };
-    let summary = offer_summary(&offer, miner);
+    document["market_median_ait"] = median.map(|median| ait(median.0)).into();
+    let summary = offer_summary(&offer, miner, median);
     context.result(
         &document,
         format_args!("{change}{}\n  {summary}", listing.listing_id),

@@ -77,7 +77,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let answer = connection.marketplace().update_listing(request).await?;
     let offer = answer.into_inner().offer.unwrap_or_default();
     let id = offer.listing.clone().unwrap_or_default().listing_id;
-    let summary = offer_summary(&offer, &arguments.own.name(context)?);
+    let summary = offer_summary(&offer, &arguments.own.name(context)?, None);
     context.result(
         &listing_json(&offer),
         format_args!("Listing updated: {id}\n  {summary}"),
