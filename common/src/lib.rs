@@ -13,6 +13,7 @@ pub mod job_input;
 pub mod layouts;
 pub mod ledger;
 pub mod limits;
+pub mod market;
 pub mod money;
 pub mod names;
 pub mod nearest;
