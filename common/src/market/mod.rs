@@ -1,6 +1,7 @@
-//! What the market makes of the ledger's records: how far a miner is to be preferred ([`reputation`]). All in whole numbers,
-//! so that anyone who has the records comes to the same.
+//! What the market makes of the ledger's records: how far a miner is to be preferred ([`reputation`]) and what a GPU
+//! costs ([`pricing`]). All in whole numbers, so that anyone who has the records comes to the same.
 
+pub mod pricing;
 pub mod reputation;
 
 /// Milliseconds of a day.
