@@ -7,6 +7,9 @@ use aitbc_common::layouts::SignedTransaction;
 use aitbc_tests::harness::{Network, Ollama, Output, Process, Stream, User, tool};
 use serde_json::{Value, json};
 
+#[path = "interop/market.rs"]
+mod market;
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }

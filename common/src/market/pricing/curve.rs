@@ -1,5 +1,7 @@
 //! Sums over the trades up to any rate.
 
+use std::cmp::Reverse;
+
 /// Sums over trades.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
@@ -76,6 +78,15 @@ impl Curve {
             };
             self.runs.push(merge(&before, &last));
         }
+    }
+
+    /// All trades of some curves in one run.
+    pub fn of_all<'a>(curves: impl Iterator<Item = &'a Self>) -> Self {
+        let mut runs: Vec<Vec<Point>> = curves.flat_map(|curve| curve.runs.clone()).collect();
+        runs.sort_by_key(|run| Reverse(run.len()));
+        let mut all = Self { runs };
+        all.settle();
+        all
     }
 
     pub fn up_to(&self, rate: u64) -> Sums {

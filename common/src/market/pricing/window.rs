@@ -1,11 +1,11 @@
 //! What the trades of a window come to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use super::curve::{Curve, Sums};
-use super::trades::TradingDay;
+use super::trades::{OwnersDay, TradingDay};
 use super::{BUCKETS, LEAST_FEES, LEAST_OWNERS, OWNERS_SHARE, PERCENTILES, Percentiles};
-use crate::address::Address;
 
 /// What the trades of a window come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,54 +74,41 @@ impl Settled {
 /// The days of a window, with the weights of great owners scaled.
 pub(super) struct View<'a> {
     days: Vec<&'a TradingDay>,
-    owners: BTreeMap<Address, u64>,
     /// What scaling takes away.
     taken: Vec<Curve>,
+    owners: u64,
+    weighty_owners: u64,
     all: Sums,
     scaled: Sums,
 }
 
 impl<'a> View<'a> {
-    pub fn new(days: impl Iterator<Item = &'a TradingDay>) -> Self {
+    pub fn new(
+        days: &'a VecDeque<TradingDay>,
+        owners: impl Iterator<Item = &'a VecDeque<OwnersDay>>,
+        window: RangeInclusive<u32>,
+    ) -> Self {
         let mut view = Self {
-            days: days.collect(),
-            owners: BTreeMap::new(),
+            days: days.iter().filter(|of| window.contains(&of.day)).collect(),
             taken: Vec::new(),
+            owners: 0,
+            weighty_owners: 0,
             all: Sums::default(),
             scaled: Sums::default(),
         };
         view.all = view.up_to(u64::MAX);
-        for day in &view.days {
-            for (owner, curve) in &day.owners {
-                *view.owners.entry(*owner).or_default() += curve.all().weight;
+        let most = view.all.weight / OWNERS_SHARE;
+        for owner in owners {
+            let days = || owner.iter().filter(|of| window.contains(&of.day));
+            let weight: u64 = days().map(|of| of.weight).sum();
+            view.owners += u64::from(weight > 0);
+            view.weighty_owners += u64::from(weight >= LEAST_FEES);
+            if weight > most {
+                view.taken.push(excess(days().map(|of| &of.all), most));
             }
         }
-        let most = view.all.weight / OWNERS_SHARE;
-        let great = view.owners.iter().filter(|(_, weight)| **weight > most);
-        view.taken = great
-            .map(|(owner, weight)| view.excess(owner, *weight, most))
-            .collect();
         view.scaled = view.up_to(u64::MAX);
         view
-    }
-
-    /// What is to be taken from an owner's weights so that they are `most` together.
-    fn excess(&self, owner: &Address, weight: u64, most: u64) -> Curve {
-        let curves = self.days.iter().filter_map(|day| day.owners.get(owner));
-        let mut rates = BTreeMap::<u64, u64>::new();
-        for (rate, sums) in curves.flat_map(Curve::at_each) {
-            *rates.entry(rate).or_default() += sums.weight;
-        }
-        let scale = |up_to: u64| u128::from(up_to) * u128::from(most) / u128::from(weight);
-        let (mut up_to, mut taken, mut curve) = (0, 0, Vec::with_capacity(rates.len()));
-        for (rate, weight) in rates {
-            up_to += weight;
-            let left = u64::try_from(scale(up_to)).expect("it is at most the weight");
-            let here = up_to - left - taken;
-            taken += here;
-            curve.push((rate, here));
-        }
-        Curve::of_weights(curve)
     }
 
     fn up_to(&self, rate: u64) -> Sums {
@@ -182,17 +169,15 @@ impl<'a> View<'a> {
         Some(self.percentile(min, max, 50))
     }
 
-    pub fn settled(&self) -> Settled {
-        let providers: BTreeSet<_> = self.days.iter().flat_map(|day| &day.providers).collect();
-        let weighty = self.owners.values().filter(|weight| **weight >= LEAST_FEES);
+    pub fn settled(&self, providers: u64) -> Settled {
         let billed = self.days.iter().map(|day| day.billed_ms);
         Settled {
             trades: self.all.trades,
             weight: self.all.weight,
-            owners: self.owners.len() as u64,
-            weighty_owners: weighty.count() as u64,
+            owners: self.owners,
+            weighty_owners: self.weighty_owners,
             scaled_owners: self.taken.len() as u64,
-            providers: providers.len() as u64,
+            providers,
             billed_ms: billed.fold(0, u64::saturating_add),
             kept: self.kept(),
         }
@@ -229,6 +214,22 @@ impl<'a> View<'a> {
         };
         (0..=(max - min) / width).map(bucket).collect()
     }
+}
+
+/// What is to be taken from the weights of an owner's trades so that they are `most` together.
+fn excess<'a>(days: impl Iterator<Item = &'a Curve>, most: u64) -> Curve {
+    let trades = Curve::of_all(days);
+    let all = u128::from(trades.all().weight);
+    let (mut up_to, mut taken) = (0, 0);
+    let excess = trades.at_each().map(|(rate, sums)| {
+        up_to += sums.weight;
+        let left = u128::from(up_to) * u128::from(most) / all;
+        let left = u64::try_from(left).expect("it is at most the weight");
+        let here = up_to - left - taken;
+        taken += here;
+        (rate, here)
+    });
+    Curve::of_weights(excess)
 }
 
 /// The lowest number from `from` to `to` of which `enough` is true; it is true of `to` and of all above the one sought.

@@ -24,10 +24,8 @@ pub struct Reputations {
 #[derive(Debug, Clone, Default)]
 struct Miner {
     clients: BTreeMap<Address, Vec<DaySums>>,
-    /// The sum over the clients as of a day.
+    /// The sum over the clients as of the day that it was brought to.
     standing: Option<(u32, Score)>,
-    /// The day up to which clients of whom nothing counts are gone.
-    swept: Option<u32>,
 }
 
 /// What an owner stores of [`Reputations`], as one row each.
@@ -124,7 +122,7 @@ impl Reputations {
                 score.success = score.success + after.success - before.success;
                 score.fault = score.fault + after.fault - before.fault;
             }
-            _ => miner.stand(day),
+            standing => *standing = None,
         }
     }
 
@@ -152,23 +150,22 @@ impl Reputations {
         self::after(&self.miners, after).map(|(key, _)| key)
     }
 
-    /// Brings a miner to a new day and gives the clients of whom nothing counts any more: their entries are gone. Cheap where
-    /// it was done for this day before.
+    /// Brings a miner to a new day, so that its score need not be added up again at each question until the next one, and
+    /// gives the clients of whom nothing counts any more: their entries are gone. Cheap where it was done for this day before.
     pub fn advance(&mut self, miner: &PublicKey, day: u32) -> Vec<Address> {
         let Some(of) = self.miners.get_mut(miner) else {
             return Vec::new();
         };
-        if of.swept.is_some_and(|swept| swept >= day) {
+        if of.standing.is_some_and(|(counted_on, _)| counted_on >= day) {
             return Vec::new();
         }
-        of.swept = Some(day);
         let counts = |sums: &DaySums| day.saturating_sub(sums.day) <= KEPT_DAYS;
         let gone = of
             .clients
             .extract_if(.., |_, days| !days.iter().any(counts))
             .map(|(client, _)| client)
             .collect();
-        of.stand(day);
+        of.standing = Some((day, of.score(day)));
         if of.clients.is_empty() {
             let _miner = self.miners.remove(miner);
         }
@@ -257,10 +254,6 @@ impl Miner {
             sum.fault += counted.fault;
         }
         sum
-    }
-
-    fn stand(&mut self, day: u32) {
-        self.standing = Some((day, self.score(day)));
     }
 }
 
