@@ -30,7 +30,7 @@ use crate::market::FULL_FEE;
 use crate::money::MAX_PRICE_PER_HOUR;
 
 /// Days of a window unless another one is asked for.
-pub const USUAL_DAYS: u32 = 7;
+pub const USUAL_DAYS: u32 = 30;
 /// Days that are kept: the longest window.
 pub const KEPT_DAYS: u32 = 30;
 /// Owners with [`LEAST_FEES`] that a price needs.
