@@ -158,6 +158,7 @@ class Ledger:
         }
 
     def stake(self, _, account, amount, miner):
+        require(self.bindings.get(miner, {"account": NOBODY})["account"] == account, "the miner is not bound to this wallet")
         require(self.stakers.get(miner, {"account": account})["account"] == account, "another wallet staked")
         require(self.available(wallet(account)) >= amount, "insufficient funds")
         self.move(wallet(account), stake(miner), amount)

@@ -164,6 +164,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::TransactionRefused
         | R::FaucetEmpty
         | R::PayeeBound
+        | R::MinerNotBound
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid
