@@ -2,6 +2,7 @@
 
 mod audit;
 mod lies;
+mod memory;
 mod nonces;
 mod reading;
 mod results;
