@@ -1,6 +1,6 @@
 """Replays an exported ledger, written from docs/formats.md alone: python replay.py FILE
 
-The file has one record a line, {"index":0,"leaf":"hexadecimal digits"}, and may end with the checkpoint that signs them,
+The file has one record a line, {"index":0,"leaf":"hexadecimal digits","hash":"of the leaf"}, and may end with the checkpoint that signs them,
 {"checkpoint":"…"}. Prints a summary as JSON; at the first record that
 breaks a rule it says which and why, and ends with exit code 1."""
 
@@ -158,6 +158,7 @@ class Ledger:
         }
 
     def stake(self, _, account, amount, miner):
+        require(self.bindings.get(miner, {"account": NOBODY})["account"] == account, "the miner is not bound to this wallet")
         require(self.stakers.get(miner, {"account": account})["account"] == account, "another wallet staked")
         require(self.available(wallet(account)) >= amount, "insufficient funds")
         self.move(wallet(account), stake(miner), amount)
@@ -300,6 +301,7 @@ def main(file):
                     signed = merkle.open_checkpoint(origin, ledger.log_key, record["checkpoint"])
                     continue
                 require(record["index"] == place, f"line {place + 1} has index {record['index']}")
+                require(record["hash"] == log_root([bytes.fromhex(record["leaf"])]).hex(), "its hash is not that of its leaf")
                 ledger.apply(bytes.fromhex(record["leaf"]))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise SystemExit(f"error: record {place}: {error}")

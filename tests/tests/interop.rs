@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aitbc_common::layouts::SignedTransaction;
+use aitbc_common::ledger::log::leaf_hash;
 use aitbc_tests::harness::{Network, Ollama, Output, Process, Stream, User, tool};
 use serde_json::{Value, json};
 
@@ -54,7 +55,10 @@ fn export(path: &Path, leaves: &[String]) {
     let lines: Vec<String> = leaves
         .iter()
         .enumerate()
-        .map(|(index, leaf)| json!({"index": index, "leaf": leaf}).to_string() + "\n")
+        .map(|(index, leaf)| {
+            let hash = leaf_hash(&hex::decode(leaf).expect("hexadecimal digits"));
+            json!({"index": index, "leaf": leaf, "hash": hex::encode(hash)}).to_string() + "\n"
+        })
         .collect();
     std::fs::write(path, lines.concat()).expect("a temporary folder is writable");
 }

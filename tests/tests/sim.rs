@@ -1,6 +1,6 @@
 //! The simulator over fixed seeds, and its controls: the same seed twice, and rules broken on purpose.
 
-use aitbc_tests::sim::{Options, Rule, run, shrink};
+use aitbc_tests::sim::{Options, Rule, Totals, run, shrink};
 
 /// Seeds of the continuous check.
 const SEEDS: u64 = 200;
@@ -18,10 +18,10 @@ fn explain(seed: u64, options: &Options) -> String {
 #[test]
 fn the_invariants_hold() {
     let options = Options::default();
-    let mut payments = 0;
+    let mut totals = Totals::default();
     for seed in 1..=SEEDS {
         let report = run(seed, &options);
-        payments += report.totals.payments;
+        totals += report.totals;
         assert!(
             report.violation.is_none(),
             "seed {seed}: {}",
@@ -36,7 +36,16 @@ fn the_invariants_hold() {
         }
     }
     // Where no money moves, the money's invariants say nothing.
-    assert!(payments > SEEDS, "{payments} payments in {SEEDS} seeds");
+    let Totals {
+        payments,
+        expired,
+        stakes,
+        ..
+    } = totals;
+    assert!(
+        payments > SEEDS && expired > SEEDS / 10 && stakes > SEEDS,
+        "{payments} payments, {expired} locks expired, {stakes} stakes in {SEEDS} seeds"
+    );
 }
 
 /// How many seeds it takes to notice a broken rule, in the median over 20 starting seeds.

@@ -350,7 +350,11 @@ fn decides(status: &Status, unsure: bool) -> bool {
         return false;
     };
     match error.reason {
-        R::TransactionInvalid | R::Nonce | R::InsufficientFunds | R::TransactionRefused => true,
+        R::TransactionInvalid
+        | R::Nonce
+        | R::InsufficientFunds
+        | R::MinerNotBound
+        | R::TransactionRefused => true,
         R::Unavailable | R::Internal | R::Unspecified => false,
         _ => !unsure,
     }
@@ -415,6 +419,7 @@ mod tests {
             (ErrorReason::Nonce, true, true),
             (ErrorReason::InsufficientFunds, true, true),
             (ErrorReason::TransactionRefused, true, true),
+            (ErrorReason::MinerNotBound, true, true),
             (ErrorReason::RateLimited, true, false),
             (ErrorReason::StorageFull, true, false),
             (ErrorReason::Unavailable, false, false),

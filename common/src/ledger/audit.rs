@@ -78,6 +78,12 @@ impl Audit {
         self.edge.head()
     }
 
+    /// The same, to go on with.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
     /// Checks what holds in every state: all accounts sum to zero, nothing is spent twice, and what is pending is what the
     /// open locks and unstakings hold. Each record keeps that by itself; this looks at the whole, once, at the end.
     ///
@@ -179,6 +185,12 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// Records so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Takes the next record, by the hash of its leaf.
     pub fn push(&mut self, leaf: Hash) {
         let mut hash = leaf;

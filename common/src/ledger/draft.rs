@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::broken::BrokenRules;
-use super::entry::{Account, AccountId, Allowance, Entry, OpenLock, StateKey};
+use super::entry::{Account, AccountId, Allowance, Binding, Entry, OpenLock, StateKey};
 use super::position::{ChainRules, Position};
 use super::settlement::Settling;
 use super::state::State;
@@ -80,6 +80,14 @@ impl Draft<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Of an identity that never was bound, all is zero.
+    pub fn binding(&self, identity: PublicKey) -> Binding {
+        match self.get(&StateKey::Binding(identity)) {
+            Some(Entry::Binding(binding)) => *binding,
+            _ => Binding::default(),
+        }
     }
 
     pub fn allowance(&self, account: Address, identity: PublicKey) -> Option<Allowance> {

@@ -159,7 +159,7 @@ pub struct OpenLock {
 }
 
 /// Who is paid for an identity's work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Binding {
     /// The wallet; zero = released.
     pub account: Address,

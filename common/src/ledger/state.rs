@@ -205,13 +205,16 @@ fn touched_by_transaction(transaction: &Transaction) -> Vec<StateKey> {
                     .map(|key| StateKey::Allowance(transaction.account, key)),
             );
         }
-        TransactionKind::Stake | TransactionKind::Unstake => {
-            keys.extend([
-                account(AccountId::Stake(target)),
-                StateKey::Staker(target),
-                StateKey::Unstaking(transaction.id()),
-            ]);
-        }
+        TransactionKind::Stake => keys.extend([
+            account(AccountId::Stake(target)),
+            StateKey::Staker(target),
+            StateKey::Binding(target),
+        ]),
+        TransactionKind::Unstake => keys.extend([
+            account(AccountId::Stake(target)),
+            StateKey::Staker(target),
+            StateKey::Unstaking(transaction.id()),
+        ]),
         TransactionKind::Bind => keys.push(StateKey::Binding(target)),
         TransactionKind::Allow => keys.push(StateKey::Allowance(transaction.account, target)),
     }

@@ -142,6 +142,12 @@ impl Draft<'_> {
         no_payload(signed)?;
         bounded(transaction.amount, 1)?;
         let miner = PublicKey(transaction.target);
+        // The binding carries the identity's consent: nobody else takes a miner's place.
+        let bound = self.binding(miner).account;
+        if bound != transaction.account {
+            let wallet = (bound != Address::default()).then_some(bound);
+            return Err(Violation::NotBound(wallet));
+        }
         self.require_staker(miner, transaction.account, true)?;
         let from = AccountId::Wallet(transaction.account);
         self.require_funds(from, transaction.amount)?;
@@ -197,13 +203,7 @@ impl Draft<'_> {
         let consent = BindConsent::decode(&signed.payload)?;
         no_amount(transaction)?;
         let identity = PublicKey(transaction.target);
-        let before = match self.get(&StateKey::Binding(identity)) {
-            Some(Entry::Binding(binding)) => *binding,
-            _ => Binding {
-                account: Address::default(),
-                seq: 0,
-            },
-        };
+        let before = self.binding(identity);
         let bound = before.account != Address::default();
         if bound && before.account != transaction.account {
             return Err(Violation::Bound(before.account));

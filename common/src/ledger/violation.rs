@@ -79,6 +79,9 @@ pub enum Violation {
     /// The identity did not consent, or its consent has ended.
     #[error("the identity has not consented to be paid by this wallet, or its consent has ended")]
     Consent,
+    /// A stake by another wallet than the one that the miner is bound to, if it is bound.
+    #[error("only the wallet that a miner is bound to may stake on it; this one is bound to {}", bound(*.0))]
+    NotBound(Option<Address>),
     /// Another wallet staked on this miner.
     #[error("the stake on this miner belongs to the wallet {0}")]
     Staker(Address),
@@ -125,6 +128,13 @@ pub enum Violation {
     /// Money was made that nobody may make.
     #[error("{0}")]
     Mint(&'static str),
+}
+
+fn bound(wallet: Option<Address>) -> String {
+    wallet.map_or_else(
+        || "no wallet".into(),
+        |wallet| format!("the wallet {wallet}"),
+    )
 }
 
 fn ait(micro: u128) -> MicroAit {

@@ -168,8 +168,12 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::TransactionRefused
         | R::FaucetEmpty
         | R::PayeeBound
+<<<<<<< HEAD
         | R::GpuContradicted
         | R::TooManyListings
+=======
+        | R::MinerNotBound
+>>>>>>> b436e3e0ebd32ee2670f6c1562931a97e4a6221b
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid

@@ -306,6 +306,7 @@ pub fn refusal(violation: &Violation) -> ApiError {
         Violation::Funds { .. } | Violation::Allowance { .. } | Violation::NoStake => {
             ErrorReason::InsufficientFunds
         }
+        Violation::NotBound(_) => ErrorReason::MinerNotBound,
         _ => ErrorReason::TransactionRefused,
     };
     ApiError::new(reason, violation.to_string())

@@ -130,7 +130,8 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
     writeln!(
         out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
-         {} events; {} watched bytes verified, {} payments audited",
+         {} events; {} watched bytes verified, {} payments audited, {} \
+         locks expired, {} stakes",
         totals.jobs,
         totals.completed,
         totals.attempts,
@@ -138,7 +139,9 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         totals.commits,
         totals.events,
         totals.watched_bytes,
-        totals.payments
+        totals.payments,
+        totals.expired,
+        totals.stakes
     )?;
     writeln!(
         out,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
+use aitbc_common::layouts::Record;
 use aitbc_common::ledger::checkpoint::{self, LogIdentity};
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::runtime::status::ApiError;
@@ -17,6 +18,9 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::{Lie, MESSAGE_BYTES, Shared, Streamed, pass_on};
+
+/// The record that [`Lie::RecordRetimed`] is about.
+const RETIMED: u64 = 5;
 
 pub(super) struct Ledger {
     pub channel: Channel,
@@ -109,6 +113,13 @@ fn twist_hashes(hashes: &mut [Bytes]) {
     }
 }
 
+/// The same record a millisecond later: the time is told, and nothing else gives the lie away.
+fn retime(leaf: &[u8]) -> Bytes {
+    let mut record = Record::decode(leaf).expect("the coordinator's record is one");
+    record.time_ms += 1;
+    record.encode().into()
+}
+
 /// The same with one bit of the last byte changed.
 fn flipped(bytes: &Bytes) -> Bytes {
     let mut bytes = BytesMut::from(&bytes[..]);
@@ -186,10 +197,7 @@ impl LedgerService for Ledger {
             }
             Lie::EvidenceChanged => {
                 for record in &mut shown.records {
-                    // The time is told, and nothing else gives the lie away.
-                    let mut leaf = BytesMut::from(&record.leaf[..]);
-                    leaf[17] ^= 1;
-                    record.leaf = leaf.freeze();
+                    record.leaf = retime(&record.leaf);
                 }
             }
             Lie::EvidenceWithheld => shown.records.clear(),
@@ -225,8 +233,20 @@ impl LedgerService for Ledger {
         if self.lie() == Lie::RecordWithheld {
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
         }
+        let retimed = self.lie() == Lie::RecordRetimed;
         let answer = self.client().get_records(request).await?;
-        Ok(answer.map(StreamExt::boxed))
+        let twisted = move |part: Result<GetRecordsResponse, Status>| {
+            let mut part = part?;
+            let place = RETIMED
+                .checked_sub(part.start)
+                .and_then(|at| usize::try_from(at).ok());
+            let told = place.and_then(|place| part.leaves.get_mut(place));
+            if let Some(leaf) = told.filter(|_| retimed) {
+                *leaf = retime(leaf);
+            }
+            Ok(part)
+        };
+        Ok(answer.map(|records| records.map(twisted).boxed()))
     }
 
     async fn get_inclusion_proof(

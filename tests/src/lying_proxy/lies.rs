@@ -49,6 +49,8 @@ pub enum Lie {
     StateStale,
     /// No checkpoint covers what came since the lie began, and no record is shown.
     RecordWithheld,
+    /// Record 5 is said to be of another time: no rule and no signature of its own gives that away.
+    RecordRetimed,
     /// Of a receipt, the record of an earlier one is shown.
     OtherEvidence,
     /// The record of a receipt with one bit changed.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use aitbc_common::genesis::Genesis;
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::Identity;
-use aitbc_common::layouts::{Record, RecordBody};
+use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::ids::JobId;
+use aitbc_common::layouts::{Record, RecordBody, TransactionKind};
 use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::broken as state;
 use aitbc_common::ledger::checkpoint::LogIdentity;
@@ -26,10 +27,12 @@ use rand::Rng;
 use super::context::{Context, Rule, one_in};
 use super::coordinator::{Caller, Coordinator, strike_store};
 use super::payers::Payment;
+use super::trace::Totals;
 use super::world::Event;
 
-/// Micro-AIT that the payer owns: enough for all locks of a run, and for one that overdraws.
-const OWNED: u64 = 1 << 60;
+/// Micro-AIT that each wallet owns: enough for all locks of a run.
+const OWNED: u64 = 1 << 56;
+const PASSERS_BY: u8 = 32;
 /// Notices that are told at once.
 const NOTICES: usize = 64;
 
@@ -39,6 +42,14 @@ pub struct Ledger {
     /// While it runs: its core, its right to write, and the moment its clock starts from.
     running: Option<(LedgerCore, Fence)>,
     pub(super) payer: WalletKey,
+    /// Transactions about the payer's stake.
+    pub(super) staking: u64,
+    /// Signs what it may not.
+    pub(super) thief: WalletKey,
+    /// Each signs once.
+    pub(super) passers_by: Vec<WalletKey>,
+    /// A job that was paid for, its owner, and what its locks name.
+    pub(super) newest_job: Option<((JobId, PublicKey), Hash)>,
     pub(super) nonce: u64,
     /// In the order of their nonces.
     pub(super) unanswered: Vec<Payment>,
@@ -46,6 +57,9 @@ pub struct Ledger {
     pub(super) recorded: BTreeMap<Hash, u64>,
     /// Checkpoints that were shown.
     shown: Vec<TreeHead>,
+    /// Until when something has come to its end, and until when the jobs said that it may return.
+    due: Option<u64>,
+    expirable: Option<u64>,
     /// Notices that the engine said it has.
     heard: u64,
     told: u64,
@@ -55,9 +69,17 @@ pub struct Ledger {
 impl Ledger {
     pub fn new(ctx: &Context) -> Self {
         let payer = WalletKey::from_bytes(&[5; 32]).expect("a valid key");
+        let thief = WalletKey::from_bytes(&[6; 32]).expect("a valid key");
+        let passers_by: Vec<_> = (0..PASSERS_BY)
+            .map(|n| WalletKey::from_bytes(&[64 + n; 32]).expect("a valid key"))
+            .collect();
         let log_key = Identity::from_seed(&[6; 32]);
         let genesis = Genesis {
-            allocations: BTreeMap::from([(payer.address(), OWNED)]),
+            allocations: passers_by
+                .iter()
+                .chain([&payer, &thief])
+                .map(|wallet| (wallet.address(), OWNED))
+                .collect(),
             faucet: None,
             fee_bps: 250,
             log_key: log_key.public().0,
@@ -84,10 +106,16 @@ impl Ledger {
             config,
             running: None,
             payer,
+            thief,
+            passers_by,
+            newest_job: None,
             nonce: 0,
+            staking: 0,
             unanswered: Vec::new(),
             recorded: BTreeMap::new(),
             shown: Vec::new(),
+            due: None,
+            expirable: None,
             heard: 0,
             told: 0,
             applied: 0,
@@ -102,6 +130,7 @@ impl Ledger {
             self.running = None;
             return;
         }
+        self.stake(ctx);
         self.send_payments(ctx, coordinator);
         self.carry_orders(ctx, coordinator);
         self.carry_notices(ctx, coordinator);
@@ -122,12 +151,19 @@ impl Ledger {
             first_sequence,
             orders,
         }];
-        if drained {
-            commands.push(ledger::Command::ExpireUntil { until_ms: ctx.now });
-        }
+        // The jobs said so before these orders were read: what they had decided by then is among them.
+        let expirable = self.expirable.take_if(|_| drained);
+        commands.extend(expirable.map(|until_ms| ledger::Command::ExpireUntil { until_ms }));
         let Some(replies) = self.step(ctx, coordinator, commands) else {
             return;
         };
+        if let Some(until_ms) = self.due.take() {
+            coordinator.ask(
+                ctx,
+                vec![Command::GetExpirable { until_ms }],
+                Caller::Ledger,
+            );
+        }
         if let Some(ledger::Reply::Applied(through)) = replies.first() {
             self.applied = *through;
         }
@@ -182,8 +218,10 @@ impl Ledger {
 
     /// The engine said what it has.
     pub fn told(&mut self, reply: Reply) {
-        if let Reply::NoticesApplied(through) = reply {
-            self.heard = self.heard.max(through);
+        match reply {
+            Reply::NoticesApplied(through) => self.heard = self.heard.max(through),
+            Reply::Expirable(until_ms) => self.expirable = Some(until_ms),
+            _ => {}
         }
     }
 
@@ -211,8 +249,10 @@ impl Ledger {
         }
         // Whatever was signed may be seen by somebody, whether the commit works or not.
         for effect in &output.effects {
-            if let Effect::Released { checkpoint, .. } = effect {
-                self.show(ctx, checkpoint);
+            match effect {
+                Effect::Released { checkpoint, .. } => self.show(ctx, checkpoint),
+                Effect::ExpiryDue { until_ms } => self.due = Some(*until_ms),
+                _ => {}
             }
         }
         let (_, fence) = self.running.as_mut()?;
@@ -308,13 +348,11 @@ impl Ledger {
         open + untold + self.unanswered.len()
     }
 
-    /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it. How many
-    /// records moved money to a miner.
-    pub fn audit(&self, store: &Arc<dyn Store>) -> Result<u64, String> {
+    /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it.
+    pub fn audit(&self, store: &Arc<dyn Store>, totals: &mut Totals) -> Result<(), String> {
         let mut audit = Audit::default();
         let mut receipts = BTreeMap::new();
         let mut transactions = BTreeMap::new();
-        let mut payments = 0;
         while let Some(bytes) = leaf(store, audit.head().size).map_err(|e| e.to_string())? {
             let index = audit.head().size;
             audit.record(&bytes).map_err(|error| error.to_string())?;
@@ -325,8 +363,10 @@ impl Ledger {
                         return Err(format!("records {before} and {index} log one receipt"));
                     }
                 }
-                RecordBody::Post(post) => payments += u64::from(post.posted > 0),
+                RecordBody::Post(post) => totals.payments += u64::from(post.posted > 0),
+                RecordBody::Expire { .. } => totals.expired += 1,
                 RecordBody::Transaction(signed) => {
+                    totals.stakes += u64::from(signed.transaction.kind == TransactionKind::Stake);
                     transactions.insert(signed.transaction.id(), index);
                 }
                 _ => {}
@@ -353,6 +393,6 @@ impl Ledger {
         if pending != 0 {
             return Err(format!("{pending} micro-AIT are still locked"));
         }
-        Ok(payments)
+        Ok(())
     }
 }

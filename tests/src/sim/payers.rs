@@ -1,12 +1,14 @@
-//! The people who pay: locks that are sent until they are answered, twice now and then, and what nobody may send.
+//! The people who pay and stake: what they sign is sent until it is answered, twice now and then; and what nobody may send.
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::PublicKey;
+use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::{
-    LockPurpose, LockTerms, NO_MAX_RATE, SignMode, SignedTransaction, Transaction, TransactionKind,
+    BindConsent, LockPurpose, LockTerms, NO_MAX_RATE, SignMode, SignedTransaction, Transaction,
+    TransactionKind,
 };
+use aitbc_common::wallet::WalletKey;
 use aitbc_coordinator::engine::command::Submission;
 use aitbc_coordinator::ledger::command as ledger;
 use rand::Rng;
@@ -21,11 +23,19 @@ use super::world::Event;
 const PLENTY: u64 = 1_000_000_000;
 const DAY_MS: u64 = 24 * 3_600_000;
 
-/// A payment that its payer has not heard of yet.
+/// Micro-AIT that are staked at once, or locked in passing.
+const STAKE: u64 = 1_000;
+
+/// A payment, or what has to do with a stake, that its signer has not heard of yet.
 pub struct Payment {
     signed: SignedTransaction,
-    job: JobId,
-    owner: PublicKey,
+    /// The job that a lock is for, and its owner.
+    job: Option<(JobId, PublicKey)>,
+}
+
+/// The miner that the payer stakes on; it runs nothing.
+fn staked_on() -> Identity {
+    Identity::from_seed(&[7; 32])
 }
 
 impl Ledger {
@@ -37,27 +47,92 @@ impl Ledger {
         } else {
             PLENTY
         };
-        let signed = self.lock(ctx, amount, submission.spec.job_ref(), self.nonce);
+        let job_ref = submission.spec.job_ref();
+        self.newest_job = Some(((job, submission.owner), job_ref));
+        let signed = self.lock(ctx, amount, job_ref, self.nonce);
         self.nonce += 1;
         ctx.trace
             .note(ctx.now, format_args!("{amount} are locked for {job}"));
         self.unanswered.push(Payment {
             signed,
-            job,
-            owner: submission.owner,
+            job: Some((job, submission.owner)),
         });
     }
 
+    /// The payer binds the miner, stakes on it, and takes a part back now and then.
+    pub(super) fn stake(&mut self, ctx: &mut Context) {
+        let miner = staked_on();
+        let consent = |payer| {
+            let (chain_id, until) = (&self.config.rules.chain_id, ctx.now + DAY_MS);
+            BindConsent::sign(chain_id, payer, &miner, 1, until).encode()
+        };
+        let (kind, amount, payload) = match self.staking {
+            0 => (TransactionKind::Bind, 0, consent(self.payer.address())),
+            1 => (TransactionKind::Stake, STAKE, Vec::new()),
+            _ if !one_in(&mut ctx.random.ledger, 40) => return,
+            even if even % 2 == 0 => (TransactionKind::Stake, STAKE, Vec::new()),
+            _ => (TransactionKind::Unstake, 1, Vec::new()),
+        };
+        self.staking += 1;
+        let target = miner.public().0;
+        let (signer, nonce) = (&self.payer, self.nonce);
+        let signed = self.sign(ctx, signer, (kind, amount, target), payload, nonce);
+        self.nonce += 1;
+        self.unanswered.push(Payment { signed, job: None });
+    }
+
+    /// Somebody else locks money for the newest job until so soon that the jobs do not take it: it returns by what they
+    /// decide or by its own end, whichever the faults leave first. Nobody asks again what became of it.
+    fn pass_by(&mut self, ctx: &mut Context) -> Option<Payment> {
+        let (job, target) = self.newest_job?;
+        let rng = &mut ctx.random.ledger;
+        if !one_in(rng, 8) {
+            return None;
+        }
+        let lasts = rng.random_range(0..2_000);
+        let signer = self.passers_by.pop()?;
+        let signed = self.lock_until(ctx, &signer, ctx.now + lasts, STAKE, target, 0);
+        Some(Payment {
+            signed,
+            job: Some(job),
+        })
+    }
+
     fn lock(&self, ctx: &Context, amount: u64, target: Hash, nonce: u64) -> SignedTransaction {
+        let until = ctx.now + 8 * DAY_MS;
+        self.lock_until(ctx, &self.payer, until, amount, target, nonce)
+    }
+
+    fn lock_until(
+        &self,
+        ctx: &Context,
+        signer: &WalletKey,
+        expires_at: u64,
+        amount: u64,
+        target: Hash,
+        nonce: u64,
+    ) -> SignedTransaction {
         let terms = LockTerms {
             purpose: LockPurpose::Job,
-            expires_at: ctx.now + 8 * DAY_MS,
+            expires_at,
             max_rate: NO_MAX_RATE,
             max_fee_bps: 10_000,
             miner_key: PublicKey::default(),
         };
+        let what = (TransactionKind::Lock, amount, target);
+        self.sign(ctx, signer, what, terms.encode(), nonce)
+    }
+
+    fn sign(
+        &self,
+        ctx: &Context,
+        signer: &WalletKey,
+        (kind, amount, target): (TransactionKind, u64, Hash),
+        payload: Vec<u8>,
+        nonce: u64,
+    ) -> SignedTransaction {
         let transaction = Transaction {
-            kind: TransactionKind::Lock,
+            kind,
             sign_mode: SignMode::Wallet,
             chain_id: self.config.rules.chain_id,
             public_key: [0; 33],
@@ -69,16 +144,20 @@ impl Ledger {
             target,
             payload_hash: Hash::default(),
         };
-        SignedTransaction::by_wallet(transaction, terms.encode(), &self.payer)
-            .expect("the terms fit")
+        SignedTransaction::by_wallet(transaction, payload, signer).expect("a short payload")
     }
 
-    /// Somebody sends what the ledger must not take: a lock that the payer never signed, or one that leaves a nonce out.
+    /// Somebody sends what the ledger must not take: a lock that the payer never signed, one that leaves a nonce out, or a
+    /// stake on a miner that has not consented.
     fn mischief(&self, ctx: &mut Context) -> Option<SignedTransaction> {
         let rng = &mut ctx.random.ledger;
         let (strikes, forged) = (one_in(rng, 6), rng.random());
         if !strikes {
             return None;
+        }
+        if one_in(rng, 3) {
+            let what = (TransactionKind::Stake, 1, staked_on().public().0);
+            return Some(self.sign(ctx, &self.thief, what, Vec::new(), 0));
         }
         let gap = if forged { 0 } else { 1 };
         let mut lock = self.lock(ctx, PLENTY, [9; 32], self.nonce + gap);
@@ -89,15 +168,20 @@ impl Ledger {
     }
 
     pub(super) fn send_payments(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
-        let sent = |signed: &SignedTransaction, job, owner| {
+        let passer_by = self.pass_by(ctx);
+        let sent = |signed: &SignedTransaction, job: Option<(JobId, PublicKey)>| {
             let (chain_id, broken) = (&self.config.rules.chain_id, self.config.broken);
             let signed = ledger::admit(signed.clone(), chain_id, broken).ok()?;
-            let submission = ledger::Submission { signed, job, owner };
+            let submission = ledger::Submission {
+                signed,
+                job: job.map(|(job, _)| job),
+                owner: job.map(|(_, owner)| owner),
+            };
             Some(ledger::Command::Submit(Box::new(submission)))
         };
         let payments = self.unanswered.iter();
         let mut commands: Vec<_> = payments
-            .filter_map(|payment| sent(&payment.signed, Some(payment.job), Some(payment.owner)))
+            .filter_map(|payment| sent(&payment.signed, payment.job))
             .collect();
         if commands.len() != self.unanswered.len() {
             ctx.checker
@@ -107,7 +191,8 @@ impl Ledger {
         let lost = one_in(&mut ctx.random.ledger, 8);
         commands.extend(commands.first().cloned());
         let mischief = self.mischief(ctx);
-        commands.extend(mischief.and_then(|lock| sent(&lock, None, None)));
+        commands.extend(passer_by.and_then(|payment| sent(&payment.signed, payment.job)));
+        commands.extend(mischief.and_then(|bad| sent(&bad, None)));
         let Some(replies) = self.step(ctx, coordinator, commands) else {
             return;
         };
@@ -128,8 +213,10 @@ impl Ledger {
                 }
                 other => {
                     let signed = payment.signed.transaction;
-                    ctx.checker
-                        .violated(format!("the lock {} was answered {other:?}", signed.nonce));
+                    ctx.checker.violated(format!(
+                        "the transaction {} was answered {other:?}",
+                        signed.nonce
+                    ));
                 }
             }
         }

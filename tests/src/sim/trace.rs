@@ -31,6 +31,10 @@ pub struct Totals {
     pub watched_bytes: u64,
     /// Records that moved money to a miner.
     pub payments: u64,
+    /// Locks that ended by themselves.
+    pub expired: u64,
+    /// Stakes that were made.
+    pub stakes: u64,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -44,6 +48,8 @@ impl std::ops::AddAssign for Totals {
         self.faults += other.faults;
         self.watched_bytes += other.watched_bytes;
         self.payments += other.payments;
+        self.expired += other.expired;
+        self.stakes += other.stakes;
     }
 }
 

@@ -400,9 +400,9 @@ impl World {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
-            match self.ledger.audit(&self.coordinator.store) {
-                Ok(payments) => ctx.trace.totals.payments = payments,
-                Err(problem) => ctx.checker.violated(problem),
+            let totals = &mut ctx.trace.totals;
+            if let Err(problem) = self.ledger.audit(&self.coordinator.store, totals) {
+                ctx.checker.violated(problem);
             }
             self.settled = true;
             return;

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use aitbc_tests::harness::{Network, Process, tool};
+use aitbc_common::ledger::log::leaf_hash;
+use aitbc_tests::harness::{Network, Process, User, tool};
+use serde_json::Value;
 
 use super::{AIT, Payer};
 
@@ -97,6 +99,65 @@ fn one_changed_byte_anywhere_is_found_and_named() {
     }
 }
 
+/// The export with the hashes of its records as they are now.
+fn rehashed(export: &str) -> String {
+    let line = |line: &str| {
+        let mut fields: Value = serde_json::from_str(line).expect("JSON");
+        if let Some(leaf) = fields["leaf"].as_str() {
+            let leaf = hex::decode(leaf).expect("hexadecimal digits");
+            fields["hash"] = hex::encode(leaf_hash(&leaf)).into();
+        }
+        fields.to_string() + "\n"
+    };
+    export.lines().map(line).collect()
+}
+
+/// The export with one byte of a record changed, and its hash with it.
+fn changed(export: &str, record: usize, change: impl Fn(&mut [u8])) -> String {
+    let mut lines: Vec<Value> = export
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let mut leaf = hex::decode(lines[record]["leaf"].as_str().expect("a leaf")).expect("digits");
+    change(&mut leaf);
+    lines[record]["leaf"] = hex::encode(leaf).into();
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    rehashed(&lines.join("\n"))
+}
+
+#[test]
+fn a_change_that_no_record_shows_is_told_as_closely_as_it_can_be() {
+    let (network, file) = exported();
+    let good = std::fs::read_to_string(&file).expect("it was written");
+    let copy = network.folder().join("changed.ndjson");
+    let (me, stranger) = (network.user("me"), network.user("stranger"));
+    let stranger = stranger.with("AITBC_COORDINATOR", "127.0.0.1:1");
+    let audited = |user: &User, text: String| {
+        std::fs::write(&copy, text).expect("a temporary folder is writable");
+        user.types(&format!("aitbc ledger audit {}", copy.display()))
+    };
+    // The genesis file, in what only the chain id shows: random bytes.
+    let random = changed(&good, 0, |leaf| {
+        let at = leaf
+            .windows(9)
+            .position(|window| window == b"\"random\":")
+            .expect("the genesis file has random bytes");
+        leaf[at + 10] = if leaf[at + 10] == b'0' { b'1' } else { b'0' };
+    });
+    audited(&stranger, random.clone()).refuses(8, "record 0 or record ");
+    audited(&me, random).refuses(8, "record 0 is bad: it is the genesis file of the chain");
+    // The time of a transfer: nothing but the log's root shows it. Who saw a checkpoint of what was before knows more.
+    let is_third = |line: &str| line.contains(&hex::encode("three"));
+    let third = good.lines().position(is_third).expect("it is there");
+    let later = changed(&good, third, |leaf| {
+        let time: [u8; 8] = leaf[10..18].try_into().expect("8 bytes");
+        leaf[10..18].copy_from_slice(&(u64::from_be_bytes(time) + 1).to_be_bytes());
+    });
+    let last = good.lines().count() - 2;
+    let all = format!("one of the records 0 to {last} is not");
+    audited(&stranger, later).refuses(8, &all);
+}
+
 #[test]
 fn the_first_bad_record_is_named_and_missing_ones_are_missed() {
     let (network, file) = exported();
@@ -116,7 +177,8 @@ fn the_first_bad_record_is_named_and_missing_ones_are_missed() {
         .position(|line| line.contains(&hex::encode("two")))
         .expect("the memo is there");
     let other = good.replace(&hex::encode("two"), &hex::encode("six"));
-    audited(other).refuses(8, &format!("record {memo} is bad"));
+    audited(other.clone()).refuses(8, &format!("(record {memo}) is bad: its hash is not"));
+    audited(rehashed(&other)).refuses(8, &format!("record {memo} is bad"));
     audited(lines[..lines.len() - 2].join("\n") + "\n" + lines[lines.len() - 1])
         .refuses(8, "checkpoint of");
     audited(lines[1..].join("\n")).refuses(8, "line 1");

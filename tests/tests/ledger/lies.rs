@@ -146,6 +146,25 @@ fn proofs_that_prove_nothing_are_caught() {
 }
 
 #[test]
+fn the_one_record_that_is_not_as_it_was_signed_is_named() {
+    let mut lab = lab();
+    for memo in ["one", "two", "three", "four", "five"] {
+        lab.payer.transfers(1, memo);
+    }
+    let file = lab.network.folder().join("ledger.ndjson");
+    let export = format!("aitbc ledger export --output {}", file.display());
+    for line in ["aitbc ledger audit", &export] {
+        let caught = lab.caught(Lie::RecordRetimed, line, "LEDGER_ROOT_DIFFERS");
+        let message = caught.json_error()["message"].to_string();
+        assert!(
+            message.contains("record 5 is not the one that was signed"),
+            "{message}"
+        );
+    }
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_record_that_is_withheld_is_missed() {
     let mut lab = lab();
     lab.payer.transfers(1, "one");

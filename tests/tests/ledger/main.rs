@@ -2,15 +2,16 @@
 
 mod audit;
 mod lies;
+mod memory;
 mod nonces;
 mod reading;
 mod results;
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::PublicKey;
+use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{
-    SignMode, SignedTransaction, Transaction, TransactionKind, address_target,
+    BindConsent, SignMode, SignedTransaction, Transaction, TransactionKind, address_target,
 };
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::unix_ms;
@@ -21,7 +22,8 @@ use aitbc_tests::harness::User;
 use tokio::runtime::Runtime;
 
 const AIT: u64 = 1_000_000;
-const MINER: PublicKey = PublicKey([5; 32]);
+/// Seed of the miner's identity.
+const MINER: [u8; 32] = [5; 32];
 
 /// A wallet that sends transactions by itself.
 struct Payer {
@@ -55,8 +57,14 @@ impl Payer {
     }
 
     /// Records a transaction and waits until a checkpoint covers it; gives its hash.
-    fn sends(&mut self, kind: TransactionKind, amount: u64, target: Hash, memo: &str) -> String {
-        let (hash, index) = self.submits(kind, amount, target, memo);
+    fn sends(
+        &mut self,
+        kind: TransactionKind,
+        amount: u64,
+        target: Hash,
+        payload: impl Into<Vec<u8>>,
+    ) -> String {
+        let (hash, index) = self.submits(kind, amount, target, payload);
         let request = GetCheckpointRequest {
             min_size: index + 1,
             wait: Some(prost_types::Duration {
@@ -77,7 +85,7 @@ impl Payer {
         kind: TransactionKind,
         amount: u64,
         target: Hash,
-        memo: &str,
+        payload: impl Into<Vec<u8>>,
     ) -> (String, u64) {
         let transaction = Transaction {
             kind,
@@ -92,8 +100,8 @@ impl Payer {
             target,
             payload_hash: Hash::default(),
         };
-        let signed = SignedTransaction::by_wallet(transaction, memo.into(), &self.key)
-            .expect("a short memo");
+        let signed = SignedTransaction::by_wallet(transaction, payload.into(), &self.key)
+            .expect("a short payload");
         let request = SubmitTransactionRequest {
             transaction: signed.encode().into(),
             ..Default::default()
@@ -115,10 +123,15 @@ impl Payer {
         )
     }
 
-    /// Stakes 10 AIT and begins to take 4 back; gives the second's hash.
+    /// Binds the miner, stakes 10 AIT and begins to take 4 back; gives the third's hash.
     fn unstakes(&mut self) -> String {
-        self.submits(TransactionKind::Stake, 10 * AIT, MINER.0, "");
-        self.sends(TransactionKind::Unstake, 4 * AIT, MINER.0, "")
+        let miner = Identity::from_seed(&MINER);
+        let (chain, me) = (self.connection.chain_id(), self.key.address());
+        let consent = BindConsent::sign(chain, me, &miner, 1, unix_ms() + 3_600_000);
+        let target = miner.public().0;
+        self.submits(TransactionKind::Bind, 0, target, consent.encode());
+        self.submits(TransactionKind::Stake, 10 * AIT, target, "");
+        self.sends(TransactionKind::Unstake, 4 * AIT, target, "")
     }
 }
 

@@ -1,5 +1,6 @@
 //! A wallet binds a miner: then nobody who has the miner's machine can have it paid elsewhere.
 
+use aitbc_common::identity::PublicKey;
 use aitbc_tests::harness::wait_for;
 
 use super::{OTHER, network_and_user, scripted, wallet};
@@ -46,6 +47,14 @@ fn a_bound_miner_is_paid_nowhere_else_until_its_wallet_lets_it_go() {
         shown.to_string().contains(&address).then_some(())
     });
     let _again = user.types(&bind).succeeds();
+    // Nor can it take the miner's place by a first stake, bound or not.
+    let stake = format!("aitbc wallet stake {identity} 1");
+    thief.types(&stake).refuses(4, "is bound to the wallet");
+    let free = PublicKey([9; 32]);
+    thief
+        .types(&format!("aitbc wallet stake {free} 0.000001"))
+        .refuses(4, "--consent-for");
+    let _staked = user.types(&stake).succeeds();
     let _released = user
         .types(&format!("aitbc wallet bind --release {identity}"))
         .succeeds();

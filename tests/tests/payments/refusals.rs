@@ -154,6 +154,19 @@ fn bytes_that_were_sent_before_or_belong_elsewhere_move_nothing() {
                 ErrorReason::TransactionRefused,
             ),
             (
+                "a stranger's stake",
+                sign(
+                    &key,
+                    ours,
+                    1,
+                    TransactionKind::Stake,
+                    (1, [9; 32]),
+                    Vec::new(),
+                )
+                .encode(),
+                ErrorReason::MinerNotBound,
+            ),
+            (
                 "a gap",
                 transfer(&key, ours, 2).encode(),
                 ErrorReason::Nonce,

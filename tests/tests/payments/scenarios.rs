@@ -207,9 +207,11 @@ fn money_is_sent_staked_and_drawn() {
     assert_eq!(count(&other, "received"), 1);
     let registered = user.types(&format!("{REGISTER} --json")).succeeds().json();
     let miner = registered["miner_id"].as_str().expect("a miner's id");
-    let _staked = user
-        .types(&format!("aitbc wallet stake {miner} 50"))
-        .succeeds();
+    let stake = format!("aitbc wallet stake {miner} 50");
+    user.types(&stake)
+        .refuses(4, "aitbc wallet bind --miner rig-1");
+    let _bound = user.types("aitbc wallet bind").succeeds();
+    let _staked = user.types(&stake).succeeds();
     let balance = user.types("aitbc wallet balance --json").succeeds().json();
     assert_eq!(
         (&balance["staked_ait"], &balance["total_ait"]),
@@ -220,9 +222,6 @@ fn money_is_sent_staked_and_drawn() {
     let _leaving = user
         .types(&format!("aitbc wallet unstake {miner} 20"))
         .succeeds();
-    other
-        .types(&format!("aitbc wallet stake {miner} 1"))
-        .refuses(4, "belongs to the wallet");
     let _drawn = user.types("aitbc wallet faucet --amount 2.5").succeeds();
     assert_eq!(available(&user), "50.000000");
     assert_eq!(count(&user, "faucet"), 2);

@@ -190,6 +190,13 @@ fn returning(history: &mut History, lock: Hash) {
 /// Two unstakings that mature together.
 fn stakes(history: &mut History) -> [Hash; 2] {
     let miner = identity(&MINER).public().0;
+    let stake = |history: &History, by: &[u8; 32]| {
+        RecordBody::Transaction(history.sign(by, TransactionKind::Stake, 1, miner, Vec::new()))
+    };
+    let stranger = stake(history, &ALICE);
+    history.refuse_body("stake on a miner that never was bound", stranger);
+    let consent = consent(&history.chain_id, &ALICE, 1, history.now + DAY).encode();
+    history.transact("bind", &ALICE, TransactionKind::Bind, 0, miner, consent);
     history.transact(
         "stake",
         &ALICE,
@@ -198,8 +205,8 @@ fn stakes(history: &mut History) -> [Hash; 2] {
         miner,
         Vec::new(),
     );
-    let other = history.sign(&BOB, TransactionKind::Stake, 1, miner, Vec::new());
-    history.refuse_body("another wallet's stake", RecordBody::Transaction(other));
+    let other = stake(history, &BOB);
+    history.refuse_body("stake by another wallet than the bound one", other);
     let too_much = history.sign(
         &ALICE,
         TransactionKind::Unstake,
@@ -237,20 +244,25 @@ fn bindings(history: &mut History) {
     let bind = |history: &History, by: &[u8; 32], payload| {
         RecordBody::Transaction(history.sign(by, TransactionKind::Bind, 0, miner, payload))
     };
-    let stolen = bind(history, &BOB, consent(&chain, &ALICE, 1, until).encode());
-    history.refuse_body("consent to another wallet", stolen);
-    let bound = bind(history, &ALICE, consent(&chain, &ALICE, 1, until).encode());
-    history.append("bind", bound);
+    let stake = |history: &History, by: &[u8; 32]| {
+        RecordBody::Transaction(history.sign(by, TransactionKind::Stake, 1, miner, Vec::new()))
+    };
     let moved = bind(history, &BOB, consent(&chain, &BOB, 2, until).encode());
     history.refuse_body("bound to another wallet", moved);
     let skipped = bind(history, &ALICE, release(u32::MAX).encode());
     history.refuse_body("release with a skipped number", skipped);
     let released = bind(history, &ALICE, release(2).encode());
     history.append("release", released);
+    let unbound = stake(history, &ALICE);
+    history.refuse_body("stake by the staker after the release", unbound);
+    let stolen = bind(history, &BOB, consent(&chain, &ALICE, 3, until).encode());
+    history.refuse_body("consent to another wallet", stolen);
     let old = bind(history, &BOB, consent(&chain, &BOB, 2, until).encode());
     history.refuse_body("old consent", old);
     let again = bind(history, &BOB, consent(&chain, &BOB, 3, until).encode());
     history.append("bind to another wallet", again);
+    let early = stake(history, &BOB);
+    history.refuse_body("stake by the bound wallet beside another's", early);
 }
 
 fn allowances(history: &mut History) {

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aitbc_common::hash::hash_text;
+use aitbc_common::ledger::audit::Edge;
+use aitbc_common::ledger::checkpoint::CheckpointError;
 use aitbc_common::ledger::log::TreeHead;
-use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::errors::CommandError;
 use clap::Args;
 
-use super::auditor::{Auditor, Summary};
+use super::auditor::{Auditor, Summary, other_root};
 use super::export_file::{Line, Reader};
+use super::trail::Trail;
 use super::{open, progress};
 use crate::context::Context;
 
@@ -54,29 +56,26 @@ async fn of_network(context: &Context) -> Result<Summary, CommandError> {
     let mut ledger = open(context).await?;
     let (checkpoint, _) = ledger.checkpoint().await?;
     let head = checkpoint.head;
-    let mut auditor = Auditor::default();
+    let mut auditor = Auditor::of(*ledger.log());
+    let mut trail = Trail::from(Edge::default());
     let mut records = ledger.records(0, head.size).await?;
     let bar = progress::bar(context, head.size, "checking records");
     while let Some(leaves) = records.next().await? {
         for leaf in &leaves {
             auditor.record(&context.home, leaf)?;
+            trail.pass(auditor.edge());
             bar.inc(1);
-        }
-        if auditor.log().is_some_and(|log| log != ledger.log()) {
-            return Err(other_chain(&hash_text(&ledger.log().chain_id)));
         }
     }
     bar.finish_and_clear();
+    let found = auditor.edge().head();
+    if found != head {
+        let all = 0..found.size;
+        let end = auditor.edge().clone();
+        let records = trail.first_other(&mut ledger, end, &head).await;
+        return Err(other_root(&found, &head, &records.unwrap_or(all)));
+    }
     auditor.finish(Some(&head))
-}
-
-fn other_chain(wanted: &str) -> CommandError {
-    CommandError::new(
-        ExitCode::ProofFailed,
-        "LEDGER_RECORD_INVALID",
-        format!("record 0 is bad: it is the genesis file of another chain than {wanted}"),
-    )
-    .with_hint("do not use this coordinator; tell its operator")
 }
 
 fn of_file(context: &Context, path: &Path) -> Result<(Summary, bool), CommandError> {
@@ -91,9 +90,12 @@ fn of_file(context: &Context, path: &Path) -> Result<(Summary, bool), CommandErr
                 let log = auditor
                     .log()
                     .ok_or_else(|| reader.damaged("a checkpoint of no records"))?;
-                let head = log
-                    .open(&text)
-                    .map_err(|error| reader.damaged(&error.to_string()))?;
+                let head = log.open(&text).map_err(|error| match error {
+                    CheckpointError::WrongChain { .. } => reader.damaged(&format!(
+                        "it or record 0, the genesis file, was changed: {error}"
+                    )),
+                    _ => reader.damaged(&error.to_string()),
+                })?;
                 signed = Some(head);
             }
         }

@@ -1,13 +1,16 @@
 //! An audit of records from wherever, and what it comes to.
 
+use std::ops::Range;
+
 use aitbc_common::genesis::Genesis;
-use aitbc_common::hash::hash_text;
+use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::identity::PublicKey;
-use aitbc_common::layouts::{Record, RecordBody};
-use aitbc_common::ledger::audit::{Audit, AuditError};
+use aitbc_common::layouts::{InvalidTransaction, Record, RecordBody};
+use aitbc_common::ledger::audit::{Audit, AuditError, BadRecord, Edge};
 use aitbc_common::ledger::checkpoint::LogIdentity;
 use aitbc_common::ledger::entry::{AccountId, StateKey};
 use aitbc_common::ledger::log::TreeHead;
+use aitbc_common::ledger::violation::Violation;
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::Home;
@@ -16,12 +19,18 @@ use serde_json::{Value, json};
 
 /// The type byte of a POST.
 const POST: u8 = 3;
+/// That of a TX.
+const TRANSACTION: u8 = 2;
 
 /// An audit under way. Memory grows with the state, not with the log.
 #[derive(Debug, Default)]
 pub struct Auditor {
     audit: Audit,
+    /// Which log it must be, where that is known.
+    expected: Option<LogIdentity>,
     log: Option<LogIdentity>,
+    /// Whether a transaction has shown that it is of the genesis file's chain.
+    has_transactions: bool,
     /// What this user had seen of the chain, until the records come to its size.
     seen: Option<Checkpoint>,
     confirmed: Option<u64>,
@@ -45,12 +54,23 @@ pub struct Summary {
 }
 
 impl Auditor {
+    /// Of a log that must be this one, and whose newest checkpoint was accepted: it continues what this user has seen.
+    pub fn of(log: LogIdentity) -> Self {
+        Self {
+            expected: Some(log),
+            ..Self::default()
+        }
+    }
+
     /// Takes the next record. The first says which log it is.
     pub fn record(&mut self, home: &Home, leaf: &[u8]) -> Result<(), CommandError> {
-        self.audit.record(leaf).map_err(|error| bad(&error))?;
+        self.audit
+            .record(leaf)
+            .map_err(|error| self.first_bad(&error, home, leaf))?;
         if self.log.is_none() {
             self.begin(home, leaf)?;
         }
+        self.has_transactions |= leaf.get(1) == Some(&TRANSACTION);
         if leaf.get(1) == Some(&POST)
             && let Ok(Record {
                 body: RecordBody::Post(post),
@@ -62,10 +82,11 @@ impl Auditor {
         }
         let size = self.audit.state().position().next;
         if let Some(seen) = self.seen.take_if(|seen| seen.head.size == size) {
-            if seen.head != self.audit.head() {
+            if seen.head == self.audit.head() {
+                self.confirmed = Some(size);
+            } else if self.expected.is_none() {
                 return Err(other_history(&seen.head));
             }
-            self.confirmed = Some(size);
         }
         Ok(())
     }
@@ -73,6 +94,11 @@ impl Auditor {
     /// Which log it is, from the first record on.
     pub fn log(&self) -> Option<&LogIdentity> {
         self.log.as_ref()
+    }
+
+    /// The log over all records so far.
+    pub fn edge(&self) -> &Edge {
+        self.audit.edge()
     }
 
     /// The end: the whole state holds, and the records are what a checkpoint signs, where there is one.
@@ -85,10 +111,12 @@ impl Auditor {
             )
             .with_hint("write an export with: aitbc ledger export --output FILE"));
         };
-        self.audit.check_state().map_err(|error| bad(&error))?;
+        let checked = self.audit.check_state();
+        checked.map_err(|error| failed("LEDGER_RECORD_INVALID", error.to_string()))?;
         let head = self.audit.head();
         if let Some(signed) = signed.filter(|signed| **signed != head) {
-            return Err(other_root(&head, signed));
+            let first = self.confirmed.unwrap_or_default().min(head.size);
+            return Err(other_root(&head, signed, &(first..head.size)));
         }
         let state = self.audit.state();
         let count =
@@ -113,9 +141,60 @@ impl Auditor {
 
     fn begin(&mut self, home: &Home, leaf: &[u8]) -> Result<(), CommandError> {
         let log = log_of(leaf).expect("a log that holds begins with a genesis file");
+        if let Some(expected) = self.expected.filter(|expected| *expected != log) {
+            return Err(failed(
+                "LEDGER_RECORD_INVALID",
+                format!(
+                    "record 0 is bad: it is the genesis file of another chain than {}",
+                    hash_text(&expected.chain_id)
+                ),
+            ));
+        }
         self.seen = VerifiedLedger::seen(log, home)?;
         self.log = Some(log);
         Ok(())
+    }
+
+    /// A record that does not follow from the genesis file is bad, or the genesis file is: the chain id tells which, where
+    /// this user knows it.
+    fn first_bad(&self, error: &AuditError, home: &Home, leaf: &[u8]) -> CommandError {
+        let of_another_chain = Violation::Invalid(InvalidTransaction::Chain);
+        let (theirs, in_doubt) = match &error.problem {
+            BadRecord::Rule(violation) if *violation == of_another_chain => {
+                (chain_of(leaf), !self.has_transactions)
+            }
+            BadRecord::Rule(Violation::Mint(_)) => (None, !self.has_transactions),
+            _ => (None, false),
+        };
+        let knows =
+            |chain: &Hash| VerifiedLedger::known(chain, home).is_ok_and(|log| log.is_some());
+        let Some(log) = self.log.filter(|log| in_doubt && !knows(&log.chain_id)) else {
+            return failed("LEDGER_RECORD_INVALID", error.to_string());
+        };
+        let index = error.index;
+        let (ours, problem) = (hash_text(&log.chain_id), &error.problem);
+        let message = match theirs {
+            Some(theirs) if knows(&theirs) => format!(
+                "record 0 is bad: it is the genesis file of the chain {ours}, the transaction of record {index} is of {}, which this machine knows",
+                hash_text(&theirs)
+            ),
+            Some(theirs) => format!(
+                "record 0 or record {index} is bad: record 0 is the genesis file of the chain {ours}, the transaction of record {index} is of {}; the network's chain id says which",
+                hash_text(&theirs)
+            ),
+            None => format!(
+                "record 0 or record {index} is bad ({problem}): record 0 is the genesis file of the chain {ours}; the network's chain id says which"
+            ),
+        };
+        failed("LEDGER_RECORD_INVALID", message)
+    }
+}
+
+fn chain_of(leaf: &[u8]) -> Option<Hash> {
+    match Record::decode(leaf).ok()?.body {
+        RecordBody::Transaction(signed) => Some(signed.transaction.chain_id),
+        RecordBody::Acknowledgement(acknowledgement, _) => Some(acknowledgement.chain_id),
+        _ => None,
     }
 }
 
@@ -204,17 +283,18 @@ fn failed(reason: &str, message: String) -> CommandError {
         .with_hint("keep the records and tell the coordinator's operator and its other users; pay nothing to it")
 }
 
-fn bad(error: &AuditError) -> CommandError {
-    failed("LEDGER_RECORD_INVALID", error.to_string())
-}
-
-/// The records are not those that the checkpoint signs.
-pub fn other_root(found: &TreeHead, signed: &TreeHead) -> CommandError {
+/// The records are not those that the checkpoint signs; one of these is the first that is not.
+pub fn other_root(found: &TreeHead, signed: &TreeHead, records: &Range<u64>) -> CommandError {
+    let last = records.end.saturating_sub(1);
+    let which = if records.start < last {
+        format!("one of the records {} to {last}", records.start)
+    } else {
+        format!("record {last}")
+    };
     failed(
         "LEDGER_ROOT_DIFFERS",
         format!(
-            "one of the records 0 to {} is not the one that was signed: {} records come to the root {}, the checkpoint of {} states {}",
-            found.size.saturating_sub(1),
+            "{which} is not the one that was signed: {} records come to the root {}, the checkpoint of {} states {}",
             found.size,
             hash_text(&found.root),
             signed.size,
@@ -227,7 +307,8 @@ fn other_history(seen: &TreeHead) -> CommandError {
     failed(
         "LEDGER_FORK",
         format!(
-            "the first {} records are not those that this coordinator showed before: a checkpoint of them has another root",
+            "one of the records 0 to {} is not the one that was seen before: the checkpoint of {} records that is kept has another root",
+            seen.size.saturating_sub(1),
             seen.size
         ),
     )

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::auditor::other_root;
 use super::export_file::Writer;
+use super::trail::Trail;
 use super::{open, progress};
 use crate::context::Context;
 
@@ -39,16 +40,21 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
     let mut writer = Writer::create(arguments.output.as_deref())?;
     let mut records = ledger.records(0, head.size).await?;
     let mut edge = Edge::default();
+    let mut trail = Trail::from(Edge::default());
     let bar = progress::bar(context, head.size, "exporting");
     while let Some(leaves) = records.next().await? {
         for leaf in &leaves {
             edge.push(leaf_hash(leaf));
+            trail.pass(&edge);
             writer.leaf(leaf)?;
         }
         bar.inc(leaves.len() as u64);
     }
     if edge.head() != head {
-        return Err(other_root(&edge.head(), &head));
+        let end = edge.clone();
+        let records = trail.first_other(&mut ledger, end, &head).await;
+        let all = 0..edge.size();
+        return Err(other_root(&edge.head(), &head, &records.unwrap_or(all)));
     }
     writer.finish(&checkpoint.text)?;
     bar.finish_and_clear();

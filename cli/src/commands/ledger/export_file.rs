@@ -1,4 +1,4 @@
-//! An export: one record a line, `{"index":0,"leaf":"…"}`, and at the end the checkpoint that signs them all.
+//! An export: one record a line, `{"index":0,"leaf":"…","hash":"…"}`, and at the end the checkpoint that signs them all.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aitbc_common::layouts::MAX_GENESIS;
+use aitbc_common::ledger::log::leaf_hash;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::PLAIN_MODE;
 use aitbc_common::runtime::random_bytes;
@@ -29,6 +30,7 @@ pub enum Line {
 struct Fields {
     index: Option<u64>,
     leaf: Option<String>,
+    hash: Option<String>,
     checkpoint: Option<String>,
 }
 
@@ -100,9 +102,9 @@ impl Reader {
 
     fn parse(&self, bytes: &[u8]) -> Result<Line, CommandError> {
         let fields: Fields = serde_json::from_slice(bytes)
-            .map_err(|_| self.damaged("it is not {\"index\":…,\"leaf\":\"…\"}"))?;
-        match (fields.index, fields.leaf, fields.checkpoint) {
-            (Some(index), Some(leaf), None) => {
+            .map_err(|_| self.damaged("it is not {\"index\":…,\"leaf\":\"…\",\"hash\":\"…\"}"))?;
+        match (fields.index, fields.leaf, fields.hash, fields.checkpoint) {
+            (Some(index), Some(leaf), Some(hash), None) => {
                 if index != self.line - 1 {
                     return Err(self.damaged(&format!(
                         "it is record {index} where {} comes next",
@@ -116,9 +118,14 @@ impl Reader {
                     .ok_or_else(|| {
                         self.damaged("its leaf is not an even number of digits 0 to 9 and a to f")
                     })?;
+                if hash != hex::encode(leaf_hash(&leaf)) {
+                    return Err(
+                        self.damaged("its hash is not that of its leaf: one of them was changed")
+                    );
+                }
                 Ok(Line::Leaf(leaf))
             }
-            (None, None, Some(checkpoint)) => Ok(Line::Checkpoint(checkpoint)),
+            (None, None, None, Some(checkpoint)) => Ok(Line::Checkpoint(checkpoint)),
             _ => Err(self.damaged("it is neither a record nor a checkpoint")),
         }
     }
@@ -188,9 +195,10 @@ impl Writer {
     /// Writes the next record.
     pub fn leaf(&mut self, leaf: &[u8]) -> Result<(), CommandError> {
         let line = format!(
-            "{{\"index\":{},\"leaf\":\"{}\"}}\n",
+            "{{\"index\":{},\"leaf\":\"{}\",\"hash\":\"{}\"}}\n",
             self.index,
-            hex::encode(leaf)
+            hex::encode(leaf),
+            hex::encode(leaf_hash(leaf))
         );
         self.index += 1;
         self.write(&line)

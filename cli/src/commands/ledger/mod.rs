@@ -8,6 +8,7 @@ mod export_file;
 pub mod fate;
 mod progress;
 mod record;
+mod trail;
 mod tx;
 
 use aitbc_common::runtime::errors::CommandError;

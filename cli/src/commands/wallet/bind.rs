@@ -178,7 +178,7 @@ fn miner_identity(context: &Context, name: Option<&str>) -> Result<Identity, Com
 }
 
 /// What the ledger's signed state says of an identity's payee.
-async fn binding(
+pub(super) async fn binding(
     context: &Context,
     connection: &Connection,
     identity: PublicKey,
@@ -186,10 +186,7 @@ async fn binding(
     let found = proven_entries(context, connection, &[StateKey::Binding(identity)]).await?;
     Ok(match found.entries.into_iter().next().flatten() {
         Some(Entry::Binding(binding)) => binding,
-        _ => Binding {
-            account: Address::default(),
-            seq: 0,
-        },
+        _ => Binding::default(),
     })
 }
 

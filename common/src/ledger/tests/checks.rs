@@ -30,6 +30,14 @@ impl World {
             assert!(was.balance() <= is.balance() + posted, "{record:?}");
             assert!(was.available() <= is.available() + available, "{record:?}");
         }
+        if let RecordBody::Transaction(signed) = &record.body
+            && signed.transaction.kind == TransactionKind::Stake
+        {
+            let (wallet, miner) = (signed.transaction.account, signed.transaction.target);
+            assert_eq!(self.binding(PublicKey(miner)).account, wallet);
+            let staker = self.state.get(&StateKey::Staker(PublicKey(miner)));
+            assert_eq!(staker, Some(&Entry::Staker(wallet)));
+        }
         let settlement = self.state.account(AccountId::Settlement);
         assert_eq!(settlement.credits_posted, settlement.debits_posted);
         if let (RecordBody::Post(post), Some(lock)) = (&record.body, lock) {

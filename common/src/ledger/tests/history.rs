@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::entry::{Account, Allowance, OpenLock};
+use super::super::entry::{Account, Allowance, Binding, OpenLock};
 use super::super::settlement::{Work, posts};
 use super::*;
 use crate::layouts::{
@@ -247,9 +247,13 @@ impl World {
 
     fn transact(&mut self, what: u16, [_, a, b, c, d, e]: Step) {
         let kind = kind_of(what);
-        let account = self.wallet(a);
         let identity = &self.identities[usize::from(b) % self.identities.len()];
         let key = identity.public();
+        let binding = self.binding(key);
+        let account = match kind {
+            TransactionKind::Stake if c % 4 > 0 => binding.account,
+            _ => self.wallet(a),
+        };
         let wallet = self.state.account(AccountId::Wallet(account));
         let allowance = match self.state.get(&StateKey::Allowance(account, key)) {
             Some(Entry::Allowance(allowance)) => *allowance,
@@ -263,10 +267,6 @@ impl World {
         };
         let by_identity = what == 3;
         let rises = u32::from(c % 4);
-        let bound = match self.state.get(&StateKey::Binding(key)) {
-            Some(Entry::Binding(binding)) => binding.seq,
-            _ => 0,
-        };
         let (target, payload) = match kind {
             TransactionKind::Transfer => (address_target(self.wallet(b)), Vec::new()),
             TransactionKind::Lock => (reference(["x", "y"][usize::from(e % 2)]), self.terms(e)),
@@ -276,7 +276,7 @@ impl World {
                     &self.chain_id,
                     account,
                     identity,
-                    bound + rises,
+                    binding.seq + rises,
                     self.now + 1,
                 );
                 if e % 3 == 0 {
@@ -309,6 +309,13 @@ impl World {
             signature: [0; 64],
             payload,
         }));
+    }
+
+    pub fn binding(&self, identity: PublicKey) -> Binding {
+        match self.state.get(&StateKey::Binding(identity)) {
+            Some(Entry::Binding(binding)) => *binding,
+            _ => Binding::default(),
+        }
     }
 
     fn terms(&self, e: u16) -> Vec<u8> {

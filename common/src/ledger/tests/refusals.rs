@@ -185,9 +185,9 @@ fn a_transaction_that_is_recorded_again_changes_nothing() {
     let mut ledger = Ledger::with(&[("alice", 10_000)]);
     ledger.play(
         "alice gives 5 to bob
+         alice binds rig
          alice stakes 50 on rig
          alice unstakes 50 from rig as=u
-         alice binds rig
          alice allows agent 5000
          alice locks 1000 on job as=a
          agent locks 1000 on job for=alice

@@ -3,16 +3,18 @@
 use super::*;
 
 #[test]
-fn a_stake_belongs_to_one_wallet_and_leaves_after_seven_days() {
+fn a_stake_belongs_to_the_bound_wallet_and_leaves_after_seven_days() {
     let mut ledger = Ledger::with(&[("alice", 10_000), ("bob", 10_000)]);
     ledger.play(
         "alice unstakes 1 from rig               ! nothing is staked on this miner
          alice stakes 0 on rig                   ! the amount must be between
+         alice stakes 1 on rig                   ! this one is bound to no wallet
+         alice binds rig seq=1
          alice stakes 10001 on rig               ! insufficient funds
          alice stakes 6000 on rig
          alice has 4000 of 4000
          stake:rig has 6000 of 6000
-         bob stakes 1 on rig                     ! the stake on this miner belongs to the wallet
+         bob stakes 1 on rig                     ! this one is bound to the wallet
          bob unstakes 1 from rig                 ! the stake on this miner belongs to the wallet
          alice unstakes 6001 from rig            ! insufficient funds: available 0.006 AIT
          alice unstakes 0 from rig               ! the amount must be between
@@ -29,6 +31,10 @@ fn a_stake_belongs_to_one_wallet_and_leaves_after_seven_days() {
          market unstakes u                       ! the lock is not open
          alice has 8000 of 8000
          stake:rig has 2000 of 2000
+         alice releases rig seq=2
+         alice stakes 1 on rig                   ! this one is bound to no wallet
+         bob binds rig seq=3
+         alice stakes 1 on rig                   ! this one is bound to the wallet
          bob stakes 1 on rig                     ! the stake on this miner belongs to the wallet
          alice unstakes 1000 from rig as=v
          alice unstakes 1000 from rig as=w
@@ -39,8 +45,10 @@ fn a_stake_belongs_to_one_wallet_and_leaves_after_seven_days() {
          market unstakes v
          alice has 10000 of 10000
          alice unstakes 1 from rig               ! nothing is staked on this miner
+         alice stakes 1 on rig                   ! this one is bound to the wallet
          bob stakes 5 on rig
-         stake:rig has 5 of 5",
+         bob stakes 6 on rig
+         stake:rig has 11 of 11",
     );
 }
 

@@ -186,6 +186,11 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "name the wallet that the miner is bound to (--payout 0x…), or bind it with that wallet: aitbc wallet bind --miner NAME",
     ),
     (
+        "MINER_NOT_BOUND",
+        Authentication,
+        "bind the miner first, with the wallet that is to stake: aitbc wallet bind --miner NAME",
+    ),
+    (
         "TRANSACTION_REFUSED",
         Authentication,
         "see what the wallet did last with: aitbc wallet history",

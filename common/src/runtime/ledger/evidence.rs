@@ -100,4 +100,17 @@ impl VerifiedLedger {
             ))
         })
     }
+
+    /// Whether a log that its key signed is proven to begin with these records.
+    ///
+    /// # Errors
+    /// The coordinator gives no proof.
+    pub async fn begins_with(
+        &mut self,
+        first: &TreeHead,
+        signed: &TreeHead,
+    ) -> Result<bool, CommandError> {
+        let proof = self.consistency(first, signed).await?;
+        Ok(verify_consistency(&proof, first, signed).is_ok())
+    }
 }
