@@ -3,7 +3,7 @@
 //!
 //! - A **client** is the wallet that paid or would have paid (a lock's payer). What a wallet pays to itself does not count
 //!   ([`Parties::are_one`]).
-//! - Each POST record is a success of [`merit`]\(fee), each fault one of merit(weight), where a payer's faults of 30 days
+//! - Each POST record is a success of [`merit`] of its fee, each fault one of its weight, where a payer's faults of 30 days
 //!   weigh together at most what it paid in fees in these 30 days: see [`Reputations::fault`].
 //! - Of one miner, client and day at most [`MAX_A_DAY`] of either count; days fade by [`faded`]; of one client at most
 //!   [`MAX_PER_CLIENT`] of either count after that. S and F are the sums over the clients, and [`Score::ppm`] is the
@@ -143,7 +143,7 @@ pub fn merit(fee: u64) -> u16 {
     u16::try_from(counted).map_or(MAX_A_DAY, |counted| counted.min(MAX_A_DAY))
 }
 
-/// What is left of a day's sum after `days`: (sum·T[days mod 30]) >> (32 + ⌊days/30⌋) with T[r] = ⌊2^(32 − r/30)⌋, and
+/// What is left of a day's sum after `days`: `(sum·T[days mod 30]) >> (32 + ⌊days/30⌋)` with `T[r]` = ⌊2^(32 − r/30)⌋, and
 /// nothing after 300 days.
 #[must_use]
 pub fn faded(sum: u16, days: u32) -> u64 {
