@@ -8,8 +8,10 @@ pub mod rows;
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{Acknowledgement, LockPurpose, ReceiptEntry, VoidReason};
+use aitbc_common::ids::{JobId, ListingId, RentalId};
+use aitbc_common::layouts::{
+    Acknowledgement, FaultReason, LockPurpose, ReceiptEntry, VoidReason, rental_ref,
+};
 use aitbc_common::ledger::settlement::Work;
 
 /// A job has at most this many locks.
@@ -36,6 +38,30 @@ pub enum Order {
         /// tx_ids of all its open locks, in log order.
         locks: Vec<Hash>,
     },
+    /// A time of a rental is paid for from its lock; with the last payment what is left returns.
+    PayRental {
+        /// The rental.
+        rental: RentalId,
+        /// Who has it.
+        renter: PublicKey,
+        /// tx_id of the lock.
+        lock: Hash,
+        /// The time: `attempt` is the payment's number, `outcome` whether it goes on.
+        work: Work,
+    },
+    /// A miner failed an attempt that a lock would have paid.
+    LogFault {
+        /// tx_id of the lock; one that is not open any more is passed over.
+        lock: Hash,
+        /// The job.
+        job_ref: Hash,
+        /// The attempt.
+        attempt: u16,
+        /// Who had it.
+        miner: PublicKey,
+        /// Why.
+        reason: FaultReason,
+    },
     /// A receipt of unpaid work is logged.
     LogReceipt(ReceiptEntry),
     /// What a job's owner says of a receipt is logged, with the owner's signature.
@@ -58,6 +84,23 @@ pub enum Notice {
         /// Micro-AIT of it that are the market's fee.
         fee: u64,
         /// Micro-AIT that went back to the payers.
+        returned: u64,
+    },
+    /// A time of a rental was paid for, or could not be: then its lock returned.
+    RentalPaid {
+        /// The rental.
+        rental: RentalId,
+        /// Who has it.
+        renter: PublicKey,
+        /// tx_id of the lock.
+        lock: Hash,
+        /// Number of the payment.
+        number: u16,
+        /// Micro-AIT paid, fee included.
+        posted: u64,
+        /// Micro-AIT of it that are the market's fee.
+        fee: u64,
+        /// Micro-AIT that went back to the payer.
         returned: u64,
     },
     /// An identity's payee was bound.
@@ -107,4 +150,40 @@ pub struct LockOpened {
     pub owner: Option<PublicKey>,
     /// Whether the log has paid for this target before: it does so once.
     pub target_is_paid: bool,
+    /// The rental that the payer wants: not signed, but the target is the hash of its terms.
+    pub rental: Option<RentalTerms>,
+}
+
+/// What a rental_ref is the hash of, and which rental it is to be or to prolong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RentalTerms {
+    /// Id for a new rental.
+    pub new_id: RentalId,
+    /// The rental that is prolonged.
+    pub extends: Option<RentalId>,
+    /// The listing.
+    pub listing: ListingId,
+    /// Who is to have it.
+    pub renter: PublicKey,
+    /// Random bytes of the renter.
+    pub salt: [u8; 32],
+    /// Milliseconds.
+    pub term_ms: u64,
+    /// Micro-AIT per hour.
+    pub rate: u64,
+}
+
+impl RentalTerms {
+    /// rental_ref on this chain.
+    #[must_use]
+    pub fn reference(&self, chain_id: &Hash) -> Hash {
+        rental_ref(
+            chain_id,
+            &self.listing,
+            &self.renter,
+            &self.salt,
+            self.term_ms,
+            self.rate,
+        )
+    }
 }

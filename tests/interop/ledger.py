@@ -29,6 +29,9 @@ POST = [
     ("gpu", 32), ("rate", "Q"), ("observed_ms", "Q"), ("work_ms", "Q"), ("billed_ms", "Q"), ("posted", "Q"), ("fee", "Q"),
 ]
 OF_LOCK = [("lock", 32), ("reason", "B")]
+OUTCOME = [
+    ("job_ref", 32), ("attempt", "H"), ("miner", 32), ("client", 20), ("reason", "B"), ("weight", "Q"), ("lock", 32),
+]
 RECEIPT_ENTRY = [("job_ref", 32), ("attempt", "H"), ("miner", 32), ("receipt_id", 32)]
 MINT = [("account", 20), ("amount", "Q"), ("reason", "B")]
 SEAL = [("height", "Q"), ("first", "Q"), ("count", "I"), ("state_root", 32), ("minted", 16), ("burned", 16)]
@@ -42,8 +45,9 @@ layouts.DEFINED.update({
     "allowance terms": {"version": {1}},
     "acknowledgement": {"version": {1}, "verdict": {1, 2}},
     "header": {"version": {1}},
-    "post": {"outcome": {1, 2, 3, 4}},
-    "void": {"reason": range(1, 9)},
+    "post": {"outcome": range(1, 7)},
+    "outcome": {"reason": {1, 2, 3}},
+    "void": {"reason": range(1, 10)},
     "expire": {"reason": {1, 2}},
     "receipt": {},
     "mint": {"reason": {1, 2}},
@@ -180,7 +184,7 @@ def parse_genesis(data):
 # Records.
 
 BODIES = {
-    3: ("post", POST), 4: ("void", OF_LOCK), 5: ("expire", OF_LOCK), 7: ("receipt", RECEIPT_ENTRY), 8: ("mint", MINT),
+    3: ("post", POST), 4: ("void", OF_LOCK), 5: ("expire", OF_LOCK), 6: ("outcome", OUTCOME), 7: ("receipt", RECEIPT_ENTRY), 8: ("mint", MINT),
     12: ("seal", SEAL),
 }
 

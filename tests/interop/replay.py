@@ -51,8 +51,8 @@ class Ledger:
         if self.allocations:
             require(kind == 8 and body["reason"] == 1, "an allocation of the genesis file comes next")
         {
-            1: self.genesis, 2: self.transaction, 3: self.post, 4: self.void, 5: self.expire, 7: lambda _: None,
-            8: self.mint, 10: self.acknowledgement, 12: self.seal,
+            1: self.genesis, 2: self.transaction, 3: self.post, 4: self.void, 5: self.expire, 6: self.fault,
+            7: lambda _: None, 8: self.mint, 10: self.acknowledgement, 12: self.seal,
         }[kind](body)
         self.leaves.append(leaf)
         self.time = self.now
@@ -155,6 +155,7 @@ class Ledger:
             "payer": account, "signer": signer, "seq": seq, "target": fields["target"], "purpose": terms["purpose"],
             "amount": amount, "expires_at": terms["expires_at"], "max_rate": terms["max_rate"],
             "max_fee_bps": terms["max_fee_bps"], "miner_key": terms["miner_key"], "log_index": len(self.leaves),
+            "newest": 0,
         }
 
     def stake(self, _, account, amount, miner):
@@ -223,6 +224,8 @@ class Ledger:
         lock = self.locks.get(body["lock"])
         require(lock is not None, "the lock is not open")
         work = {name: value for name, value in body.items() if name not in ("lock", "posted", "fee")}
+        if body["outcome"] > 4:
+            return self.rental(lock, body)
         paid = 0
         if self.chain is None or self.chain["work"]["job_ref"] != body["job_ref"]:
             require(body["job_ref"] not in self.paid, "the job was paid before")
@@ -242,9 +245,45 @@ class Ledger:
         self.paid.add(body["job_ref"])
         self.chain = {"work": work, "paid": paid + posted, "log_index": lock["log_index"]}
         self.resolve(body["lock"], posted)
+        self.pay(lock, body, posted, fee)
+
+    def pay(self, lock, body, posted, fee):
         self.move(wallet(lock["payer"]), SETTLEMENT, posted)
         self.move(SETTLEMENT, wallet(body["payee"]), posted - fee)
         self.move(SETTLEMENT, FEES, fee)
+
+    def rental(self, lock, body):
+        require(lock["purpose"] == 2 and lock["target"] == body["job_ref"], "the lock is not for this rental")
+        require(body["rate"] <= lock["max_rate"], "over the lock's rate")
+        require(self.fee_bps <= lock["max_fee_bps"], "over the lock's fee")
+        require(lock["miner_key"] in (ZERO, body["miner"]), "not the lock's miner")
+        require(body["evidence_id"] == ZERO, "a rental's payment with evidence")
+        require(body["attempt"] == lock["newest"] + 1, "not the next payment")
+        require(body["work_ms"] % 10_000 == 0 and body["work_ms"] <= body["observed_ms"], "more beats than time")
+        least = body["outcome"] == 6 and body["work_ms"] < body["billed_ms"] <= 60_000
+        require(body["billed_ms"] == body["work_ms"] or least, "billed for another time")
+        posted = min(lock["amount"], price(body["rate"], body["billed_ms"]))
+        fee = fee_of(posted, self.fee_bps)
+        require(body["posted"] == posted, f"posted {body['posted']} where {posted} follows")
+        require(body["fee"] == fee, f"fee {body['fee']} where {fee} follows")
+        self.chain = None
+        if body["outcome"] == 6:
+            self.resolve(body["lock"], posted)
+        else:
+            lock["amount"], lock["newest"] = lock["amount"] - posted, body["attempt"]
+            self.add(wallet(lock["payer"]), "debits_pending", -posted)
+            self.add(SETTLEMENT, "credits_pending", -posted)
+        self.pay(lock, body, posted, fee)
+
+    def fault(self, body):
+        lock = self.locks.get(body["lock"])
+        require(lock is not None, "the lock is not open")
+        require(lock["purpose"] == 1 and lock["target"] == body["job_ref"], "the lock is not for this job")
+        require(lock["payer"] == body["client"], "not the lock's payer")
+        require(lock["miner_key"] in (ZERO, body["miner"]), "not the lock's miner")
+        require(body["attempt"] > lock["newest"], "an attempt that was named before")
+        require(body["weight"] == fee_of(lock["amount"], self.fee_bps), "the weight does not follow")
+        lock["newest"] = body["attempt"]
 
     def acknowledgement(self, body):
         fields, layout, signature = body
@@ -269,6 +308,7 @@ class Ledger:
 SIZES = {
     2: {
         "seq": 4, "purpose": 1, "amount": 8, "expires_at": 8, "max_rate": 8, "max_fee_bps": 2, "log_index": 8,
+        "newest": 2,
     },
     3: {"seq": 4},
     4: {"seq": 4, "expires_at": 8, "amount": 8, "used": 8, "nonce": 8},

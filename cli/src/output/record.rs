@@ -6,7 +6,8 @@ use aitbc_common::genesis;
 use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, MintReason, Outcome, Post, Record, RecordBody, Verdict, VoidReason,
+    ExpireReason, FaultEntry, FaultReason, MintReason, Outcome, Post, Record, RecordBody, Verdict,
+    VoidReason,
 };
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::money::MicroAit;
@@ -97,6 +98,7 @@ fn type_name(body: &RecordBody) -> &'static str {
         RecordBody::Post(_) => "post",
         RecordBody::Void { .. } => "void",
         RecordBody::Expire { .. } => "expire",
+        RecordBody::Fault(_) => "outcome",
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Mint { .. } => "mint",
         RecordBody::Acknowledgement(..) => "ack",
@@ -122,6 +124,7 @@ fn fields(body: &RecordBody) -> Fields {
             };
             vec![(of, tx(lock)), ("reason", reason.into())]
         }
+        RecordBody::Fault(fault) => fault_fields(fault),
         RecordBody::Receipt(entry) => vec![
             ("job_ref", hash_text(&entry.job_ref).into()),
             ("attempt", entry.attempt.into()),
@@ -173,6 +176,8 @@ fn post_fields(post: &Post) -> Fields {
         Outcome::Budget => "budget",
         Outcome::Cancelled => "cancelled",
         Outcome::Deadline => "deadline",
+        Outcome::Rental => "rental",
+        Outcome::RentalEnd => "rental_end",
     };
     vec![
         ("lock", tx(&post.lock)),
@@ -192,6 +197,23 @@ fn post_fields(post: &Post) -> Fields {
     ]
 }
 
+fn fault_fields(fault: &FaultEntry) -> Fields {
+    let reason = match fault.reason {
+        FaultReason::Lost => "lost",
+        FaultReason::Failed => "failed",
+        FaultReason::Invalid => "invalid_result",
+    };
+    vec![
+        ("job_ref", hash_text(&fault.job_ref).into()),
+        ("attempt", fault.attempt.into()),
+        ("miner_key", fault.miner.to_string().into()),
+        ("client", fault.client.to_string().into()),
+        ("reason", reason.into()),
+        ("weight_ait", ait(fault.weight)),
+        ("lock", tx(&fault.lock)),
+    ]
+}
+
 /// Why a lock returned whole, for people.
 pub fn void_text(reason: VoidReason) -> &'static str {
     match reason {
@@ -203,6 +225,7 @@ pub fn void_text(reason: VoidReason) -> &'static str {
         VoidReason::Cancelled => "the job was cancelled",
         VoidReason::Deadline => "the job's deadline passed",
         VoidReason::Terms => "its terms allow no such rate, fee or miner",
+        VoidReason::NotAvailable => "the listing cannot be rented now, or not at this price",
     }
 }
 
@@ -217,6 +240,7 @@ pub fn void_name(reason: VoidReason) -> &'static str {
         VoidReason::Cancelled => "job_cancelled",
         VoidReason::Deadline => "deadline_passed",
         VoidReason::Terms => "terms",
+        VoidReason::NotAvailable => "not_available",
     }
 }
 

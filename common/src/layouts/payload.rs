@@ -4,6 +4,7 @@ use super::{Fields, LayoutError};
 use crate::address::Address;
 use crate::hash::{Hash, tagged};
 use crate::identity::{Identity, PublicKey};
+use crate::ids::ListingId;
 
 /// What a lock is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,28 @@ impl LockPurpose {
             .into_iter()
             .find(|p| *p as u8 == byte)
     }
+}
+
+/// rental_ref, the target of a rental's lock:
+/// H("aitbc/rental/v1", chain_id ‖ listing 16 ‖ renter 32 ‖ salt 32 ‖ term_ms u64 ‖ rate u64).
+#[must_use]
+pub fn rental_ref(
+    chain_id: &Hash,
+    listing: &ListingId,
+    renter: &PublicKey,
+    salt: &[u8; 32],
+    term_ms: u64,
+    rate: u64,
+) -> Hash {
+    let parts: [&[u8]; 6] = [
+        chain_id,
+        &listing.0,
+        &renter.0,
+        salt,
+        &term_ms.to_be_bytes(),
+        &rate.to_be_bytes(),
+    ];
+    tagged("aitbc/rental/v1", &parts.concat())
 }
 
 /// Terms of a lock v1, 52 bytes.

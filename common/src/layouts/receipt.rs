@@ -6,7 +6,7 @@ use crate::hash::{Hash, sha256, tagged};
 use crate::identity::{Identity, PublicKey};
 use crate::ids::JobId;
 
-/// How the attempt ended.
+/// How the attempt ended; in a ledger's payment also whether a rental goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Outcome {
@@ -18,6 +18,10 @@ pub enum Outcome {
     Cancelled = 3,
     /// The deadline passed.
     Deadline = 4,
+    /// A rental goes on; never in a receipt.
+    Rental = 5,
+    /// A rental is over; never in a receipt.
+    RentalEnd = 6,
 }
 
 impl Outcome {
@@ -29,9 +33,17 @@ impl Outcome {
             Self::Budget,
             Self::Cancelled,
             Self::Deadline,
+            Self::Rental,
+            Self::RentalEnd,
         ]
         .into_iter()
         .find(|o| *o as u8 == byte)
+    }
+
+    /// Whether it is a rental's, not a job's.
+    #[must_use]
+    pub fn is_rental(self) -> bool {
+        matches!(self, Self::Rental | Self::RentalEnd)
     }
 }
 
@@ -123,11 +135,13 @@ impl Receipt {
         fields.version()?;
         let outcome = fields.u8();
         Ok(Self {
-            outcome: Outcome::from_byte(outcome).ok_or(LayoutError::Value {
-                layout: "receipt",
-                field: "outcome",
-                value: u64::from(outcome),
-            })?,
+            outcome: Outcome::from_byte(outcome)
+                .filter(|outcome| !outcome.is_rental())
+                .ok_or(LayoutError::Value {
+                    layout: "receipt",
+                    field: "outcome",
+                    value: u64::from(outcome),
+                })?,
             attempt: fields.u16(),
             chain_id: fields.take(),
             job_id: JobId(fields.take()),

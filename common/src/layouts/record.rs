@@ -26,7 +26,7 @@ pub enum RecordBody {
     Genesis(Vec<u8>),
     /// Type 2.
     Transaction(SignedTransaction),
-    /// Type 3: a lock pays for a job.
+    /// Type 3: a lock pays for a job, or for a time of a rental.
     Post(Post),
     /// Type 4: a lock returns whole.
     Void {
@@ -42,6 +42,8 @@ pub enum RecordBody {
         /// Why.
         reason: ExpireReason,
     },
+    /// Type 6: a miner failed a paid attempt.
+    Fault(FaultEntry),
     /// Type 7: unpaid work.
     Receipt(ReceiptEntry),
     /// Type 8: new money.
@@ -112,10 +114,12 @@ pub enum VoidReason {
     Deadline = 7,
     /// The lock's terms do not allow the rate, the fee or the miner.
     Terms = 8,
+    /// The listing cannot be had: it is rented, withdrawn, changed or its miner is away.
+    NotAvailable = 9,
 }
 
 impl VoidReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::UnknownJob,
         Self::Finished,
         Self::WrongTarget,
@@ -124,6 +128,7 @@ impl VoidReason {
         Self::Cancelled,
         Self::Deadline,
         Self::Terms,
+        Self::NotAvailable,
     ];
 
     /// From its byte.
@@ -151,6 +156,70 @@ pub enum MintReason {
     Genesis = 1,
     /// A development network's faucet.
     Faucet = 2,
+}
+
+/// Why a miner is to blame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FaultReason {
+    /// Nothing was heard of the attempt any more.
+    Lost = 1,
+    /// The miner gave it up, or its model server failed.
+    Failed = 2,
+    /// What it delivered does not check.
+    Invalid = 3,
+}
+
+impl FaultReason {
+    /// From its byte.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Lost, Self::Failed, Self::Invalid]
+            .into_iter()
+            .find(|r| *r as u8 == byte)
+    }
+}
+
+/// A paid attempt that failed because of its miner: its lock pays nothing for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultEntry {
+    /// The job.
+    pub job_ref: Hash,
+    /// The attempt.
+    pub attempt: u16,
+    /// Who had it.
+    pub miner: PublicKey,
+    /// Whose money was locked.
+    pub client: Address,
+    /// Why.
+    pub reason: FaultReason,
+    /// Micro-AIT of fee that the whole lock would bring.
+    pub weight: u64,
+    /// tx_id of the lock.
+    pub lock: Hash,
+}
+
+impl FaultEntry {
+    /// Bytes of the body.
+    const LEN: usize = 127;
+
+    fn decode(body: &[u8]) -> Result<Self, LayoutError> {
+        let mut fields = Fields::new("outcome record", body, Self::LEN)?;
+        let (job_ref, attempt) = (fields.take(), fields.u16());
+        let (miner, client) = (PublicKey(fields.take()), Address(fields.take()));
+        let reason = fields.u8();
+        let reason = FaultReason::from_byte(reason)
+            .ok_or_else(|| fields.undefined("reason", u64::from(reason)))?;
+        Ok(Self {
+            job_ref,
+            attempt,
+            miner,
+            client,
+            reason,
+            weight: fields.u64(),
+            lock: fields.take(),
+        })
+    }
 }
 
 /// Unpaid work.
@@ -222,7 +291,7 @@ impl RecordBody {
     #[must_use]
     pub fn evidence_id(&self) -> Option<&Hash> {
         match self {
-            Self::Post(post) => Some(&post.evidence_id),
+            Self::Post(post) => (!post.outcome.is_rental()).then_some(&post.evidence_id),
             Self::Receipt(entry) => Some(&entry.receipt_id),
             Self::Acknowledgement(acknowledgement, _) => Some(&acknowledgement.receipt_id),
             _ => None,
@@ -236,6 +305,7 @@ impl RecordBody {
             Self::Post(_) => 3,
             Self::Void { .. } => 4,
             Self::Expire { .. } => 5,
+            Self::Fault(_) => 6,
             Self::Receipt(_) => 7,
             Self::Mint { .. } => 8,
             Self::Acknowledgement(..) => 10,
@@ -255,6 +325,15 @@ impl RecordBody {
             Self::Expire { lock, reason } => {
                 out.extend(lock);
                 out.push(*reason as u8);
+            }
+            Self::Fault(fault) => {
+                out.extend(fault.job_ref);
+                out.extend(fault.attempt.to_be_bytes());
+                out.extend(fault.miner.0);
+                out.extend(fault.client.0);
+                out.push(fault.reason as u8);
+                out.extend(fault.weight.to_be_bytes());
+                out.extend(fault.lock);
             }
             Self::Receipt(entry) => {
                 out.extend(entry.job_ref);
@@ -316,6 +395,7 @@ impl RecordBody {
                 };
                 Self::Expire { lock, reason }
             }
+            6 => Self::Fault(FaultEntry::decode(body)?),
             7 => {
                 let mut fields = Fields::new("receipt record", body, 98)?;
                 Self::Receipt(ReceiptEntry {

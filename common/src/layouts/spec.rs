@@ -3,7 +3,7 @@
 use super::{Fields, LayoutError};
 use crate::hash::{Hash, sha256, tagged};
 use crate::identity::PublicKey;
-use crate::ids::MinerId;
+use crate::ids::{ListingId, MinerId, RentalId};
 use crate::job_input::JobType;
 
 /// `max_rate` of a job without a highest price.
@@ -102,6 +102,12 @@ pub struct Requirements {
     pub min_vram_gib: u32,
     /// Only this miner.
     pub miner: Option<MinerId>,
+    /// Reputation in millionths, at least; 0 = any.
+    pub min_reputation_ppm: u32,
+    /// At this listing's price, on its miner.
+    pub offer: Option<ListingId>,
+    /// Under this rental, on its miner.
+    pub rental: Option<RentalId>,
 }
 
 impl Requirements {
@@ -109,11 +115,20 @@ impl Requirements {
     #[must_use]
     pub fn hash(&self) -> Hash {
         let mut lines = String::new();
+        if self.min_reputation_ppm > 0 {
+            lines.push_str(&format!("min_reputation_ppm={}\n", self.min_reputation_ppm));
+        }
         if self.min_vram_gib > 0 {
             lines.push_str(&format!("min_vram_gib={}\n", self.min_vram_gib));
         }
         if let Some(miner) = self.miner {
             lines.push_str(&format!("miner={miner}\n"));
+        }
+        if let Some(offer) = self.offer {
+            lines.push_str(&format!("offer={offer}\n"));
+        }
+        if let Some(rental) = self.rental {
+            lines.push_str(&format!("rental={rental}\n"));
         }
         sha256(lines.as_bytes())
     }

@@ -107,9 +107,13 @@ impl Audit {
 
     /// All locks of a job pay in one chain of records, and no second chain follows.
     fn check_paid_once(&mut self, body: &RecordBody) -> Result<(), BadRecord> {
-        let RecordBody::Post(post) = body else {
-            self.paying = None;
-            return Ok(());
+        let post = match body {
+            // A rental's payments are numbered.
+            RecordBody::Post(post) if !post.outcome.is_rental() => post,
+            _ => {
+                self.paying = None;
+                return Ok(());
+            }
         };
         if self.paying != Some(post.job_ref) {
             self.paying = Some(post.job_ref);

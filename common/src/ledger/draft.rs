@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use super::broken::BrokenRules;
 use super::entry::{Account, AccountId, Allowance, Binding, Entry, OpenLock, StateKey};
 use super::position::{ChainRules, Position};
-use super::settlement::Settling;
+use super::settlement::{Settling, check_rental, computed, fee_of};
 use super::state::State;
 use super::violation::Violation;
 use crate::address::Address;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
 use crate::layouts::{
-    ExpireReason, InvalidTransaction, MintReason, Post, Record, RecordBody, Seal,
+    ExpireReason, FaultEntry, InvalidTransaction, LockPurpose, MintReason, Outcome, Post, Record,
+    RecordBody, Seal,
 };
 
 /// A record half carried out: it sees its own changes, and nothing else does.
@@ -113,6 +114,7 @@ impl Draft<'_> {
                 self.transaction(signed, record, &rules.chain_id)
             }
             RecordBody::Post(post) => self.post(post, position, &rules),
+            RecordBody::Fault(fault) => self.fault(fault, &rules),
             RecordBody::Void { lock, .. } => self.return_lock(*lock, 0),
             RecordBody::Expire {
                 lock,
@@ -202,13 +204,18 @@ impl Draft<'_> {
         rules: &ChainRules,
     ) -> Result<(), Violation> {
         let lock = self.open_lock(post.lock)?;
-        position.settling = Some(Settling::follow(
-            position.settling.as_ref(),
-            post,
-            &lock,
-            rules,
-        )?);
-        self.return_lock(post.lock, post.posted)?;
+        if post.outcome.is_rental() {
+            check_rental(post, &lock, rules)?;
+            position.settling = None;
+        } else {
+            let before = position.settling.as_ref();
+            position.settling = Some(Settling::follow(before, post, &lock, rules)?);
+        }
+        if post.outcome == Outcome::Rental {
+            self.draw(post, &lock)?;
+        } else {
+            self.return_lock(post.lock, post.posted)?;
+        }
         self.transfer(
             AccountId::Wallet(lock.payer),
             AccountId::Settlement,
@@ -220,6 +227,54 @@ impl Draft<'_> {
             post.posted - post.fee,
         )?;
         self.transfer(AccountId::Settlement, AccountId::Fees, post.fee)
+    }
+
+    /// A rental's lock pays for a time and holds the rest.
+    fn draw(&mut self, post: &Post, lock: &OpenLock) -> Result<(), Violation> {
+        let drawn = OpenLock {
+            amount: lock.amount - post.posted,
+            newest: post.attempt,
+            ..lock.clone()
+        };
+        self.put(StateKey::Lock(post.lock), Entry::Lock(drawn));
+        self.change(AccountId::Wallet(lock.payer), |account| {
+            sub(&mut account.debits_pending, post.posted)
+        })?;
+        self.change(AccountId::Settlement, |account| {
+            sub(&mut account.credits_pending, post.posted)
+        })
+    }
+
+    /// A miner failed an attempt that this lock would have paid; it stays as it is.
+    fn fault(&mut self, fault: &FaultEntry, rules: &ChainRules) -> Result<(), Violation> {
+        let lock = self.open_lock(fault.lock)?;
+        let terms = [
+            (
+                lock.purpose == LockPurpose::Job && lock.target == fault.job_ref,
+                "this job",
+            ),
+            (lock.payer == fault.client, "this client"),
+            (
+                lock.miner_key.0 == [0; 32] || lock.miner_key == fault.miner,
+                "this miner",
+            ),
+        ];
+        if let Some((_, what)) = terms.into_iter().find(|(kept, _)| !kept) {
+            return Err(Violation::Terms(what));
+        }
+        if fault.attempt <= lock.newest {
+            return Err(Violation::Sequence {
+                last: lock.newest.into(),
+                given: fault.attempt.into(),
+            });
+        }
+        computed("weight", fee_of(lock.amount, rules.fee_bps), fault.weight)?;
+        let blamed = OpenLock {
+            newest: fault.attempt,
+            ..lock
+        };
+        self.put(StateKey::Lock(fault.lock), Entry::Lock(blamed));
+        Ok(())
     }
 
     fn unstaked(&mut self, id: Hash, now: u64) -> Result<(), Violation> {

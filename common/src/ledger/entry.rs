@@ -156,6 +156,8 @@ pub struct OpenLock {
     pub miner_key: PublicKey,
     /// Index of its transaction in the log.
     pub log_index: u64,
+    /// Number of a rental's newest payment; of a job the newest attempt that failed because of its miner.
+    pub newest: u16,
 }
 
 /// Who is paid for an identity's work.
@@ -200,7 +202,7 @@ pub struct Unstaking {
 pub enum Entry {
     /// Of [`StateKey::Account`]: 72 bytes.
     Account(Account),
-    /// Of [`StateKey::Lock`]: 155 bytes.
+    /// Of [`StateKey::Lock`]: 157 bytes.
     Lock(OpenLock),
     /// Of [`StateKey::Binding`]: 24 bytes.
     Binding(Binding),
@@ -241,6 +243,7 @@ impl Entry {
                 out.extend(lock.max_fee_bps.to_be_bytes());
                 out.extend(lock.miner_key.0);
                 out.extend(lock.log_index.to_be_bytes());
+                out.extend(lock.newest.to_be_bytes());
             }
             Self::Binding(binding) => {
                 out.extend(binding.account.0);
@@ -282,7 +285,7 @@ impl Entry {
                     nonce: fields.u64(),
                 })
             }
-            StateKey::Lock(_) => Self::Lock(decode_lock(fields("open lock", 155)?)?),
+            StateKey::Lock(_) => Self::Lock(decode_lock(fields("open lock", 157)?)?),
             StateKey::Binding(_) => {
                 let mut fields = fields("binding", 24)?;
                 Self::Binding(Binding {
@@ -340,5 +343,6 @@ fn decode_lock(mut fields: Fields<'_>) -> Result<OpenLock, LayoutError> {
         max_fee_bps: fields.u16(),
         miner_key: PublicKey(fields.take()),
         log_index: fields.u64(),
+        newest: fields.u16(),
     })
 }

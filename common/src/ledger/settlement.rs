@@ -106,17 +106,7 @@ impl Settling {
             }
             _ => 0,
         };
-        check_terms(post, lock, rules)?;
-        let computed = |field, expected: u64, given: u64| {
-            if expected == given {
-                return Ok(());
-            }
-            Err(Violation::Computed {
-                field,
-                expected: expected.into(),
-                given: given.into(),
-            })
-        };
+        check_terms(post, lock, LockPurpose::Job, rules)?;
         let most = post.observed_ms.min(post.work_ms);
         computed("billed_ms", post.billed_ms.min(most), post.billed_ms)?;
         let wanted = cost(post.rate, post.billed_ms);
@@ -133,12 +123,68 @@ impl Settling {
     }
 }
 
-/// Whether the lock's signer agreed to this job, rate, fee and miner.
-fn check_terms(post: &Post, lock: &OpenLock, rules: &ChainRules) -> Result<(), Violation> {
+/// A beat of a rental in milliseconds: what counts is counted in these.
+pub const BEAT_MS: u64 = 10_000;
+/// Milliseconds of a rental that may be paid for at its end though fewer counted.
+pub const LEAST_RENTAL_MS: u64 = 60_000;
+
+/// The record that pays for a time of a rental from its lock, which has this amount left.
+#[must_use]
+pub fn rental_post(work: &Work, lock: Hash, amount: u64, fee_bps: u16) -> Post {
+    let [post] = &posts(work, &[(lock, amount)], fee_bps)[..] else {
+        unreachable!("one lock has one record")
+    };
+    post.clone()
+}
+
+/// A rental's payment stands alone: it follows from its time, its number and what the lock has left.
+pub(super) fn check_rental(
+    post: &Post,
+    lock: &OpenLock,
+    rules: &ChainRules,
+) -> Result<(), Violation> {
+    check_terms(post, lock, LockPurpose::Rental, rules)?;
+    if post.evidence_id != Hash::default() {
+        return Err(Violation::Misplaced(
+            "a rental's payment rests on no evidence",
+        ));
+    }
+    computed("attempt", u64::from(lock.newest) + 1, post.attempt.into())?;
+    let counted = post.work_ms.min(post.observed_ms) / BEAT_MS * BEAT_MS;
+    computed("work_ms", counted, post.work_ms)?;
+    let least = match post.outcome {
+        Outcome::RentalEnd if post.billed_ms <= LEAST_RENTAL_MS => post.billed_ms,
+        _ => 0,
+    };
+    computed("billed_ms", post.work_ms.max(least), post.billed_ms)?;
+    let posted = cost(post.rate, post.billed_ms).min(lock.amount);
+    computed("posted", posted, post.posted)?;
+    computed("fee", fee_of(posted, rules.fee_bps), post.fee)
+}
+
+/// A number that follows from others.
+pub(super) fn computed(field: &'static str, expected: u64, given: u64) -> Result<(), Violation> {
+    if expected == given {
+        return Ok(());
+    }
+    Err(Violation::Computed {
+        field,
+        expected: expected.into(),
+        given: given.into(),
+    })
+}
+
+/// Whether the lock's signer agreed to this job or rental, rate, fee and miner.
+fn check_terms(
+    post: &Post,
+    lock: &OpenLock,
+    purpose: LockPurpose,
+    rules: &ChainRules,
+) -> Result<(), Violation> {
     let terms = [
         (
-            lock.purpose == LockPurpose::Job && lock.target == post.job_ref,
-            "this job",
+            lock.purpose == purpose && lock.target == post.job_ref,
+            "this job or rental",
         ),
         (post.rate <= lock.max_rate, "this rate"),
         (rules.fee_bps <= lock.max_fee_bps, "this fee"),

@@ -158,6 +158,7 @@ impl State {
                 }
                 keys
             }
+            RecordBody::Fault(fault) => vec![StateKey::Lock(fault.lock)],
             RecordBody::Mint { account: to, .. } => vec![
                 account(AccountId::Issuance),
                 account(AccountId::Wallet(*to)),

@@ -256,6 +256,7 @@ mod tests {
             max_fee_bps: 0,
             miner_key: crate::identity::PublicKey([0; 32]),
             log_index: 0,
+            newest: 0,
         });
         forgotten.add(&StateKey::Lock([3; 32]), &lock);
         assert_eq!(forgotten.broken(), [Invariant::Pending]);

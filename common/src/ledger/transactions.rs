@@ -91,6 +91,7 @@ impl Draft<'_> {
             max_fee_bps: terms.max_fee_bps,
             miner_key: terms.miner_key,
             log_index: record.index,
+            newest: 0,
         };
         self.change(payer, |account| {
             add(&mut account.debits_pending, transaction.amount)

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::day_of;
 use super::pricing::{Trade, Trades};
-use super::reputation::{Parties, Reputations, Success, merit};
+use super::reputation::{Fault, Parties, Reputations, Success, merit};
 use crate::address::Address;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
-use crate::layouts::{BindConsent, Post, Record, RecordBody, SignedTransaction, TransactionKind};
+use crate::layouts::{
+    BindConsent, FaultEntry, Outcome, Post, Record, RecordBody, SignedTransaction, TransactionKind,
+};
 
 /// Who stands behind an open lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub struct Book {
     pub reputations: Reputations,
     /// Trades by the hash of the GPU's name; none for work without a GPU.
     pub trades: BTreeMap<Hash, Trades>,
-    /// Payments that each miner had.
+    /// Payments with a fee that each miner had: of jobs, and of times of rentals.
     pub paid: BTreeMap<PublicKey, u64>,
     /// Open locks.
     pub locks: BTreeMap<Hash, Payer>,
@@ -108,6 +110,7 @@ impl Book {
         match &record.body {
             RecordBody::Transaction(signed) => self.transaction(signed, changes),
             RecordBody::Post(post) => self.post(post, record, changes),
+            RecordBody::Fault(fault) => self.fault(fault, record, changes),
             RecordBody::Void { lock, .. } | RecordBody::Expire { lock, .. } => {
                 if self.locks.remove(lock).is_some() {
                     changes.locks.insert(*lock, None);
@@ -122,9 +125,11 @@ impl Book {
         let Some(Chain { placed, .. }) = self.chain.take() else {
             return;
         };
-        let paid = self.paid.entry(placed.trade.provider).or_default();
-        *paid = paid.saturating_add(1);
-        changes.paid.insert(placed.trade.provider);
+        if placed.trade.fee > 0 {
+            let paid = self.paid.entry(placed.trade.provider).or_default();
+            *paid = paid.saturating_add(1);
+            changes.paid.insert(placed.trade.provider);
+        }
         if placed.gpu != Hash::default() && self.add(&placed) {
             changes.trades.push(placed);
         }
@@ -168,11 +173,41 @@ impl Book {
         }
     }
 
+    fn fault(&mut self, entry: &FaultEntry, record: &Record, changes: &mut Changes) {
+        let signer = self.locks.get(&entry.lock).and_then(|payer| payer.signer);
+        let bound = |identity: PublicKey| self.bindings.get(&identity).copied();
+        let weight = self.reputations.fault(&Fault {
+            miner: entry.miner,
+            parties: Parties {
+                payer: entry.client,
+                signer_wallet: signer.and_then(bound),
+                payee: None,
+                miner_wallet: bound(entry.miner),
+            },
+            weight: entry.weight,
+            day: day_of(record.time_ms),
+        });
+        changes.pairs.insert((entry.miner, entry.client));
+        changes.payers.insert(entry.client);
+        if merit(weight) > 0 {
+            changes.counted.push(Counted {
+                miner: entry.miner,
+                index: record.index,
+                client: entry.client,
+                success: 0,
+                fault: merit(weight),
+            });
+        }
+    }
+
     fn post(&mut self, post: &Post, record: &Record, changes: &mut Changes) {
         let day = day_of(record.time_ms);
-        let resolved = self.locks.remove(&post.lock);
-        changes.locks.insert(post.lock, None);
-        if let Some(payer) = resolved {
+        let payer = self.locks.get(&post.lock).copied();
+        if post.outcome != Outcome::Rental {
+            self.locks.remove(&post.lock);
+            changes.locks.insert(post.lock, None);
+        }
+        if let Some(payer) = payer {
             let bound = |identity: PublicKey| self.bindings.get(&identity).copied();
             let success = Success {
                 miner: post.miner,
@@ -230,7 +265,7 @@ impl Book {
 mod tests {
     use super::super::pricing::KEPT_DAYS;
     use super::*;
-    use crate::layouts::{LockPurpose, LockTerms, Outcome, SignMode, Transaction};
+    use crate::layouts::{FaultReason, LockPurpose, LockTerms, SignMode, Transaction};
 
     const DAY: u64 = 86_400_000;
     const GPU: Hash = [9; 32];
@@ -372,6 +407,66 @@ mod tests {
         assert_eq!(
             changes.bindings[&PublicKey([1; 32])],
             Some(Address([1; 20]))
+        );
+    }
+
+    #[test]
+    fn a_rental_is_a_trade_with_each_payment_and_keeps_its_lock_until_the_last() {
+        let rental = lock(1, 5);
+        let paid = |number, outcome| {
+            let RecordBody::Post(post) = post(&rental, 5, 50_000) else {
+                unreachable!()
+            };
+            RecordBody::Post(Post {
+                attempt: number,
+                outcome,
+                ..post
+            })
+        };
+        let first = vec![
+            RecordBody::Transaction(rental.clone()),
+            paid(1, Outcome::Rental),
+        ];
+        let (book, _) = play(first.clone());
+        assert_eq!(book.locks.len(), 1);
+        let (book, _) = play([first, vec![paid(2, Outcome::RentalEnd)]].concat());
+        assert!(book.locks.is_empty());
+        assert_eq!(book.trades[&GPU].settled(20_000, 1).trades, 2);
+    }
+
+    #[test]
+    fn a_fault_weighs_what_its_client_paid_in_fees() {
+        let (paid, failed) = (lock(1, 5), lock(1, 6));
+        let fault = |attempt| {
+            RecordBody::Fault(FaultEntry {
+                job_ref: [6; 32],
+                attempt,
+                miner: PublicKey([1; 32]),
+                client: Address([1; 20]),
+                reason: FaultReason::Lost,
+                weight: 30_000,
+                lock: failed.transaction.id(),
+            })
+        };
+        let (book, changes) = play(vec![
+            RecordBody::Transaction(failed.clone()),
+            fault(1),
+            RecordBody::Transaction(paid.clone()),
+            post(&paid, 5, 50_000),
+            fault(2),
+            fault(3),
+        ]);
+        let score = book.reputations.score(&PublicKey([1; 32]), 20_000);
+        assert_eq!((score.success, score.fault), (1_000, 1_000));
+        let faults: Vec<u16> = changes
+            .counted
+            .iter()
+            .map(|counted| counted.fault)
+            .collect();
+        assert_eq!(
+            faults,
+            [0, 600, 400],
+            "nothing paid, then what is left of 50,000"
         );
     }
 

@@ -150,7 +150,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::MinerNotFound
         | R::ResultDeleted
         | R::RecordNotFound
-        | R::ListingNotFound => Code::NotFound,
+        | R::ListingNotFound
+        | R::RentalNotFound => Code::NotFound,
         R::RequestIdReused => Code::AlreadyExists,
         R::MinerNotRegistered
         | R::WrongStatus
@@ -168,12 +169,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::TransactionRefused
         | R::FaucetEmpty
         | R::PayeeBound
-<<<<<<< HEAD
+        | R::MinerNotBound
         | R::GpuContradicted
         | R::TooManyListings
-=======
-        | R::MinerNotBound
->>>>>>> b436e3e0ebd32ee2670f6c1562931a97e4a6221b
+        | R::NotAvailable
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid

@@ -2,7 +2,7 @@
 
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, ListingId, MinerId};
+use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId};
 use aitbc_common::layouts::{Acknowledgement, StreamCheckpoint};
 use aitbc_proto::v1;
 use bytes::Bytes;
@@ -378,6 +378,20 @@ pub enum Command {
         /// Which.
         id: ListingId,
     },
+    /// Gives a rental back → [`Reply::Rental`].
+    ReleaseRental {
+        /// Whose it must be.
+        renter: PublicKey,
+        /// Which.
+        id: RentalId,
+    },
+    /// A rental that is under way or not all paid for yet → [`Reply::Rental`].
+    GetRental(RentalSelector),
+    /// A caller's such rentals, as renter and as provider → [`Reply::Rentals`], oldest first.
+    ListRentals {
+        /// The caller.
+        caller: PublicKey,
+    },
     /// Reputations of miners changed, in millionths → [`Reply::Done`]. They are not stored.
     Rate(Vec<(PublicKey, u32)>),
     /// Finished jobs are about to be read from the store, to age them → [`Reply::Done`].
@@ -386,6 +400,15 @@ pub enum Command {
     Sweep(Vec<AgedJob>),
     /// Time passes: timers fire → [`Reply::Done`].
     Tick,
+}
+
+/// Which rental.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RentalSelector {
+    /// By its id.
+    Id(RentalId),
+    /// By a lock that it adopted.
+    Lock(Hash),
 }
 
 /// What to explain.

@@ -6,18 +6,19 @@ use std::sync::Arc;
 
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::ids::{JobId, MinerId, RentalId};
 use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_proto::v1::{self, JobStatus};
 use bytes::Bytes;
 
 use super::aging::Changed;
 use super::bindings::Bindings;
-use super::command::{AttemptId, Command, Effect, Reply, SessionId};
+use super::command::{AttemptId, Command, Effect, RentalSelector, Reply, SessionId};
 use super::figures::JobCounts;
 use super::listings::Listings;
 use super::models::Models;
 use super::recent::Recent;
+use super::rentals::Rentals;
 use super::requirements::OwnerRequirements;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -210,6 +211,10 @@ pub(super) struct Miner {
     /// The model it ran last, and when.
     pub warm: Option<(String, Millis)>,
     pub last_seen_ms: Millis,
+    /// In millionths.
+    pub reputation_ppm: u32,
+    /// The rental that it serves, and nothing else.
+    pub rental: Option<RentalId>,
 }
 
 /// A miner's live session.
@@ -241,6 +246,7 @@ pub struct EngineCore {
     pub(super) miner_keys: BTreeMap<PublicKey, MinerId>,
     pub(super) bindings: Bindings,
     pub(super) listings: Listings,
+    pub(super) rentals: Rentals,
     /// In millionths; who is not in it is unknown.
     pub(super) reputations: BTreeMap<PublicKey, u32>,
     pub(super) sessions: BTreeMap<SessionId, MinerId>,
@@ -446,6 +452,18 @@ impl EngineCore {
                 change,
             } => self.update_listing(turn, provider, id, change),
             Command::WithdrawListing { provider, id } => self.withdraw_listing(turn, provider, id),
+            Command::ReleaseRental { renter, id } => self.release_rental(turn, renter, id),
+            Command::GetRental(selector) => {
+                let kept = match selector {
+                    RentalSelector::Id(id) => self.rentals.get(id),
+                    RentalSelector::Lock(lock) => self.rentals.of_lock(&lock),
+                };
+                turn.reply(Reply::Rental(kept.cloned().map(Box::new)));
+            }
+            Command::ListRentals { caller } => {
+                let all = self.rentals.of(&caller).chain(self.rentals.at(&caller));
+                turn.reply(Reply::Rentals(all.cloned().collect()));
+            }
             Command::Rate(reputations) => self.rate(turn, reputations),
             Command::BeginSweep => self.begin_sweep(turn),
             Command::Sweep(jobs) => self.sweep(turn, jobs),

@@ -60,7 +60,8 @@ impl EngineCore {
         miner.held.insert(attempt);
         miner.warm = Some((live.requirement.model.clone(), self.now));
         let model = live.requirement.model.clone();
-        let terms = Box::new(terms(miner, &model, poll_lease_ms));
+        let agreed = live.requirement.rate;
+        let terms = Box::new(terms(miner, &model, agreed, poll_lease_ms));
         turn.edit(
             job_id,
             live.owner,
@@ -139,7 +140,7 @@ impl EngineCore {
     }
 }
 
-fn terms(miner: &Miner, model: &str, poll_lease_ms: Option<Millis>) -> Terms {
+fn terms(miner: &Miner, model: &str, agreed: Option<u64>, poll_lease_ms: Option<Millis>) -> Terms {
     let offered = miner.models().iter().find(|offered| offered.name == model);
     Terms {
         miner_id: miner.id,
@@ -153,7 +154,7 @@ fn terms(miner: &Miner, model: &str, poll_lease_ms: Option<Millis>) -> Terms {
                 .try_into()
                 .unwrap_or_default(),
         ),
-        rate: miner.record.price_per_hour_micro_ait,
+        rate: agreed.unwrap_or(miner.record.price_per_hour_micro_ait),
         prompt_speed: offered.map_or(0, |model| model.prompt_speed),
         output_speed: offered.map_or(0, |model| model.output_speed),
         poll_lease_ms,
@@ -212,6 +213,8 @@ impl Miner {
                 .unwrap_or(0),
             price: self.record.price_per_hour_micro_ait,
             live,
+            reputation_ppm: self.reputation_ppm,
+            rental: self.rental,
             paused: self.record.paused
                 || self
                     .session

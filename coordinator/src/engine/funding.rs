@@ -64,8 +64,19 @@ impl EngineCore {
                     turn.edit_any(job, owner, Edit::Settled(posted, fee, returned));
                     self.paid_changed(turn, job, owner);
                 }
+                Notice::RentalPaid {
+                    rental,
+                    lock,
+                    posted,
+                    fee,
+                    returned,
+                    ..
+                } => self.rental_paid(turn, rental, lock, [posted, fee, returned]),
                 Notice::Bound { identity, wallet } => self.bound(turn, identity, wallet),
-                Notice::Returned { lock, .. } => self.lock_returned(turn, lock, reads)?,
+                Notice::Returned { lock, amount, .. } => {
+                    self.rental_lock_returned(turn, lock, amount);
+                    self.lock_returned(turn, lock, reads)?;
+                }
             }
         }
         turn.reply(Reply::NoticesApplied(self.notices));
@@ -76,7 +87,7 @@ impl EngineCore {
     fn locked(&mut self, turn: &mut Turn, opened: LockOpened) {
         let (lock, job) = (opened.lock, opened.job);
         if opened.purpose != LockPurpose::Job {
-            return turn.outbox.void(lock, VoidReason::WrongTarget);
+            return self.rent(turn, &opened);
         }
         let Some(job_id) = job else {
             return turn.outbox.void(lock, VoidReason::UnknownJob);

@@ -36,6 +36,11 @@ impl Listings {
         self.by_id.insert(listing.id, listing);
     }
 
+    /// One listing.
+    pub fn get(&self, id: ListingId) -> Option<&Arc<Listing>> {
+        self.by_id.get(&id)
+    }
+
     fn remove(&mut self, listing: &Listing) {
         self.by_id.remove(&listing.id);
         if let Some(ids) = self.by_provider.get_mut(&listing.provider) {
@@ -171,7 +176,7 @@ impl EngineCore {
         })
     }
 
-    fn miner_of(&self, key: &PublicKey) -> Option<&Miner> {
+    pub(super) fn miner_of(&self, key: &PublicKey) -> Option<&Miner> {
         self.miner_keys.get(key).and_then(|id| self.miners.get(id))
     }
 
@@ -209,7 +214,10 @@ impl EngineCore {
         let providers = providers.map(|key| self.provider_change(*key));
         let listings = self.listings.by_id.values();
         let listings = listings.map(|listing| Change::Listed(Arc::clone(listing)));
-        providers.chain(listings).collect()
+        providers
+            .chain(listings)
+            .chain(self.rented_until())
+            .collect()
     }
 
     pub(super) fn restore_listing(&mut self, value: Bytes) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ use super::command::{MinerChange, Reply};
 use super::core::{EngineCore, Miner};
 use super::turn::Turn;
 use crate::jobs::lifecycle::Millis;
+use crate::market::offers::UNKNOWN_REPUTATION;
 
 /// Bytes of miners after which a page ends, so that its message is never too large.
 const PAGE_BYTES: usize = 2 << 20;
@@ -55,6 +56,7 @@ impl EngineCore {
         let last_seen_ms = record
             .registered_at
             .map_or(0, |at| u64::try_from(at.seconds).unwrap_or(0) * 1_000);
+        let reputation = self.reputations.get(&key).copied();
         let miner = Miner {
             id,
             key,
@@ -63,6 +65,8 @@ impl EngineCore {
             held: Default::default(),
             warm: None,
             last_seen_ms,
+            reputation_ppm: reputation.unwrap_or(UNKNOWN_REPUTATION),
+            rental: None,
         };
         self.miner_keys.insert(key, id);
         self.miners.insert(id, miner);
@@ -99,6 +103,10 @@ impl EngineCore {
                     ErrorReason::MinerNotFound,
                     format!("{miner_id} is not this identity's miner"),
                 );
+            }
+            Some(miner) if miner.rental.is_some() => {
+                let message = "somebody rents this miner; wait for the end of the rental";
+                return turn.refuse(ErrorReason::MinerBusy, message);
             }
             Some(miner) if !miner.held.is_empty() => {
                 let message = match miner.held.len() {
@@ -138,7 +146,10 @@ impl EngineCore {
             if self.reputations.insert(key, ppm) == Some(ppm) {
                 continue;
             }
-            if let Some(id) = self.miner_keys.get(&key).copied() {
+            let id = self.miner_keys.get(&key).copied();
+            if let Some(miner) = id.and_then(|id| self.miners.get_mut(&id)) {
+                miner.reputation_ppm = ppm;
+                let id = miner.id;
                 self.refresh(id);
             }
         }
@@ -150,6 +161,11 @@ impl EngineCore {
         self.reputations = std::mem::take(&mut before.reputations);
         let ids: Vec<MinerId> = self.miners.keys().copied().collect();
         for id in ids {
+            if let Some(miner) = self.miners.get_mut(&id)
+                && let Some(ppm) = self.reputations.get(&miner.key)
+            {
+                miner.reputation_ppm = *ppm;
+            }
             self.refresh(id);
         }
     }

@@ -30,6 +30,8 @@ mod polling;
 mod queries;
 mod recent;
 mod recover;
+mod rental_rows;
+pub mod rentals;
 mod reply;
 mod requirements;
 mod sessions;

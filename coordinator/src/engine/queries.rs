@@ -115,13 +115,23 @@ impl EngineCore {
                 max_rate,
                 input_len,
             } => {
+                let agreed = match self.agreed(&owner, &requirements) {
+                    Ok(agreed) => agreed,
+                    Err(refused) => {
+                        turn.reply(Reply::Refused(refused));
+                        return Ok(());
+                    }
+                };
                 let requirement = Requirement {
                     job_type,
                     model,
                     digest: model_digest,
                     min_vram_gib: requirements.min_vram_gib,
                     max_rate,
-                    only_miner: requirements.miner,
+                    only_miner: agreed.miner.or(requirements.miner),
+                    min_reputation_ppm: requirements.min_reputation_ppm,
+                    rate: agreed.rate,
+                    rental: requirements.rental,
                     excluded: Vec::new(),
                 };
                 turn.reply(self.explained(requirement, input_len));

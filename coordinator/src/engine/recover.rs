@@ -16,6 +16,8 @@ use super::figures::JobCounts;
 use super::listings::Listings;
 use super::models::Models;
 use super::recent::Recent;
+use super::rental_rows;
+use super::rentals::Rentals;
 use super::requirements::OwnerRequirements;
 use super::submit::requirement_of_row;
 use super::timers::{Timer, lease_length};
@@ -51,6 +53,7 @@ impl EngineCore {
             miner_keys: BTreeMap::new(),
             bindings: Bindings::default(),
             listings: Listings::default(),
+            rentals: Rentals::default(),
             reputations: BTreeMap::new(),
             sessions: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -84,6 +87,12 @@ impl EngineCore {
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::listings_in(shard), |_, value| {
                 core.restore_listing(value)
+            })?;
+        }
+        for shard in 0..SHARDS {
+            each_active_row(reads, &keys::rentals_in(shard), |_, value| {
+                core.restore_rental(rental_rows::read(value)?);
+                Ok(())
             })?;
         }
         for shard in 0..SHARDS {

@@ -7,6 +7,7 @@ use aitbc_proto::v1;
 use bytes::Bytes;
 
 use super::command::AttemptId;
+use super::rentals::Kept;
 use crate::store::rows::JobRow;
 
 /// A job's row and what only memory knows of it.
@@ -123,6 +124,10 @@ pub enum Reply {
         /// Its rate before, where that changed.
         previous_rate: Option<u64>,
     },
+    /// To ReleaseRental and GetRental.
+    Rental(Option<Box<Kept>>),
+    /// To ListRentals.
+    Rentals(Vec<Kept>),
     /// To any of them.
     Refused(ApiError),
 }

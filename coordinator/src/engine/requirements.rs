@@ -95,6 +95,9 @@ mod tests {
                 min_vram_gib: 0,
                 max_rate: max_rate as u64,
                 only_miner: None,
+                min_reputation_ppm: 0,
+                rate: None,
+                rental: None,
                 excluded: excluded.iter().map(|n| MinerId([*n; 16])).collect(),
             })
         };

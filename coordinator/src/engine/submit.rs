@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::command::{Reply, Submission, Submitted};
 use super::core::{EngineCore, LiveJob};
+use super::rentals::Agreed;
 use super::requirements::PER_OWNER;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -40,7 +41,18 @@ impl EngineCore {
                 refuse_reuse(turn, &submission.request_id)
             };
         }
-        let requirement = self.queue.shared(requirement_of(&submission));
+        let agreed = match self.agreed(&submission.owner, &submission.requirements) {
+            Ok(agreed) => agreed,
+            Err(refused) => return turn.reply(Reply::Refused(refused)),
+        };
+        if agreed
+            .rate
+            .is_some_and(|rate| rate > submission.spec.max_rate)
+        {
+            let message = "the listing's price is over the highest that the job accepts";
+            return turn.refuse(ErrorReason::NoMatchingMiner, message);
+        }
+        let requirement = self.queue.shared(requirement_of(&submission, &agreed));
         let warnings = self.warnings(&requirement);
         if let Some(error) = self.over_bounds(&submission.owner, &requirement) {
             return turn.reply(Reply::Refused(error));
@@ -55,14 +67,16 @@ impl EngineCore {
                 ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
             return turn.reply(Reply::Refused(error));
         }
-        let waits = submission.hold || self.config.funding_required;
+        // Work under a rental is paid for by the rental.
+        let paid_for = submission.requirements.rental.is_some();
+        let waits = !paid_for && (submission.hold || self.config.funding_required);
         // A job that waits for funds takes its turn once it has them.
         let tag = if waits {
             0
         } else {
             self.queue.new_tag(&requirement, &submission.owner)
         };
-        let mut row = new_row(&submission, turn.now, tag);
+        let mut row = new_row(&submission, &agreed, turn.now, tag);
         if waits {
             row.status = JobStatus::Pending.into();
             row.needs_funds = true;
@@ -277,14 +291,17 @@ pub(super) fn refuse_reuse(turn: &mut Turn, request_id: &str) {
     turn.refuse(ErrorReason::RequestIdReused, message);
 }
 
-fn requirement_of(submission: &Submission) -> Requirement {
+fn requirement_of(submission: &Submission, agreed: &Agreed) -> Requirement {
     Requirement {
         job_type: submission.spec.job_type,
         model: submission.model.clone(),
         digest: submission.spec.model_digest,
         min_vram_gib: submission.requirements.min_vram_gib,
         max_rate: submission.spec.max_rate,
-        only_miner: submission.requirements.miner,
+        only_miner: agreed.miner.or(submission.requirements.miner),
+        min_reputation_ppm: submission.requirements.min_reputation_ppm,
+        rate: agreed.rate,
+        rental: submission.requirements.rental,
         excluded: Vec::new(),
     }
 }
@@ -305,12 +322,18 @@ pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
         digest: spec.model_digest,
         min_vram_gib: row.min_vram_gib,
         max_rate: spec.max_rate,
-        only_miner: uuid(&row.only_miner).map(aitbc_common::ids::MinerId),
+        only_miner: uuid(&row.agreed_miner)
+            .or_else(|| uuid(&row.only_miner))
+            .map(aitbc_common::ids::MinerId),
+        min_reputation_ppm: row.min_reputation_ppm,
+        rate: row.agreed_price(),
+        rental: uuid(&row.rental).map(aitbc_common::ids::RentalId),
         excluded,
     })
 }
 
-fn new_row(submission: &Submission, now: u64, tag: u64) -> JobRow {
+fn new_row(submission: &Submission, agreed: &Agreed, now: u64, tag: u64) -> JobRow {
+    let deadline_ms = now.saturating_add(submission.spec.deadline_ms);
     let id_bytes = |bytes: &[u8; 16]| Bytes::copy_from_slice(bytes);
     JobRow {
         job_id: id_bytes(&submission.job_id.0),
@@ -320,7 +343,9 @@ fn new_row(submission: &Submission, now: u64, tag: u64) -> JobRow {
         priority: submission.priority,
         max_retries: submission.max_retries,
         created_ms: now,
-        deadline_ms: now.saturating_add(submission.spec.deadline_ms),
+        deadline_ms: agreed
+            .until
+            .map_or(deadline_ms, |until| until.min(deadline_ms)),
         tag,
         retry_of: submission
             .retry_of
@@ -332,6 +357,22 @@ fn new_row(submission: &Submission, now: u64, tag: u64) -> JobRow {
             .miner
             .map(|miner| id_bytes(&miner.0))
             .unwrap_or_default(),
+        min_reputation_ppm: submission.requirements.min_reputation_ppm,
+        offer: submission
+            .requirements
+            .offer
+            .map(|offer| id_bytes(&offer.0))
+            .unwrap_or_default(),
+        rental: submission
+            .requirements
+            .rental
+            .map(|rental| id_bytes(&rental.0))
+            .unwrap_or_default(),
+        agreed_miner: agreed
+            .miner
+            .map(|miner| id_bytes(&miner.0))
+            .unwrap_or_default(),
+        agreed_rate: agreed.rate.unwrap_or(0),
         status: JobStatus::Queued.into(),
         input: submission.input.clone(),
         ..JobRow::default()

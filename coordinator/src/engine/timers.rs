@@ -1,6 +1,6 @@
 //! What happens when time passes. A timer that is due looks at the job as it is: most have been overtaken by then.
 
-use aitbc_common::ids::JobId;
+use aitbc_common::ids::{JobId, RentalId};
 use aitbc_proto::v1::{self, FailureReason};
 
 use super::command::AttemptId;
@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Receipt(JobId),
     /// Checkpoints are to be stored.
     Checkpoints,
+    /// A beat of a rental is over.
+    Beat(RentalId),
 }
 
 impl EngineCore {
@@ -59,6 +61,7 @@ impl EngineCore {
                 Timer::Readmit(job) => self.readmit(turn, job),
                 Timer::Receipt(job) => self.receipt_due(turn, job),
                 Timer::Checkpoints => self.save_checkpoints(turn),
+                Timer::Beat(rental) => self.rental_beat(turn, rental),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::ids::{JobId, MinerId, RentalId};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ErrorReason;
 use prost::Message;
@@ -16,6 +16,8 @@ use super::core::{EngineCore, Output, Reads};
 use super::edits::Edit;
 use super::listings::{self, Listed};
 use super::outbox::Outbox;
+use super::rental_rows;
+use super::rentals::Kept;
 use crate::jobs::lifecycle::Millis;
 use crate::market::board::Change;
 use crate::store::keys::Method;
@@ -74,6 +76,8 @@ pub(super) struct Turn {
     /// Identities that were bound to a wallet, or (`None`) are not any more.
     pub bound: BTreeMap<PublicKey, Option<Address>>,
     pub listed: Listed,
+    /// Rentals that changed.
+    pub rentals: BTreeMap<RentalId, Kept>,
     /// What readers look up.
     pub published: Vec<Change>,
     /// Jobs whose stored output chunks go.
@@ -103,6 +107,7 @@ impl Turn {
             removed_miners: Vec::new(),
             bound: BTreeMap::new(),
             listed: Listed::new(),
+            rentals: BTreeMap::new(),
             published: Vec::new(),
             dropped_outputs: Vec::new(),
             archived: BTreeSet::new(),
@@ -352,6 +357,9 @@ impl Turn {
         }
         bindings::put(batch, std::mem::take(&mut self.bound));
         listings::put(batch, std::mem::take(&mut self.listed));
+        for kept in std::mem::take(&mut self.rentals).values() {
+            rental_rows::put(batch, kept);
+        }
         for id in &self.saved_miners {
             let Some(miner) = core.miners.get(id) else {
                 continue;

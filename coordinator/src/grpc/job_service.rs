@@ -310,6 +310,9 @@ fn retry_submission(
         requirements: Requirements {
             min_vram_gib: row.min_vram_gib,
             miner: uuid(&row.only_miner).map(aitbc_common::ids::MinerId),
+            min_reputation_ppm: row.min_reputation_ppm,
+            offer: uuid(&row.offer).map(aitbc_common::ids::ListingId),
+            rental: uuid(&row.rental).map(aitbc_common::ids::RentalId),
         },
         input: row.input.clone(),
         priority: row.priority,

@@ -87,7 +87,12 @@ impl LedgerService for Ledger {
             .await
             .map_err(|_| unexpected())?
             .map_err(|error| refusal(&error.into()))?;
-        let submission = Submission { signed, job, owner };
+        let submission = Submission {
+            signed,
+            job,
+            owner,
+            rental: None,
+        };
         match self
             .0
             .ledger

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, ListingId, MinerId, shard_of};
+use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId, shard_of};
 use aitbc_common::job_input::{JobInput, JobType};
 use aitbc_common::layouts::{Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_common::limits;
@@ -91,6 +91,12 @@ pub fn miner_id(text: &str) -> Result<MinerId, ApiError> {
 pub fn listing_id(text: &str) -> Result<ListingId, ApiError> {
     text.parse::<ListingId>()
         .map_err(|error| refuse("listing_id", format!("{error}; {}", error.hint())))
+}
+
+/// A rental id.
+pub fn rental_id(text: &str) -> Result<RentalId, ApiError> {
+    text.parse::<RentalId>()
+        .map_err(|error| refuse("rental_id", format!("{error}; {}", error.hint())))
 }
 
 /// A page's size, with its default.
@@ -321,9 +327,22 @@ fn requirements(given: Option<&v1::Requirements>) -> Result<Requirements, ApiErr
         };
         id.parse::<MinerId>().map_err(wrong)
     });
+    if given.min_reputation_ppm > 1_000_000 {
+        let problem = format!("is {}, takes 0 to 1,000,000", given.min_reputation_ppm);
+        return Err(refuse("spec.requirements.min_reputation_ppm", problem));
+    }
+    let offer = given.listing_id.as_deref().map(listing_id).transpose()?;
+    let rental = given.rental_id.as_deref().map(rental_id).transpose()?;
+    if offer.is_some() && rental.is_some() {
+        let problem = "names a listing and a rental: one of them says where it runs";
+        return Err(refuse("spec.requirements", problem));
+    }
     Ok(Requirements {
         min_vram_gib: given.min_vram_gib,
         miner: miner.transpose()?,
+        min_reputation_ppm: given.min_reputation_ppm,
+        offer,
+        rental,
     })
 }
 

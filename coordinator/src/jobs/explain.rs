@@ -146,6 +146,18 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
                 MicroAit(least)
             )
         }
+        Filter::Reputation => {
+            let most = offers().map(|o| o.reputation_ppm).max().unwrap_or(0);
+            format!(
+                "a reputation of {:.3} wanted; the highest there is: {:.3}",
+                f64::from(requirement.min_reputation_ppm) / 1e6,
+                f64::from(most) / 1e6
+            )
+        }
+        Filter::Rental => match requirement.rental {
+            Some(rental) => format!("not the miner of {rental}"),
+            None => "rented by somebody else".into(),
+        },
         Filter::Excluded => "failed this job before".into(),
         Filter::Live => "away".into(),
         Filter::Paused => "paused or draining".into(),
@@ -186,6 +198,9 @@ mod tests {
             min_vram_gib: 0,
             max_rate: u64::MAX,
             only_miner: None,
+            min_reputation_ppm: 0,
+            rate: None,
+            rental: None,
             excluded: Vec::new(),
         };
         let explained = explain(&queue, &requirement, 0, |_| String::new());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aitbc_common::hash::Hash;
-use aitbc_common::ids::MinerId;
+use aitbc_common::ids::{MinerId, RentalId};
 use aitbc_common::job_input::JobType;
 use aitbc_common::money::cost;
 
@@ -29,6 +29,12 @@ pub struct Requirement {
     pub max_rate: u64,
     /// The one miner that may run it.
     pub only_miner: Option<MinerId>,
+    /// Least reputation in millionths.
+    pub min_reputation_ppm: u32,
+    /// What it pays whoever runs it, in micro-AIT per hour, in place of the miner's price: it names an offer, or has a rental.
+    pub rate: Option<u64>,
+    /// The rental that it is part of.
+    pub rental: Option<RentalId>,
     /// Miners that failed it, sorted.
     pub excluded: Vec<MinerId>,
 }
@@ -63,6 +69,10 @@ pub struct Offer {
     pub live: bool,
     /// Its owner paused it, or it drains.
     pub paused: bool,
+    /// In millionths.
+    pub reputation_ppm: u32,
+    /// Somebody rents it: nothing else runs there.
+    pub rental: Option<RentalId>,
 }
 
 /// The filters, in the order they run.
@@ -80,6 +90,10 @@ pub enum Filter {
     Vram,
     /// Too expensive.
     Price,
+    /// Too little reputation.
+    Reputation,
+    /// Somebody else rents it, or the job's rental is not there.
+    Rental,
     /// It failed this job before.
     Excluded,
     /// Not in session.
@@ -90,13 +104,15 @@ pub enum Filter {
 
 impl Filter {
     /// All of them, in the order they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Miner,
         Self::Model,
         Self::ModelDigest,
         Self::Type,
         Self::Vram,
         Self::Price,
+        Self::Reputation,
+        Self::Rental,
         Self::Excluded,
         Self::Live,
         Self::Paused,
@@ -105,7 +121,10 @@ impl Filter {
     /// Whether what it removes may match later, as it is.
     #[must_use]
     pub fn passes(self) -> bool {
-        matches!(self, Self::Excluded | Self::Live | Self::Paused)
+        matches!(
+            self,
+            Self::Reputation | Self::Rental | Self::Excluded | Self::Live | Self::Paused
+        )
     }
 
     /// Its name, as ExplainJob shows it.
@@ -118,6 +137,8 @@ impl Filter {
             Self::Type => "type",
             Self::Vram => "vram",
             Self::Price => "price",
+            Self::Reputation => "min_reputation",
+            Self::Rental => "rental",
             Self::Excluded => "excluded",
             Self::Live => "live",
             Self::Paused => "paused",
@@ -140,7 +161,9 @@ pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> O
             requirement.job_type == JobType::Embedding && model.is_some_and(|m| !m.embeddings)
         }
         Filter::Vram => offer.vram_gib < requirement.min_vram_gib,
-        Filter::Price => offer.price > requirement.max_rate,
+        Filter::Price => requirement.rate.unwrap_or(offer.price) > requirement.max_rate,
+        Filter::Reputation => offer.reputation_ppm < requirement.min_reputation_ppm,
+        Filter::Rental => offer.rental != requirement.rental,
         Filter::Excluded => requirement.excluded.binary_search(&miner).is_ok(),
         Filter::Live => !offer.live,
         Filter::Paused => offer.paused,
@@ -155,11 +178,13 @@ pub fn could_run(requirement: &Requirement, miner: MinerId, offer: &Offer) -> bo
     !offer.any_model && removed_by(requirement, miner, offer).is_none_or(Filter::passes)
 }
 
-/// How a free miner ranks for a job: lower is better. Predicted cost first, then a warm model, then load.
+/// How a free miner ranks for a job: lower is better. Predicted cost first, then reputation, then a warm model, then load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     /// Predicted cost of a nominal job in micro-AIT.
     pub cost: u64,
+    /// Millionths of reputation that it lacks.
+    pub lacks_ppm: u32,
     /// Whether the model would have to be loaded.
     pub cold: bool,
     /// Jobs that run there.
@@ -195,6 +220,7 @@ pub fn rank(model: &str, miner: MinerId, offer: &Offer, warm: bool, load: usize)
     let time = offer.models.get(model).map_or(0, nominal_ms);
     Rank {
         cost: cost(offer.price, time),
+        lacks_ppm: 1_000_000_u32.saturating_sub(offer.reputation_ppm),
         cold: !warm,
         load,
         miner,
@@ -213,6 +239,9 @@ mod tests {
             min_vram_gib: 0,
             max_rate: u64::MAX,
             only_miner: None,
+            min_reputation_ppm: 0,
+            rate: None,
+            rental: None,
             excluded: Vec::new(),
         }
     }
@@ -228,6 +257,7 @@ mod tests {
             vram_gib: 24,
             price: 500_000,
             live: true,
+            reputation_ppm: 25_000,
             ..Offer::default()
         }
     }
@@ -239,13 +269,15 @@ mod tests {
     fn each_filter_removes_what_it_should() {
         assert_eq!(removed_by(&requirement(), ME, &offer()), None);
         type Change = fn(&mut Requirement, &mut Offer);
-        let cases: [(Filter, Change); 9] = [
+        let cases: [(Filter, Change); 11] = [
             (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
             (Filter::Model, |r, _| r.model = "other:latest".into()),
             (Filter::ModelDigest, |r, _| r.digest = [9; 32]),
             (Filter::Type, |r, _| r.job_type = JobType::Embedding),
             (Filter::Vram, |r, _| r.min_vram_gib = 25),
             (Filter::Price, |r, _| r.max_rate = 499_999),
+            (Filter::Reputation, |r, _| r.min_reputation_ppm = 25_001),
+            (Filter::Rental, |_, o| o.rental = Some(RentalId([1; 16]))),
             (Filter::Excluded, |r, _| r.excluded = vec![ME, OTHER]),
             (Filter::Live, |_, o| o.live = false),
             (Filter::Paused, |_, o| o.paused = true),
@@ -262,11 +294,42 @@ mod tests {
         let at_bound = Requirement {
             min_vram_gib: 24,
             max_rate: 500_000,
+            min_reputation_ppm: 25_000,
             digest: [1; 32],
             only_miner: Some(ME),
             ..requirement()
         };
         assert_eq!(removed_by(&at_bound, ME, &offer()), None);
+    }
+
+    #[test]
+    fn a_rented_miner_serves_its_rental_and_nothing_else() {
+        let rental = Some(RentalId([1; 16]));
+        let rented = Offer { rental, ..offer() };
+        let part = Requirement {
+            rental,
+            rate: Some(0),
+            max_rate: 0,
+            ..requirement()
+        };
+        assert_eq!(removed_by(&part, ME, &rented), None, "at no further cost");
+        assert_eq!(removed_by(&part, ME, &offer()), Some(Filter::Rental));
+        assert!(could_run(&requirement(), ME, &rented), "once it is over");
+    }
+
+    #[test]
+    fn a_price_that_was_agreed_stands_for_the_miners_own() {
+        let agreed = Requirement {
+            rate: Some(400_000),
+            max_rate: 400_000,
+            ..requirement()
+        };
+        assert_eq!(removed_by(&agreed, ME, &offer()), None);
+        let dear = Requirement {
+            rate: Some(400_001),
+            ..agreed
+        };
+        assert_eq!(removed_by(&dear, ME, &offer()), Some(Filter::Price));
     }
 
     #[test]
@@ -291,13 +354,19 @@ mod tests {
     }
 
     #[test]
-    fn cheaper_then_warm_then_idle_is_preferred() {
+    fn cheaper_then_trusted_then_warm_then_idle_is_preferred() {
         let cheap = Offer {
             price: 1,
             ..offer()
         };
         let model = "llama3:latest";
         assert!(rank(model, ME, &cheap, false, 9) < rank(model, ME, &offer(), true, 0));
+        let trusted = Offer {
+            reputation_ppm: 900_000,
+            ..offer()
+        };
+        assert!(rank(model, ME, &trusted, false, 9) < rank(model, ME, &offer(), true, 0));
+        assert!(rank(model, ME, &cheap, false, 9) < rank(model, ME, &trusted, true, 0));
         assert!(rank(model, ME, &offer(), true, 9) < rank(model, ME, &offer(), false, 0));
         assert!(rank(model, OTHER, &offer(), true, 0) < rank(model, ME, &offer(), true, 1));
         assert!(rank(model, ME, &offer(), true, 0) < rank(model, OTHER, &offer(), true, 0));

@@ -12,6 +12,9 @@ fn requirement(model: &str) -> Arc<Requirement> {
         min_vram_gib: 0,
         max_rate: u64::MAX,
         only_miner: None,
+        min_reputation_ppm: 0,
+        rate: None,
+        rental: None,
         excluded: Vec::new(),
     })
 }

@@ -8,7 +8,7 @@ use aitbc_common::layouts::{InvalidTransaction, SignedTransaction};
 use aitbc_common::ledger::violation::Violation;
 
 use super::core::BrokenRules;
-use crate::payments::Order;
+use crate::payments::{Order, RentalTerms};
 
 /// Identities that one wallet gives allowances to, at most: their entries stay in the state for ever. What is decided in one
 /// batch may go beyond it.
@@ -67,6 +67,8 @@ pub struct Submission {
     pub job: Option<JobId>,
     /// Its owner.
     pub owner: Option<PublicKey>,
+    /// The rental that a lock is for.
+    pub rental: Option<RentalTerms>,
 }
 
 /// An answer.

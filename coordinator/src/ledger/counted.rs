@@ -1,6 +1,6 @@
 //! What the log holds, counted record by record beside the state: the two must agree at any time, over restarts too.
 
-use aitbc_common::layouts::{ExpireReason, RecordBody, TransactionKind};
+use aitbc_common::layouts::{ExpireReason, Outcome, RecordBody, TransactionKind};
 use aitbc_common::ledger::totals::{Invariant, Totals};
 
 use super::core::Figures;
@@ -28,7 +28,7 @@ impl Counted {
                 self.locks += u64::from(signed.transaction.kind == TransactionKind::Lock);
             }
             RecordBody::Post(post) => {
-                self.resolved += 1;
+                self.resolved += u64::from(post.outcome != Outcome::Rental);
                 self.fees = self.fees.saturating_add(post.fee);
             }
             RecordBody::Void { .. }

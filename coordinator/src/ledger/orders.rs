@@ -4,11 +4,11 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, LockPurpose, LockTerms, MintReason, Outcome, ReceiptEntry, RecordBody,
-    SignedTransaction, Transaction, TransactionKind, VoidReason,
+    ExpireReason, FaultEntry, LockPurpose, LockTerms, MintReason, Outcome, ReceiptEntry,
+    RecordBody, SignedTransaction, Transaction, TransactionKind, VoidReason,
 };
 use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
-use aitbc_common::ledger::settlement::{Work, posts};
+use aitbc_common::ledger::settlement::{Work, fee_of, posts, rental_post};
 
 use super::command::{MAX_ALLOWANCES, Reply, Submission};
 use super::core::{Expiry, LedgerCore};
@@ -145,6 +145,42 @@ impl LedgerCore {
                         },
                     );
                 }
+                Order::PayRental {
+                    rental,
+                    renter,
+                    lock,
+                    work,
+                } => {
+                    let paid = self.pay_rental(turn, &work, lock, reads)?;
+                    let notice = Notice::RentalPaid {
+                        rental,
+                        renter,
+                        lock,
+                        number: work.attempt,
+                        posted: paid.posted,
+                        fee: paid.fee,
+                        returned: paid.returned,
+                    };
+                    turn.notify(self, &notice);
+                }
+                Order::LogFault {
+                    lock,
+                    job_ref,
+                    attempt,
+                    miner,
+                    reason,
+                } => {
+                    let fault = FaultEntry {
+                        job_ref,
+                        attempt,
+                        miner,
+                        client: Address::default(),
+                        reason,
+                        weight: 0,
+                        lock,
+                    };
+                    self.log_fault(turn, fault, reads)?;
+                }
                 Order::LogReceipt(entry) => {
                     turn.record(self, RecordBody::Receipt(entry), reads)?
                         .expect("a receipt's record has no rule of its own");
@@ -277,6 +313,57 @@ impl LedgerCore {
         Ok(paid)
     }
 
+    /// A time of a rental, from its lock. Where a rule refuses that, the lock returns; one that is not open any more has come
+    /// to its own end before.
+    fn pay_rental(
+        &mut self,
+        turn: &mut Turn,
+        work: &Work,
+        lock: Hash,
+        reads: &dyn Reads,
+    ) -> Result<Paid, StoreError> {
+        let Some(open) = self.open_lock(turn, lock, reads)? else {
+            return Ok(Paid::default());
+        };
+        let post = rental_post(work, lock, open.amount, self.config.rules.fee_bps);
+        let (posted, fee) = (post.posted, post.fee);
+        if turn.record(self, RecordBody::Post(post), reads)?.is_err() {
+            let reason = VoidReason::Terms;
+            turn.record(self, RecordBody::Void { lock, reason }, reads)?
+                .expect("an open lock may always return");
+            return Ok(Paid {
+                returned: open.amount,
+                ..Paid::default()
+            });
+        }
+        let ends = work.outcome == Outcome::RentalEnd;
+        Ok(Paid {
+            posted,
+            fee,
+            returned: if ends { open.amount - posted } else { 0 },
+        })
+    }
+
+    /// A fault, with what the lock says of client and weight; passed over where the lock is not open any more.
+    fn log_fault(
+        &mut self,
+        turn: &mut Turn,
+        fault: FaultEntry,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let Some(open) = self.open_lock(turn, fault.lock, reads)? else {
+            return Ok(());
+        };
+        let fault = FaultEntry {
+            client: open.payer,
+            weight: fee_of(open.amount, self.config.rules.fee_bps),
+            ..fault
+        };
+        // A lock that names another miner, or this attempt before, has nothing to say of it.
+        let _refused = turn.record(self, RecordBody::Fault(fault), reads)?;
+        Ok(())
+    }
+
     fn open_lock(
         &mut self,
         turn: &mut Turn,
@@ -355,5 +442,6 @@ fn lock_opened(submission: &Submission, id: Hash, index: u64, target_is_paid: bo
         job: submission.job,
         owner: submission.owner,
         target_is_paid,
+        rental: submission.rental.clone(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
-use aitbc_common::layouts::{MintReason, Record, RecordBody, TransactionKind, VoidReason};
+use aitbc_common::layouts::{MintReason, Outcome, Record, RecordBody, TransactionKind, VoidReason};
 use aitbc_common::ledger::entry::{AccountId, Entry, StateKey};
 use aitbc_common::ledger::log;
 use aitbc_common::ledger::violation::Violation;
@@ -79,7 +79,9 @@ impl Turn {
                 }),
                 Command::Orders { orders, .. } => {
                     let locks = orders.iter().flat_map(|order| match order {
-                        Order::Void { lock, .. } => std::slice::from_ref(lock),
+                        Order::Void { lock, .. }
+                        | Order::PayRental { lock, .. }
+                        | Order::LogFault { lock, .. } => std::slice::from_ref(lock),
                         Order::Settle { locks, .. } => locks,
                         Order::LogReceipt(_) | Order::LogAcknowledgement(..) => &[],
                     });
@@ -370,7 +372,8 @@ impl Turn {
 /// The open lock or unstaking that a record resolves, and when that would have come to its end.
 fn resolved_by(core: &LedgerCore, body: &RecordBody) -> Option<(Hash, (Millis, Expiry))> {
     let id = match body {
-        RecordBody::Post(post) => post.lock,
+        // A rental's lock stays open until its last payment.
+        RecordBody::Post(post) if post.outcome != Outcome::Rental => post.lock,
         RecordBody::Void { lock, .. } | RecordBody::Expire { lock, .. } => *lock,
         _ => return None,
     };

@@ -2,14 +2,17 @@
 //! never used again.
 
 use aitbc_common::address::Address;
+use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{Acknowledgement, LockPurpose, Outcome, ReceiptEntry, VoidReason};
+use aitbc_common::ids::{JobId, ListingId, RentalId};
+use aitbc_common::layouts::{
+    Acknowledgement, FaultReason, LockPurpose, Outcome, ReceiptEntry, VoidReason,
+};
 use aitbc_common::ledger::settlement::Work;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{LockOpened, Notice, Order};
+use super::{LockOpened, Notice, Order, RentalTerms};
 use crate::store::{StoreError, rows::decode};
 
 /// One [`Order`].
@@ -30,6 +33,32 @@ pub struct OrderRow {
     /// What an owner says of a receipt.
     #[prost(message, optional, tag = "5")]
     pub acknowledgement: Option<AcknowledgementRow>,
+    /// A time of a rental: `job` is the rental's id, `owner` the renter, the one lock its lock.
+    #[prost(message, optional, tag = "6")]
+    pub rental: Option<SettleRow>,
+    /// A miner's fault.
+    #[prost(message, optional, tag = "7")]
+    pub fault: Option<FaultRow>,
+}
+
+/// [`Order::LogFault`].
+#[derive(Clone, PartialEq, Message)]
+pub struct FaultRow {
+    /// tx_id of the lock.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub lock: Bytes,
+    /// job_ref.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub job_ref: Bytes,
+    /// The attempt.
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    /// Who had it.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub miner: Bytes,
+    /// Why: the byte of an OUTCOME record.
+    #[prost(uint32, tag = "5")]
+    pub reason: u32,
 }
 
 /// [`Order::Settle`].
@@ -122,6 +151,61 @@ pub struct NoticeRow {
     /// An identity whose payee was bound.
     #[prost(message, optional, tag = "4")]
     pub bound: Option<BoundRow>,
+    /// A time of a rental that was paid for.
+    #[prost(message, optional, tag = "5")]
+    pub rental: Option<RentalPaidRow>,
+}
+
+/// [`Notice::RentalPaid`].
+#[derive(Clone, PartialEq, Message)]
+pub struct RentalPaidRow {
+    /// UUID bytes of the rental's id.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub rental: Bytes,
+    /// The renter's key.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub renter: Bytes,
+    /// tx_id of the lock.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub lock: Bytes,
+    /// Number of the payment.
+    #[prost(uint32, tag = "4")]
+    pub number: u32,
+    /// Micro-AIT.
+    #[prost(uint64, tag = "5")]
+    pub posted: u64,
+    /// Micro-AIT.
+    #[prost(uint64, tag = "6")]
+    pub fee: u64,
+    /// Micro-AIT.
+    #[prost(uint64, tag = "7")]
+    pub returned: u64,
+}
+
+/// [`RentalTerms`].
+#[derive(Clone, PartialEq, Message)]
+pub struct RentalTermsRow {
+    /// UUID bytes of the id for a new rental.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub new_id: Bytes,
+    /// UUID bytes of the rental that is prolonged, or empty.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub extends: Bytes,
+    /// UUID bytes of the listing's id.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub listing: Bytes,
+    /// The renter's key.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub renter: Bytes,
+    /// Random bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub salt: Bytes,
+    /// Milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub term_ms: u64,
+    /// Micro-AIT per hour.
+    #[prost(uint64, tag = "7")]
+    pub rate: u64,
 }
 
 /// [`LockOpened`].
@@ -166,6 +250,9 @@ pub struct LockRow {
     /// The log has paid for this target before.
     #[prost(bool, tag = "13")]
     pub target_is_paid: bool,
+    /// The rental that the payer wants.
+    #[prost(message, optional, tag = "14")]
+    pub rental: Option<RentalTermsRow>,
 }
 
 /// [`Notice::Settled`].
@@ -240,21 +327,31 @@ pub fn order(order: &Order) -> OrderRow {
             work,
             locks,
         } => OrderRow {
-            settle: Some(SettleRow {
-                job: copied(&job.0),
-                owner: copied(&owner.0),
-                locks: locks.iter().map(|lock| copied(lock)).collect(),
-                job_ref: copied(&work.job_ref),
-                attempt: work.attempt.into(),
-                outcome: work.outcome as u32,
-                miner: copied(&work.miner.0),
-                payee: copied(&work.payee.0),
-                evidence_id: copied(&work.evidence_id),
-                gpu: copied(&work.gpu),
-                rate: work.rate,
-                observed_ms: work.observed_ms,
-                work_ms: work.work_ms,
-                billed_ms: work.billed_ms,
+            settle: Some(settle_row(&job.0, owner, locks, work)),
+            ..OrderRow::default()
+        },
+        Order::PayRental {
+            rental,
+            renter,
+            lock,
+            work,
+        } => OrderRow {
+            rental: Some(settle_row(&rental.0, renter, &[*lock], work)),
+            ..OrderRow::default()
+        },
+        Order::LogFault {
+            lock,
+            job_ref,
+            attempt,
+            miner,
+            reason,
+        } => OrderRow {
+            fault: Some(FaultRow {
+                lock: copied(lock),
+                job_ref: copied(job_ref),
+                attempt: (*attempt).into(),
+                miner: copied(&miner.0),
+                reason: *reason as u32,
             }),
             ..OrderRow::default()
         },
@@ -277,33 +374,105 @@ pub fn order(order: &Order) -> OrderRow {
     }
 }
 
+fn settle_row(id: &[u8; 16], owner: &PublicKey, locks: &[Hash], work: &Work) -> SettleRow {
+    SettleRow {
+        job: copied(id),
+        owner: copied(&owner.0),
+        locks: locks.iter().map(|lock| copied(lock)).collect(),
+        job_ref: copied(&work.job_ref),
+        attempt: work.attempt.into(),
+        outcome: work.outcome as u32,
+        miner: copied(&work.miner.0),
+        payee: copied(&work.payee.0),
+        evidence_id: copied(&work.evidence_id),
+        gpu: copied(&work.gpu),
+        rate: work.rate,
+        observed_ms: work.observed_ms,
+        work_ms: work.work_ms,
+        billed_ms: work.billed_ms,
+    }
+}
+
+fn work(row: &SettleRow) -> Result<Work, StoreError> {
+    let outcome = u8::try_from(row.outcome).ok().and_then(Outcome::from_byte);
+    Ok(Work {
+        job_ref: fixed(&row.job_ref)?,
+        attempt: attempt(row.attempt)?,
+        outcome: outcome.ok_or_else(damaged)?,
+        miner: PublicKey(fixed(&row.miner)?),
+        payee: Address(fixed(&row.payee)?),
+        evidence_id: fixed(&row.evidence_id)?,
+        gpu: fixed(&row.gpu)?,
+        rate: row.rate,
+        observed_ms: row.observed_ms,
+        work_ms: row.work_ms,
+        billed_ms: row.billed_ms,
+    })
+}
+
+fn attempt(attempt: u32) -> Result<u16, StoreError> {
+    u16::try_from(attempt).map_err(|_| damaged())
+}
+
+fn rental_terms_row(terms: &RentalTerms) -> RentalTermsRow {
+    RentalTermsRow {
+        new_id: copied(&terms.new_id.0),
+        extends: terms.extends.map(|id| copied(&id.0)).unwrap_or_default(),
+        listing: copied(&terms.listing.0),
+        renter: copied(&terms.renter.0),
+        salt: copied(&terms.salt),
+        term_ms: terms.term_ms,
+        rate: terms.rate,
+    }
+}
+
+fn rental_terms(row: &RentalTermsRow) -> Result<RentalTerms, StoreError> {
+    let extends = (!row.extends.is_empty())
+        .then(|| fixed(&row.extends))
+        .transpose()?;
+    Ok(RentalTerms {
+        new_id: RentalId(fixed(&row.new_id)?),
+        extends: extends.map(RentalId),
+        listing: ListingId(fixed(&row.listing)?),
+        renter: PublicKey(fixed(&row.renter)?),
+        salt: fixed(&row.salt)?,
+        term_ms: row.term_ms,
+        rate: row.rate,
+    })
+}
+
 /// The order of a row.
 ///
 /// # Errors
 /// A damaged row.
 pub fn read_order(row: &OrderRow) -> Result<Order, StoreError> {
-    let attempt = |attempt: u32| u16::try_from(attempt).map_err(|_| damaged());
     if let Some(settle) = &row.settle {
-        let outcome = u8::try_from(settle.outcome)
-            .ok()
-            .and_then(Outcome::from_byte);
         return Ok(Order::Settle {
             job: JobId(fixed(&settle.job)?),
             owner: PublicKey(fixed(&settle.owner)?),
             locks: settle.locks.iter().map(fixed).collect::<Result<_, _>>()?,
-            work: Work {
-                job_ref: fixed(&settle.job_ref)?,
-                attempt: attempt(settle.attempt)?,
-                outcome: outcome.ok_or_else(damaged)?,
-                miner: PublicKey(fixed(&settle.miner)?),
-                payee: Address(fixed(&settle.payee)?),
-                evidence_id: fixed(&settle.evidence_id)?,
-                gpu: fixed(&settle.gpu)?,
-                rate: settle.rate,
-                observed_ms: settle.observed_ms,
-                work_ms: settle.work_ms,
-                billed_ms: settle.billed_ms,
-            },
+            work: work(settle)?,
+        });
+    }
+    if let Some(rental) = &row.rental {
+        let lock = rental.locks.first().ok_or_else(damaged)?;
+        return Ok(Order::PayRental {
+            rental: RentalId(fixed(&rental.job)?),
+            renter: PublicKey(fixed(&rental.owner)?),
+            lock: fixed(lock)?,
+            work: work(rental)?,
+        });
+    }
+    if let Some(fault) = &row.fault {
+        let reason = u8::try_from(fault.reason).ok();
+        return Ok(Order::LogFault {
+            lock: fixed(&fault.lock)?,
+            job_ref: fixed(&fault.job_ref)?,
+            attempt: attempt(fault.attempt)?,
+            miner: PublicKey(fixed(&fault.miner)?),
+            reason: reason
+                .and_then(FaultReason::from_byte)
+                .ok_or_else(damaged)?,
         });
     }
     if let Some(receipt) = &row.receipt {
@@ -349,6 +518,7 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
                 job: lock.job.map(|job| copied(&job.0)).unwrap_or_default(),
                 owner: lock.owner.map(|owner| copied(&owner.0)).unwrap_or_default(),
                 target_is_paid: lock.target_is_paid,
+                rental: lock.rental.as_ref().map(rental_terms_row),
             }),
             ..NoticeRow::default()
         },
@@ -362,6 +532,26 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
             settled: Some(SettledRow {
                 job: copied(&job.0),
                 owner: copied(&owner.0),
+                posted: *posted,
+                fee: *fee,
+                returned: *returned,
+            }),
+            ..NoticeRow::default()
+        },
+        Notice::RentalPaid {
+            rental,
+            renter,
+            lock,
+            number,
+            posted,
+            fee,
+            returned,
+        } => NoticeRow {
+            rental: Some(RentalPaidRow {
+                rental: copied(&rental.0),
+                renter: copied(&renter.0),
+                lock: copied(lock),
+                number: (*number).into(),
                 posted: *posted,
                 fee: *fee,
                 returned: *returned,
@@ -421,6 +611,7 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             job: job.map(JobId),
             owner: owner.map(PublicKey),
             target_is_paid: lock.target_is_paid,
+            rental: lock.rental.as_ref().map(rental_terms).transpose()?,
         }));
     }
     if let Some(settled) = row.settled {
@@ -430,6 +621,17 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             posted: settled.posted,
             fee: settled.fee,
             returned: settled.returned,
+        });
+    }
+    if let Some(rental) = row.rental {
+        return Ok(Notice::RentalPaid {
+            rental: RentalId(fixed(&rental.rental)?),
+            renter: PublicKey(fixed(&rental.renter)?),
+            lock: fixed(&rental.lock)?,
+            number: attempt(rental.number)?,
+            posted: rental.posted,
+            fee: rental.fee,
+            returned: rental.returned,
         });
     }
     if let Some(bound) = row.bound {

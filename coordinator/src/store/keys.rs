@@ -3,7 +3,7 @@
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, ListingId, shard_of};
+use aitbc_common::ids::{JobId, ListingId, RentalId, shard_of};
 
 /// Live jobs: [`super::Family::Active`].
 const ACTIVE_JOB: u8 = b'j';
@@ -31,6 +31,8 @@ const BINDING: u8 = b'b';
 const LOCK: u8 = b'l';
 /// Listed GPUs: [`super::Family::Active`].
 const LISTING: u8 = b'g';
+/// Rentals under way: [`super::Family::Active`]; those that are over: [`super::Family::Archive`].
+const RENTAL: u8 = b'h';
 /// What miners earned: [`super::Family::Archive`].
 const EARNINGS: u8 = b'n';
 
@@ -188,6 +190,26 @@ pub fn listing(provider: &PublicKey, id: ListingId) -> Vec<u8> {
 #[must_use]
 pub fn listings_in(shard: u8) -> Vec<u8> {
     vec![shard, LISTING]
+}
+
+/// A rental; an owner's newest comes first.
+#[must_use]
+pub fn rental(renter: &PublicKey, id: RentalId) -> Vec<u8> {
+    let mut key = owner_prefix(RENTAL, renter);
+    key.extend(id.0.map(|byte| !byte));
+    key
+}
+
+/// Prefix of a renter's rentals.
+#[must_use]
+pub fn rentals_of(renter: &PublicKey) -> Vec<u8> {
+    owner_prefix(RENTAL, renter)
+}
+
+/// Prefix of a shard's rentals.
+#[must_use]
+pub fn rentals_in(shard: u8) -> Vec<u8> {
+    vec![shard, RENTAL]
 }
 
 /// The job of an open lock.

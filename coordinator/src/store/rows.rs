@@ -111,6 +111,21 @@ pub struct JobRow {
     /// The miner's signature over it.
     #[prost(bytes = "bytes", tag = "33")]
     pub evidence_signature: Bytes,
+    /// Least reputation in millionths.
+    #[prost(uint32, tag = "40")]
+    pub min_reputation_ppm: u32,
+    /// The listing whose price it pays (UUID bytes), or empty.
+    #[prost(bytes = "bytes", tag = "41")]
+    pub offer: Bytes,
+    /// The rental that it is part of (UUID bytes), or empty.
+    #[prost(bytes = "bytes", tag = "42")]
+    pub rental: Bytes,
+    /// The miner of that listing or rental (UUID bytes), or empty.
+    #[prost(bytes = "bytes", tag = "43")]
+    pub agreed_miner: Bytes,
+    /// The price that was agreed with it, in micro-AIT per hour.
+    #[prost(uint64, tag = "44")]
+    pub agreed_rate: u64,
 }
 
 /// A lock that a job adopted.
@@ -380,6 +395,12 @@ pub fn uuid(bytes: &Bytes) -> Option<[u8; 16]> {
 }
 
 impl JobRow {
+    /// The price in micro-AIT per hour that was agreed for it, where it names a listing or a rental.
+    #[must_use]
+    pub fn agreed_price(&self) -> Option<u64> {
+        (!self.agreed_miner.is_empty()).then_some(self.agreed_rate)
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> JobId {

@@ -64,6 +64,7 @@ fn pinned_spec() -> JobSpec {
         requirements_hash: Requirements {
             min_vram_gib: 24,
             miner: Some(miner_id()),
+            ..Requirements::default()
         }
         .hash(),
         max_rate: 500_000,

@@ -1,8 +1,8 @@
 //! Vectors of ledger records, one of each type.
 
 use aitbc_common::layouts::{
-    Acknowledgement, ExpireReason, LayoutError, MintReason, Outcome, Post, ReceiptEntry, Record,
-    RecordBody, Seal, TransactionKind, Verdict, VoidReason, address_target,
+    Acknowledgement, ExpireReason, FaultEntry, FaultReason, LayoutError, MintReason, Outcome, Post,
+    ReceiptEntry, Record, RecordBody, Seal, TransactionKind, Verdict, VoidReason, address_target,
 };
 use serde_json::{Value, json};
 
@@ -103,6 +103,18 @@ fn all() -> Vec<(&'static str, RecordBody, Value)> {
             }),
         ),
     ];
+    for outcome in [Outcome::Rental, Outcome::RentalEnd] {
+        let rental = Post {
+            outcome,
+            evidence_id: [0; 32],
+            ..post()
+        };
+        all.push((
+            "rental",
+            RecordBody::Post(rental.clone()),
+            post_fields(&rental),
+        ));
+    }
     all.extend(reasons());
     all
 }
@@ -123,7 +135,7 @@ fn reasons() -> Vec<(&'static str, RecordBody, Value)> {
         (body, fields)
     };
     let mut all = Vec::new();
-    for reason in 1..=8 {
+    for reason in 1..=9 {
         let body = RecordBody::Void {
             lock,
             reason: VoidReason::from_byte(reason).expect("a defined reason"),
@@ -137,10 +149,39 @@ fn reasons() -> Vec<(&'static str, RecordBody, Value)> {
             of_lock(reason as u8),
         ));
     }
+    for reason in [FaultReason::Lost, FaultReason::Failed, FaultReason::Invalid] {
+        let fault = fault(reason);
+        let fields = fault_fields(&fault);
+        all.push(("outcome", RecordBody::Fault(fault), fields));
+    }
     for (body, fields) in [mint(MintReason::Genesis), mint(MintReason::Faucet)] {
         all.push(("mint", body, fields));
     }
     all
+}
+
+fn fault(reason: FaultReason) -> FaultEntry {
+    FaultEntry {
+        job_ref: counting(0x70),
+        attempt: 3,
+        miner: identity(&MINER).public(),
+        client: address(&ALICE),
+        reason,
+        weight: u64::MAX,
+        lock: counting(0x30),
+    }
+}
+
+fn fault_fields(fault: &FaultEntry) -> Value {
+    json!({
+        "job_ref": hex::encode(fault.job_ref),
+        "attempt": fault.attempt,
+        "miner": hex::encode(fault.miner.0),
+        "client": hex::encode(fault.client.0),
+        "reason": fault.reason as u8,
+        "weight": number(fault.weight),
+        "lock": hex::encode(fault.lock),
+    })
 }
 
 fn post_fields(post: &Post) -> Value {
@@ -196,17 +237,23 @@ fn record_of_each_type() {
         &[
             ("version 2", 0, 2),
             ("type 0", 1, 0),
-            ("OUTCOME, reserved", 1, 6),
+            ("a void's bytes for an OUTCOME", 1, 6),
             ("SLASH, reserved", 1, 9),
             ("KEYCHANGE, reserved", 1, 11),
             ("undefined type", 1, 13),
             ("void reason 0", 50, 0),
-            ("void reason 9", 50, 9),
+            ("void reason 10", 50, 10),
             ("expire for a void's reason", 1, 5),
         ],
     );
-    let others: [(&str, RecordBody, usize, u8); 5] = [
-        ("undefined outcome", RecordBody::Post(post()), 84, 5),
+    let others: [(&str, RecordBody, usize, u8); 6] = [
+        ("undefined outcome", RecordBody::Post(post()), 84, 7),
+        (
+            "undefined reason of a fault",
+            RecordBody::Fault(fault(FaultReason::Lost)),
+            104,
+            4,
+        ),
         (
             "undefined mint reason",
             all().pop().expect("a mint").1,

@@ -95,6 +95,9 @@ impl NewJob {
             max_price: None,
             min_vram_gib: 0,
             miner: None,
+            min_reputation_ppm: 0,
+            offer: None,
+            rental: None,
             timeout: Duration::from_millis(DEFAULT_TIMEOUT_MS),
             priority: 0,
             max_retries: None,
@@ -109,6 +112,9 @@ impl NewJob {
         let requirements = layouts::Requirements {
             min_vram_gib: self.min_vram_gib,
             miner: self.miner,
+            min_reputation_ppm: self.min_reputation_ppm,
+            offer: self.offer,
+            rental: self.rental,
         };
         layouts::JobSpec {
             job_type: self.job_type,
@@ -140,6 +146,9 @@ impl NewJob {
             requirements: Some(Requirements {
                 min_vram_gib: self.min_vram_gib,
                 miner_id: self.miner.map(|miner| miner.to_string()),
+                min_reputation_ppm: self.min_reputation_ppm,
+                listing_id: self.offer.map(|offer| offer.to_string()),
+                rental_id: self.rental.map(|rental| rental.to_string()),
             }),
             max_price_per_hour_micro_ait: self.max_price.map(|price| price.0),
             timeout: Some(duration_for_request(self.timeout)),

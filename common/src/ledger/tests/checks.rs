@@ -4,7 +4,7 @@ use super::super::entry::{Account, OpenLock};
 use super::super::totals::Totals;
 use super::history::{ALLOCATED, FAUCET, World};
 use super::*;
-use crate::layouts::LockPurpose;
+use crate::layouts::{LockPurpose, Outcome};
 
 impl World {
     /// Each fall of a balance carries its owner's signature, its allowance's, or a lock's terms; what is posted goes to payee
@@ -42,7 +42,19 @@ impl World {
         assert_eq!(settlement.credits_posted, settlement.debits_posted);
         if let (RecordBody::Post(post), Some(lock)) = (&record.body, lock) {
             assert!(post.posted <= lock.amount && post.rate <= lock.max_rate);
-            assert!(lock.target == post.job_ref && lock.purpose == LockPurpose::Job);
+            let purpose = match post.outcome.is_rental() {
+                true => LockPurpose::Rental,
+                false => LockPurpose::Job,
+            };
+            assert!(lock.target == post.job_ref && lock.purpose == purpose);
+            if post.outcome == Outcome::Rental {
+                let key = StateKey::Lock(post.lock);
+                let Some(Entry::Lock(left)) = self.state.get(&key) else {
+                    panic!("a rental's lock is gone")
+                };
+                assert_eq!(left.amount, lock.amount - post.posted);
+                assert_eq!(left.newest, lock.newest + 1);
+            }
             let (fees, through) = (&before[self.wallets.len()], &before[self.wallets.len() + 1]);
             let fee = self.state.account(AccountId::Fees).balance() - fees.balance();
             assert_eq!(fee, u128::from(post.fee));

@@ -25,6 +25,7 @@ fn examples() -> Vec<(StateKey, Entry, usize)> {
         max_fee_bps: 6,
         miner_key: rig,
         log_index: 7,
+        newest: 8,
     });
     let binding = Entry::Binding(Binding {
         account: alice,

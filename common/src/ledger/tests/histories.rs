@@ -73,7 +73,7 @@ fn a_long_history_keeps_its_balances() {
     // Histories in which nothing succeeds, or nothing fails, would show nothing.
     let most = usize::try_from(operations).unwrap();
     let kinds = (1..=6).map(|kind| (2, kind));
-    for kind in [3, 4, 5, 7, 8, 12]
+    for kind in [3, 4, 5, 6, 7, 8, 12]
         .map(|kind| (kind, 0))
         .into_iter()
         .chain(kinds)

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::super::entry::{Account, Allowance, Binding, OpenLock};
-use super::super::settlement::{Work, posts};
+use super::super::settlement::{BEAT_MS, LEAST_RENTAL_MS, Work, fee_of, posts, rental_post};
 use super::*;
 use crate::layouts::{
-    AllowTerms, BindConsent, ExpireReason, LockPurpose, LockTerms, Outcome, Post, ReceiptEntry,
-    Seal, SignedTransaction, VoidReason,
+    AllowTerms, BindConsent, ExpireReason, FaultEntry, FaultReason, LockPurpose, LockTerms,
+    Outcome, Post, ReceiptEntry, Seal, SignedTransaction, VoidReason,
 };
 
 /// Numbers that choose what happens.
@@ -188,6 +188,11 @@ impl World {
                 }
                 self.recent.push(signed.clone());
             }
+            // A rental's lock pays and stays open.
+            RecordBody::Post(Post {
+                outcome: Outcome::Rental,
+                ..
+            }) => {}
             RecordBody::Post(Post { lock, .. })
             | RecordBody::Void { lock, .. }
             | RecordBody::Expire { lock, .. } => {
@@ -209,7 +214,9 @@ impl World {
         };
         match what % 16 {
             kind @ 0..=7 => self.transact(kind, step),
-            8 | 9 => self.pay(step),
+            8 => self.pay(step),
+            9 => self.rent(step),
+            10 if b % 2 == 0 => self.blame(step),
             10 => {
                 let (lock, reason) = (self.pick(a), VoidReason::Failed);
                 let _ = self.append(RecordBody::Void { lock, reason });
@@ -320,7 +327,7 @@ impl World {
 
     fn terms(&self, e: u16) -> Vec<u8> {
         LockTerms {
-            purpose: [LockPurpose::Job, LockPurpose::Rental][usize::from(e % 32 == 31)],
+            purpose: [LockPurpose::Job, LockPurpose::Rental][usize::from(e % 4 == 3)],
             expires_at: self.now + u64::from(e) * 1_000,
             max_rate: u64::from(e) * 8,
             max_fee_bps: if e % 16 == 15 { 249 } else { 250 },
@@ -364,6 +371,52 @@ impl World {
             }
             let _ = self.append(RecordBody::Post(post));
         }
+    }
+
+    /// Pays for a time of a rental, or of a job that is none.
+    fn rent(&mut self, [_, a, b, c, d, e]: Step) {
+        let lock = self.pick(a);
+        let Some(Entry::Lock(open)) = self.state.get(&StateKey::Lock(lock)).cloned() else {
+            return;
+        };
+        let counted = u64::from(b) * BEAT_MS;
+        let least = u64::from(d % 8 == 7) * LEAST_RENTAL_MS;
+        let work = Work {
+            job_ref: open.target,
+            attempt: open.newest.wrapping_add(1 + u16::from(d % 16 == 13)),
+            outcome: [Outcome::Rental, Outcome::RentalEnd][usize::from(c % 3 == 0)],
+            miner: self.identities[1].public(),
+            payee: self.wallet(c),
+            evidence_id: [0; 32],
+            gpu: [9; 32],
+            rate: u64::from(e),
+            observed_ms: counted + u64::from(d % 32),
+            work_ms: counted,
+            billed_ms: counted.max(least),
+        };
+        let mut post = rental_post(&work, lock, open.amount, 250);
+        if d % 16 == 15 {
+            post.posted += 1;
+        }
+        let _ = self.append(RecordBody::Post(post));
+    }
+
+    /// Names the miner of a failed attempt.
+    fn blame(&mut self, [_, a, _, c, d, _]: Step) {
+        let lock = self.pick(a);
+        let Some(Entry::Lock(open)) = self.state.get(&StateKey::Lock(lock)).cloned() else {
+            return;
+        };
+        let fault = FaultEntry {
+            job_ref: open.target,
+            attempt: open.newest.wrapping_add(c % 4),
+            miner: self.identities[1].public(),
+            client: open.payer,
+            reason: FaultReason::Failed,
+            weight: fee_of(open.amount, 250) + u64::from(d % 16 == 15),
+            lock,
+        };
+        let _ = self.append(RecordBody::Fault(fault));
     }
 
     fn seal(&mut self, c: u16) {

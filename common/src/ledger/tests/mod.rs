@@ -6,6 +6,7 @@ mod histories;
 mod history;
 mod money;
 mod refusals;
+mod rentals;
 mod rights;
 mod script;
 

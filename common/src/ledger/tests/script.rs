@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use super::super::entry::{AccountId, Binding, Entry, StateKey};
-use super::super::settlement::{Work, posts};
+use super::super::settlement::{Work, fee_of, posts, rental_post};
 use super::super::violation::Violation;
 use super::{HOUR, Ledger, address, blank, identity, reference, wallet};
 use crate::hash::Hash;
 use crate::identity::PublicKey;
 use crate::layouts::{
-    AllowTerms, BindConsent, ExpireReason, LockPurpose, LockTerms, MintReason, Outcome, RecordBody,
-    Seal, SignedTransaction, Transaction, TransactionKind, VoidReason, address_target,
+    AllowTerms, BindConsent, ExpireReason, FaultEntry, FaultReason, LockPurpose, LockTerms,
+    MintReason, Outcome, RecordBody, Seal, SignedTransaction, Transaction, TransactionKind,
+    VoidReason, address_target,
 };
 
 /// Options of a statement.
@@ -101,6 +102,8 @@ impl Ledger {
                 Ok(())
             }
             ["market", "posts", locks, "for", job] => self.posts(locks, job, &options),
+            ["market", "rents", lock, "for", job] => self.rent(lock, job, &options),
+            ["market", "blames", miner, "for", job] => self.blame(miner, job, &options),
             ["market", "seals"] => self.seal(&options),
             ["market", verb, ..] => {
                 let body = self.market(verb, &words[2..], &options);
@@ -203,6 +206,50 @@ impl Ledger {
             self.append(RecordBody::Post(post))?;
         }
         Ok(())
+    }
+
+    /// One payment of a rental; options as of [`Self::posts`], and `n` its number, `end` = 1, `evidence` = 1.
+    fn rent(&mut self, lock: &str, job: &str, options: &Options<'_>) -> Result<(), Violation> {
+        let ms = options.number("ms").unwrap_or(HOUR);
+        let ends = options.number("end") == Some(1);
+        let work = Work {
+            job_ref: reference(job),
+            attempt: options.number("n").unwrap_or(1).try_into().unwrap(),
+            outcome: if ends {
+                Outcome::RentalEnd
+            } else {
+                Outcome::Rental
+            },
+            miner: identity(options.text("miner").unwrap_or("rig")).public(),
+            payee: address(options.text("payee").unwrap_or("payee")),
+            evidence_id: [u8::from(options.text("evidence").is_some()); 32],
+            gpu: [9; 32],
+            rate: options.number("rate").unwrap_or(10_000),
+            observed_ms: options.number("observed").unwrap_or(ms),
+            work_ms: options.number("work").unwrap_or(ms),
+            billed_ms: ms,
+        };
+        let fee_bps = self.state.position().rules.as_ref().unwrap().fee_bps;
+        let mut post = rental_post(&work, self.id(lock), self.locked(lock), fee_bps);
+        post.posted = options.number("posted").unwrap_or(post.posted);
+        post.fee = options.number("fee").unwrap_or(post.fee);
+        self.append(RecordBody::Post(post))
+    }
+
+    /// A miner failed; options `of` (the lock), `attempt`, `client`, `weight`.
+    fn blame(&mut self, miner: &str, job: &str, options: &Options<'_>) -> Result<(), Violation> {
+        let lock = options.text("of").unwrap_or("a");
+        self.append(RecordBody::Fault(FaultEntry {
+            job_ref: reference(job),
+            attempt: options.number("attempt").unwrap_or(1).try_into().unwrap(),
+            miner: identity(miner).public(),
+            client: address(options.text("client").unwrap_or("alice")),
+            reason: FaultReason::Lost,
+            weight: options
+                .number("weight")
+                .unwrap_or_else(|| fee_of(self.locked(lock), 250)),
+            lock: self.id(lock),
+        }))
     }
 
     fn locked(&self, name: &str) -> u64 {

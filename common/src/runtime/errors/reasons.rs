@@ -221,6 +221,16 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "withdraw one first: aitbc marketplace gpu withdraw LISTING_ID; or list under another miner: --miner NAME",
     ),
     (
+        "RENTAL_NOT_FOUND",
+        NotFound,
+        "list your rentals with: aitbc marketplace rentals",
+    ),
+    (
+        "NOT_AVAILABLE",
+        Failed,
+        "see what can be rented now with: aitbc marketplace offers list --available",
+    ),
+    (
         "INTERNAL",
         Failed,
         "try again; if it stays, the coordinator's log says more: tell its operator",

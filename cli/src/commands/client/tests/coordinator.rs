@@ -152,7 +152,7 @@ impl Script {
             input_hash: sha256(&spec.input),
             requirements_hash: Requirements {
                 min_vram_gib: requirements.min_vram_gib,
-                miner: None,
+                ..Requirements::default()
             }
             .hash(),
             max_rate: spec.max_price_per_hour_micro_ait.unwrap_or(NO_MAX_RATE),

@@ -6,7 +6,7 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, MintReason, Post, Record, RecordBody, SignedTransaction, Transaction,
+    ExpireReason, MintReason, Outcome, Post, Record, RecordBody, SignedTransaction, Transaction,
     TransactionKind, target_address,
 };
 use aitbc_common::money::MicroAit;
@@ -151,9 +151,20 @@ fn transaction(me: Address, transaction: &Transaction) -> (&'static str, i128, S
 fn paid(me: Address, post: &Post, lock: Option<&Transaction>) -> (&'static str, i128, String) {
     let earned = i128::from(post.posted) - i128::from(post.fee);
     let (posted, fee) = (MicroAit(post.posted), MicroAit(post.fee));
-    let rest = lock
-        .filter(|lock| lock.account == me)
-        .map(|lock| i128::from(lock.amount) - i128::from(post.posted));
+    let own = lock.filter(|lock| lock.account == me);
+    if own.is_some() && post.outcome == Outcome::Rental {
+        let gained = if post.payee == me { earned } else { 0 };
+        return (
+            "rented",
+            gained,
+            format!("paid {posted} AIT, payment {}", post.attempt),
+        );
+    }
+    // What a rental paid before is in the payments before.
+    let whole = post.outcome != Outcome::RentalEnd;
+    let rest = own
+        .map(|lock| i128::from(lock.amount) - i128::from(post.posted))
+        .map(|rest| if whole { rest } else { 0 });
     match rest {
         None => ("earned", earned, format!("{posted} AIT less {fee} AIT fee")),
         Some(rest) if post.payee == me => (
