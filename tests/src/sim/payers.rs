@@ -191,11 +191,17 @@ impl Ledger {
         let lost = one_in(&mut ctx.random.ledger, 8);
         commands.extend(commands.first().cloned());
         let mischief = self.mischief(ctx);
+        let stakes = |bad: &SignedTransaction| bad.transaction.kind == TransactionKind::Stake;
+        let stranger = mischief.as_ref().is_some_and(stakes);
         commands.extend(passer_by.and_then(|payment| sent(&payment.signed, payment.job)));
         commands.extend(mischief.and_then(|bad| sent(&bad, None)));
         let Some(replies) = self.step(ctx, coordinator, commands) else {
             return;
         };
+        let staked = matches!(replies.last(), Some(ledger::Reply::Recorded { .. }));
+        if stranger && staked {
+            ctx.checker.violated("a stranger staked".into());
+        }
         if lost {
             return;
         }

@@ -118,6 +118,10 @@ impl Auditor {
             let first = self.confirmed.unwrap_or_default().min(head.size);
             return Err(other_root(&head, signed, &(first..head.size)));
         }
+        if signed.is_some() {
+            let sealed = self.audit.check_sealed();
+            sealed.map_err(|error| failed("LEDGER_RECORD_INVALID", error.to_string()))?;
+        }
         let state = self.audit.state();
         let count =
             |is_one: fn(&StateKey) -> bool| state.entries().filter(|(key, _)| is_one(key)).count();
