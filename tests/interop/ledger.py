@@ -43,7 +43,7 @@ layouts.DEFINED.update({
     "acknowledgement": {"version": {1}, "verdict": {1, 2}},
     "header": {"version": {1}},
     "post": {"outcome": {1, 2, 3, 4}},
-    "void": {"reason": range(1, 9)},
+    "void": {"reason": range(1, 10)},
     "expire": {"reason": {1, 2}},
     "receipt": {},
     "mint": {"reason": {1, 2}},

@@ -195,7 +195,7 @@ fn post_fields(post: &Post) -> Fields {
 /// Why a lock returned whole, for people.
 pub fn void_text(reason: VoidReason) -> &'static str {
     match reason {
-        VoidReason::UnknownJob => "no such job",
+        VoidReason::UnknownJob => "no such job waits or runs",
         VoidReason::Finished => "the job is finished and takes no payment",
         VoidReason::WrongTarget => "not for this job, or its specification is paid as another one",
         VoidReason::TooManyLocks => "the job has its 16 locks",
@@ -203,6 +203,7 @@ pub fn void_text(reason: VoidReason) -> &'static str {
         VoidReason::Cancelled => "the job was cancelled",
         VoidReason::Deadline => "the job's deadline passed",
         VoidReason::Terms => "its terms allow no such rate, fee or miner",
+        VoidReason::TooSmall => "it is too small for the job",
     }
 }
 
@@ -217,6 +218,7 @@ pub fn void_name(reason: VoidReason) -> &'static str {
         VoidReason::Cancelled => "job_cancelled",
         VoidReason::Deadline => "deadline_passed",
         VoidReason::Terms => "terms",
+        VoidReason::TooSmall => "too_small",
     }
 }
 

@@ -150,6 +150,7 @@ impl EngineCore {
         let Some(live) = self.jobs.remove(&job_id) else {
             return;
         };
+        self.ended.insert(job_id, live.owner);
         if let Some(class) = live.class {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }

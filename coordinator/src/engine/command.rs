@@ -66,6 +66,8 @@ pub struct Submission {
     pub retry_of: Option<JobId>,
     /// Keep it pending until funds are locked for it.
     pub hold: bool,
+    /// Micro-AIT that must be locked before it starts; 0 = any lock does. More than that holds it, as `hold` does.
+    pub least_funding: u64,
 }
 
 /// A delivery whose receipt, signature and hashes were verified against the attempt's assignment.
@@ -345,7 +347,11 @@ pub enum Command {
         job: JobId,
         /// Its owner: needed only once it is final.
         owner: Option<PublicKey>,
+        /// Who asks, where that is known.
+        caller: Option<PublicKey>,
     },
+    /// What those of these jobs lack that wait for money → [`Reply::Missing`].
+    GetMissing(Vec<JobId>),
     /// What a miner earned in the last `days` days (UTC), today included → [`Reply::Earnings`].
     GetEarnings {
         /// The miner's identity.

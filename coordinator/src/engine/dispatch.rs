@@ -118,7 +118,17 @@ impl EngineCore {
     /// Tells the queue what a miner offers and has free now.
     pub(super) fn refresh(&mut self, id: MinerId) {
         match self.miners.get(&id) {
-            Some(miner) => self.queue.set_miner(id, supply(miner, self.now)),
+            Some(miner) => {
+                let (supply, price) = (
+                    supply(miner, self.now),
+                    miner.record.price_per_hour_micro_ait,
+                );
+                let known = self.queue.price_up_to(price) == Some(price);
+                self.queue.set_miner(id, supply);
+                if !known {
+                    self.regroup(price);
+                }
+            }
             None => self.queue.remove_miner(id),
         }
     }

@@ -18,6 +18,7 @@ mod edits;
 pub mod effect;
 pub mod figures;
 mod funding;
+mod funds;
 pub mod handle;
 mod held;
 mod invariants;

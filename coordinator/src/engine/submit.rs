@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::command::{Reply, Submission, Submitted};
 use super::core::{EngineCore, LiveJob};
+use super::payment;
 use super::requirements::PER_OWNER;
 use super::timers::Timer;
 use super::turn::Turn;
@@ -55,7 +56,7 @@ impl EngineCore {
                 ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
             return turn.reply(Reply::Refused(error));
         }
-        let waits = submission.hold || self.config.funding_required;
+        let waits = submission.hold || submission.least_funding > 0 || self.config.funding_required;
         // A job that waits for funds takes its turn once it has them.
         let tag = if waits {
             0
@@ -130,6 +131,7 @@ impl EngineCore {
             deadline: row.deadline_ms,
             needs_funds: row.needs_funds,
             funded: row.open_locks().next().is_some(),
+            enough: payment::funding(row.least_funding, &row.locks).is_enough(),
         };
         let (paid, requirement) = self.paid_requirement(row, requirement);
         let live = LiveJob {
@@ -144,6 +146,7 @@ impl EngineCore {
             job_ref: JobSpec::decode(&row.spec)
                 .map_or_else(|_| Default::default(), |spec| spec.job_ref()),
             paid,
+            least_funding: row.least_funding,
         };
         self.requirements.add(owner, &live.requirement);
         self.counts.enter(job.status());
@@ -154,12 +157,16 @@ impl EngineCore {
 
     /// Puts a queued job where miners find it, or waits for the end of its backoff.
     pub(super) fn enqueue(&mut self, job_id: JobId) {
+        self.requeue_by_funds(job_id);
         let Some(live) = self.jobs.get_mut(&job_id) else {
             return;
         };
         let Phase::Queued { not_before } = live.job.phase else {
             return;
         };
+        if live.class.is_some() {
+            return;
+        }
         if not_before > self.now {
             self.timers.insert((not_before, Timer::Ready(job_id)));
             return;
@@ -333,6 +340,7 @@ fn new_row(submission: &Submission, now: u64, tag: u64) -> JobRow {
             .map(|miner| id_bytes(&miner.0))
             .unwrap_or_default(),
         status: JobStatus::Queued.into(),
+        least_funding: submission.least_funding,
         input: submission.input.clone(),
         ..JobRow::default()
     }

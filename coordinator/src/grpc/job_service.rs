@@ -317,6 +317,7 @@ fn retry_submission(
         require_miner: false,
         retry_of: Some(row.id()),
         hold: row.needs_funds,
+        least_funding: row.least_funding,
     })
 }
 

@@ -54,7 +54,8 @@ impl LedgerService for Ledger {
         let request = request.into_inner();
         let job = job_id(&request.job_id)?;
         let owner = optional_key("owner", &request.owner)?.or(caller);
-        match self.0.call(ToJobs::GetPayable { job, owner }).await? {
+        let ask = ToJobs::GetPayable { job, owner, caller };
+        match self.0.call(ask).await? {
             FromJobs::Payable(payable) => Ok(Response::new(*payable)),
             _ => Err(unexpected().into()),
         }

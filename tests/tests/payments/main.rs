@@ -3,6 +3,7 @@
 mod at_once;
 mod bench;
 mod binding;
+mod funding;
 mod lost_answers;
 mod metering;
 mod refusals;

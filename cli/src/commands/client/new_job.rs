@@ -81,6 +81,8 @@ pub struct NewJob {
     pub require_miner: bool,
     /// Keep it pending until funds are locked for it.
     pub hold: bool,
+    /// Keep it pending until so much is locked for it.
+    pub least_funding: Option<MicroAit>,
     /// Idempotency key; one is drawn where none is given.
     pub request_id: Option<String>,
 }
@@ -100,6 +102,7 @@ impl NewJob {
             max_retries: None,
             require_miner: false,
             hold: false,
+            least_funding: None,
             request_id: None,
         }
     }
@@ -156,6 +159,7 @@ impl NewJob {
             max_retries: self.max_retries,
             require_miner: self.require_miner,
             hold: self.hold,
+            least_funding_micro_ait: self.least_funding.map_or(0, |least| least.0),
         }
     }
 }
