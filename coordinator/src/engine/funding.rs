@@ -145,6 +145,7 @@ impl EngineCore {
         if let Some(paid) = &live.paid {
             wanted.max_rate = paid.spec_rate;
         }
+        wanted.paid = true;
         let matching = self.queue.miners().take(LOOKED_AT);
         let matching =
             matching.filter(|(id, supply)| removed_by(&wanted, *id, &supply.offer).is_none());
@@ -311,11 +312,12 @@ impl EngineCore {
     }
 }
 
-/// What a job with these locks asks of miners: a rate of which they pay 10 s.
+/// What a job with these locks asks of miners: a rate of which they pay 10 s, and whether there is anything to be paid.
 fn by_funds(requirement: &Requirement, paid: &Paid) -> Requirement {
     let mut next = requirement.clone();
     next.max_rate = paid.spec_rate;
-    if paid.locks.iter().any(|lock| !lock.returned) {
+    next.paid = paid.locks.iter().any(|lock| !lock.returned);
+    if next.paid {
         let affordable = coarse(highest_rate(open_amount(&paid.locks)));
         next.max_rate = next.max_rate.min(affordable);
     }

@@ -7,6 +7,7 @@ mod binding;
 mod lost_answers;
 mod metering;
 mod overflow;
+mod paid_only;
 mod refusals;
 mod samples;
 mod scenarios;

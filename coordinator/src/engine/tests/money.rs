@@ -2,6 +2,7 @@
 
 mod downtime;
 mod locks;
+mod paid_only;
 mod payees;
 mod property;
 mod settling;
