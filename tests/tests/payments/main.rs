@@ -12,6 +12,7 @@ mod refusals;
 mod samples;
 mod scenarios;
 mod thefts;
+mod wallets;
 
 use aitbc_tests::harness::{Network, User, model_file};
 

@@ -66,7 +66,7 @@ struct Settlement {
     paid: u64,
     fee: u64,
     returned: u64,
-    height: u64,
+    index: u64,
 }
 
 impl Payable {
@@ -254,7 +254,7 @@ async fn settlement(
                     paid: post.posted,
                     fee: post.fee,
                     returned: amount.0.saturating_sub(post.posted),
-                    height: index,
+                    index,
                 }));
             }
             // It was taken, and what it paid for has ended since.
@@ -288,7 +288,7 @@ impl Paid {
     /// For people.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "Payment confirmed: {} is funded\n  transaction  0x{} (height {})     locked  {} AIT from {}; you pay what the job \
+            "Payment confirmed: {} is funded\n  transaction  0x{} (record {})     locked  {} AIT from {}; you pay what the job \
              uses, the rest returns",
             self.job,
             hex::encode(self.sent.id),
@@ -316,6 +316,7 @@ impl Paid {
         json!({
             "tx_hash": format!("0x{}", hex::encode(self.sent.id)),
             "height": self.sent.index,
+            "index": self.sent.index,
             "job_id": self.job.to_string(),
             "status": "funded",
             "payment_status": payment,
@@ -324,15 +325,16 @@ impl Paid {
                 "paid_ait": ait(settled.paid),
                 "fee_ait": ait(settled.fee),
                 "returned_ait": ait(settled.returned),
-                "height": settled.height,
+                "height": settled.index,
+                "index": settled.index,
             })),
         })
     }
 
-    /// `10 AIT locked (transaction 0x…, height 13)`.
+    /// `10 AIT locked (transaction 0x…, record 13)`.
     pub fn short_text(&self) -> String {
         format!(
-            "{} AIT locked (transaction 0x{}, height {})",
+            "{} AIT locked (transaction 0x{}, record {})",
             self.amount,
             hex::encode(self.sent.id),
             self.sent.index
@@ -397,19 +399,19 @@ mod tests {
         };
         let id = "5c".repeat(32);
         let funded = format!(
-            "Payment confirmed: job_01m83xj880emq8k9w39qsaekf4 is funded\n  transaction  0x{id} (height 13)     locked  10 AIT \
+            "Payment confirmed: job_01m83xj880emq8k9w39qsaekf4 is funded\n  transaction  0x{id} (record 13)     locked  10 AIT \
              from test_wallet; you pay what the job uses, the rest returns"
         );
         assert_eq!(paid.text(), funded);
         let json = format!(
-            r#"{{"tx_hash":"0x{id}","height":13,"job_id":"job_01m83xj880emq8k9w39qsaekf4","status":"funded","payment_status":"funded","amount_ait":"10.000000","settlement":null}}"#
+            r#"{{"tx_hash":"0x{id}","height":13,"index":13,"job_id":"job_01m83xj880emq8k9w39qsaekf4","status":"funded","payment_status":"funded","amount_ait":"10.000000","settlement":null}}"#
         );
         assert_eq!(paid.json().to_string(), json);
         paid.settlement = Some(Settlement {
             paid: 298,
             fee: 8,
             returned: 9_999_702,
-            height: 14,
+            index: 14,
         });
         let settled = "\n  settled      0.000298 AIT (fee included), 9.999702 AIT returned";
         assert_eq!(paid.text(), format!("{funded}{settled}"));

@@ -83,7 +83,7 @@ impl Auditor {
                 "LEDGER_EXPORT_DAMAGED",
                 "there are no records",
             )
-            .with_hint("write an export with: aitbc ledger export --output FILE"));
+            .with_hint("write an export with: aitbc ledger export FILE"));
         };
         self.audit.check_state().map_err(|error| bad(&error))?;
         let head = self.audit.head();
