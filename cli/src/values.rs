@@ -115,6 +115,13 @@ pub fn address(text: &str) -> Result<Address, CommandError> {
     })
 }
 
+/// Whether nobody can have the key of an address: all its bytes are equal, or it begins with ten that are zero, as zero itself
+/// and those do that other chains use for themselves.
+pub fn is_nobodys(address: &Address) -> bool {
+    let bytes = &address.0;
+    bytes.iter().all(|byte| *byte == bytes[0]) || bytes.starts_with(&[0; 10])
+}
+
 /// Reads an identity's public key: `ed25519:` and 64 hexadecimal digits.
 pub fn identity_key(text: &str) -> Result<PublicKey, CommandError> {
     let mut key = [0; 32];
@@ -204,6 +211,26 @@ mod tests {
         assert_eq!(transaction_id(&format!("0x{digits}")), Ok([0x5c; 32]));
         for bad in ["", "0x", &digits[1..], &format!("0x0x{digits}"), "last"] {
             assert!(transaction_id(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_have_are_known() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        for nobodys in [
+            "0x0000000000000000000000000000000000000000",
+            "0x0000000000000000000000000000000000000001",
+            "0x000000000000000000000000000000000000dead",
+            "0xffffffffffffffffffffffffffffffffffffffff",
+            "0x1111111111111111111111111111111111111111",
+        ] {
+            assert!(is_nobodys(&address(nobodys)), "{nobodys}");
+        }
+        for somebodys in [
+            "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+            "0x00000000219ab540356cbb839cbe05303d7705fa",
+        ] {
+            assert!(!is_nobodys(&address(somebodys)), "{somebodys}");
         }
     }
 

@@ -112,7 +112,7 @@ pub async fn send(
         context.warn(
             "EARLIER_TRANSACTION",
             format_args!(
-                "a transaction that had no answer is recorded: 0x{} (height {})",
+                "a transaction that had no answer is recorded: 0x{} (record {})",
                 hex::encode(sent.id),
                 sent.index
             ),

@@ -116,6 +116,8 @@ pub struct MinerChange {
     pub payout: Option<[u8; 20]>,
     /// Whether it takes no new jobs.
     pub paused: Option<bool>,
+    /// Whether it takes only jobs that are paid for.
+    pub paid_only: Option<bool>,
     /// Model server and version.
     pub engine: Option<String>,
     /// Processor.
@@ -386,5 +388,7 @@ pub enum ExplainSubject {
         max_rate: u64,
         /// Bytes of input.
         input_len: u64,
+        /// It will be paid for.
+        paid: bool,
     },
 }

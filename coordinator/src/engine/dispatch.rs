@@ -224,6 +224,7 @@ impl Miner {
                     .session
                     .as_ref()
                     .is_some_and(|session| session.draining),
+            paid_only: self.record.paid_only,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::payment::{funding, open_amount};
 use crate::jobs::funding::Funding;
 use crate::jobs::lifecycle::Phase;
 use crate::jobs::matching::{Requirement, removed_by};
+use crate::jobs::queue::Queue;
 use crate::store::rows::JobRow;
 
 /// Miners that are asked for their price, at most.
@@ -49,6 +50,7 @@ impl EngineCore {
         if let Some(paid) = &live.paid {
             wanted.max_rate = paid.spec_rate;
         }
+        wanted.paid = true;
         wanted
     }
 
@@ -115,17 +117,14 @@ impl EngineCore {
         let Some(paid) = &live.paid else {
             return false;
         };
-        let max_rate = rate_by_funds(&self.queue, paid);
-        if max_rate == live.requirement.max_rate {
+        let next = by_funds(&self.queue, &live.requirement, paid);
+        if next == *live.requirement {
             return false;
         }
         if let Some(class) = live.class.take() {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }
-        let next = self.queue.shared(Requirement {
-            max_rate,
-            ..(*live.requirement).clone()
-        });
+        let next = self.queue.shared(next);
         self.requirements.remove(&live.owner, &live.requirement);
         self.requirements.add(live.owner, &next);
         live.requirement = next;
@@ -155,23 +154,27 @@ impl EngineCore {
             locks: row.locks.clone(),
             spec_rate: requirement.max_rate,
         };
-        let max_rate = rate_by_funds(&self.queue, &paid);
-        let next = self.queue.shared(Requirement {
-            max_rate,
-            ..(*requirement).clone()
-        });
+        let next = by_funds(&self.queue, &requirement, &paid);
+        let next = self.queue.shared(next);
         (Some(Box::new(paid)), next)
     }
 }
 
-/// The highest price that a job with these locks may ask for: of known miners exactly those match of whose price they pay 10 s.
-fn rate_by_funds(queue: &crate::jobs::queue::Queue, paid: &Paid) -> u64 {
-    if paid.locks.iter().all(|lock| lock.returned) {
-        return paid.spec_rate;
+/// What a job with these locks asks of miners: whether there is anything to be paid, and the highest price. Of known miners
+/// exactly those match of whose price they pay 10 s.
+fn by_funds(queue: &Queue, requirement: &Requirement, paid: &Paid) -> Requirement {
+    let is_paid = paid.locks.iter().any(|lock| !lock.returned);
+    let mut max_rate = paid.spec_rate;
+    if is_paid {
+        let highest = highest_rate(open_amount(&paid.locks));
+        let asked = queue.price_up_to(highest).unwrap_or(0);
+        max_rate = max_rate.min(asked.max(coarse(highest)));
     }
-    let highest = highest_rate(open_amount(&paid.locks));
-    let asked = queue.price_up_to(highest).unwrap_or(0);
-    paid.spec_rate.min(asked.max(coarse(highest)))
+    Requirement {
+        max_rate,
+        paid: is_paid,
+        ..requirement.clone()
+    }
 }
 
 /// The number with all but its leading bits cleared.

@@ -116,6 +116,7 @@ impl EngineCore {
                 requirements,
                 max_rate,
                 input_len,
+                paid,
             } => {
                 let requirement = Requirement {
                     job_type,
@@ -125,6 +126,7 @@ impl EngineCore {
                     max_rate,
                     only_miner: requirements.miner,
                     excluded: Vec::new(),
+                    paid: paid || self.config.funding_required,
                 };
                 turn.reply(self.explained(requirement, input_len, None));
             }

@@ -96,6 +96,7 @@ mod tests {
                 max_rate: max_rate as u64,
                 only_miner: None,
                 excluded: excluded.iter().map(|n| MinerId([*n; 16])).collect(),
+                paid: false,
             })
         };
         let mut counted = OwnerRequirements::default();

@@ -41,7 +41,8 @@ impl EngineCore {
                 refuse_reuse(turn, &submission.request_id)
             };
         }
-        let requirement = self.queue.shared(requirement_of(&submission));
+        let waits = submission.hold || submission.least_funding > 0 || self.config.funding_required;
+        let requirement = self.queue.shared(requirement_of(&submission, waits));
         let warnings = self.warnings(&requirement);
         if let Some(error) = self.over_bounds(&submission.owner, &requirement) {
             return turn.reply(Reply::Refused(error));
@@ -56,7 +57,6 @@ impl EngineCore {
                 ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
             return turn.reply(Reply::Refused(error));
         }
-        let waits = submission.hold || submission.least_funding > 0 || self.config.funding_required;
         // A job that waits for funds takes its turn once it has them.
         let tag = if waits {
             0
@@ -284,7 +284,7 @@ pub(super) fn refuse_reuse(turn: &mut Turn, request_id: &str) {
     turn.refuse(ErrorReason::RequestIdReused, message);
 }
 
-fn requirement_of(submission: &Submission) -> Requirement {
+fn requirement_of(submission: &Submission, waits_for_funds: bool) -> Requirement {
     Requirement {
         job_type: submission.spec.job_type,
         model: submission.model.clone(),
@@ -293,10 +293,11 @@ fn requirement_of(submission: &Submission) -> Requirement {
         max_rate: submission.spec.max_rate,
         only_miner: submission.requirements.miner,
         excluded: Vec::new(),
+        paid: waits_for_funds,
     }
 }
 
-/// The requirements of a stored job.
+/// The requirements of a stored job, but for what its locks add.
 pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
     let spec = JobSpec::decode(&row.spec).ok()?;
     let mut excluded: Vec<_> = row
@@ -314,6 +315,7 @@ pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
         max_rate: spec.max_rate,
         only_miner: uuid(&row.only_miner).map(aitbc_common::ids::MinerId),
         excluded,
+        paid: row.status() == JobStatus::Pending,
     })
 }
 

@@ -146,6 +146,7 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
                 MicroAit(least)
             )
         }
+        Filter::Unpaid => "takes only jobs that are paid for".into(),
         Filter::Excluded => "failed this job before".into(),
         Filter::Live => "away".into(),
         Filter::Paused => "paused or draining".into(),
@@ -187,6 +188,7 @@ mod tests {
             max_rate: u64::MAX,
             only_miner: None,
             excluded: Vec::new(),
+            paid: false,
         };
         let explained = explain(&queue, &requirement, 0, |_| String::new());
         let [removed] = &explained.filters[..] else {

@@ -31,6 +31,8 @@ pub struct Requirement {
     pub only_miner: Option<MinerId>,
     /// Miners that failed it, sorted.
     pub excluded: Vec<MinerId>,
+    /// It is paid for, or waits until it is.
+    pub paid: bool,
 }
 
 /// A model that a miner offers.
@@ -63,6 +65,8 @@ pub struct Offer {
     pub live: bool,
     /// Its owner paused it, or it drains.
     pub paused: bool,
+    /// It takes only jobs that are paid for.
+    pub paid_only: bool,
 }
 
 /// The filters, in the order they run.
@@ -80,6 +84,8 @@ pub enum Filter {
     Vram,
     /// Too expensive.
     Price,
+    /// Nobody pays for the job, and the miner takes only jobs that are paid for.
+    Unpaid,
     /// It failed this job before.
     Excluded,
     /// Not in session.
@@ -90,13 +96,14 @@ pub enum Filter {
 
 impl Filter {
     /// All of them, in the order they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Miner,
         Self::Model,
         Self::ModelDigest,
         Self::Type,
         Self::Vram,
         Self::Price,
+        Self::Unpaid,
         Self::Excluded,
         Self::Live,
         Self::Paused,
@@ -118,6 +125,7 @@ impl Filter {
             Self::Type => "type",
             Self::Vram => "vram",
             Self::Price => "price",
+            Self::Unpaid => "unpaid",
             Self::Excluded => "excluded",
             Self::Live => "live",
             Self::Paused => "paused",
@@ -141,6 +149,7 @@ pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> O
         }
         Filter::Vram => offer.vram_gib < requirement.min_vram_gib,
         Filter::Price => offer.price > requirement.max_rate,
+        Filter::Unpaid => offer.paid_only && !requirement.paid,
         Filter::Excluded => requirement.excluded.binary_search(&miner).is_ok(),
         Filter::Live => !offer.live,
         Filter::Paused => offer.paused,
@@ -214,6 +223,7 @@ mod tests {
             max_rate: u64::MAX,
             only_miner: None,
             excluded: Vec::new(),
+            paid: false,
         }
     }
 
@@ -239,13 +249,14 @@ mod tests {
     fn each_filter_removes_what_it_should() {
         assert_eq!(removed_by(&requirement(), ME, &offer()), None);
         type Change = fn(&mut Requirement, &mut Offer);
-        let cases: [(Filter, Change); 9] = [
+        let cases: [(Filter, Change); 10] = [
             (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
             (Filter::Model, |r, _| r.model = "other:latest".into()),
             (Filter::ModelDigest, |r, _| r.digest = [9; 32]),
             (Filter::Type, |r, _| r.job_type = JobType::Embedding),
             (Filter::Vram, |r, _| r.min_vram_gib = 25),
             (Filter::Price, |r, _| r.max_rate = 499_999),
+            (Filter::Unpaid, |_, o| o.paid_only = true),
             (Filter::Excluded, |r, _| r.excluded = vec![ME, OTHER]),
             (Filter::Live, |_, o| o.live = false),
             (Filter::Paused, |_, o| o.paused = true),
@@ -267,6 +278,21 @@ mod tests {
             ..requirement()
         };
         assert_eq!(removed_by(&at_bound, ME, &offer()), None);
+    }
+
+    #[test]
+    fn a_miner_that_works_for_money_takes_what_is_paid_for() {
+        let miner = Offer {
+            paid_only: true,
+            ..offer()
+        };
+        assert!(!could_run(&requirement(), ME, &miner), "nobody pays");
+        let paid = Requirement {
+            paid: true,
+            ..requirement()
+        };
+        assert_eq!(removed_by(&paid, ME, &miner), None);
+        assert_eq!(removed_by(&paid, ME, &offer()), None);
     }
 
     #[test]

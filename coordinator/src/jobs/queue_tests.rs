@@ -13,6 +13,7 @@ fn requirement(model: &str) -> Arc<Requirement> {
         max_rate: u64::MAX,
         only_miner: None,
         excluded: Vec::new(),
+        paid: false,
     })
 }
 

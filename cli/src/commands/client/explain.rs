@@ -26,6 +26,7 @@ pub async fn run(
     let request = ExplainJobRequest {
         // Nothing is proven about it, so its salt may be known.
         subject: Some(Subject::Spec(job.spec([0; 32]))),
+        paid: job.hold,
     };
     let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
         jobs.explain_job(request).await

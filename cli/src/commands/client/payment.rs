@@ -74,7 +74,7 @@ struct Settlement {
     paid: u64,
     fee: u64,
     returned: u64,
-    height: u64,
+    index: u64,
 }
 
 impl Payable {
@@ -305,7 +305,7 @@ impl Payable {
                         paid: post.posted,
                         fee: post.fee,
                         returned: amount.0.saturating_sub(post.posted),
-                        height: index,
+                        index,
                     }));
                 }
                 // It was taken, and what it paid for has ended since.
@@ -368,6 +368,7 @@ impl Paid {
         let mut document = json!({
             "tx_hash": format!("0x{}", hex::encode(self.sent.id)),
             "height": self.sent.index,
+            "index": self.sent.index,
             "job_id": self.job.to_string(),
             "status": if self.missing > 0 { "pending" } else { "funded" },
             "payment_status": payment,
@@ -376,7 +377,8 @@ impl Paid {
                 "paid_ait": ait(settled.paid),
                 "fee_ait": ait(settled.fee),
                 "returned_ait": ait(settled.returned),
-                "height": settled.height,
+                "height": settled.index,
+                "index": settled.index,
             })),
         });
         if let Some(missing) = self.missing() {

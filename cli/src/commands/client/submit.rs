@@ -99,11 +99,11 @@ pub struct Arguments {
     #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true)]
     min_funding: Option<MicroAit>,
     /// Lock so much for it, in AIT: no miner gets it before
-    #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true, conflicts_with = "explain")]
+    #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true)]
     pay: Option<MicroAit>,
     #[command(flatten)]
     payer: PayerOptions,
-    /// Submit nothing: show which miners match and what removed the others
+    /// Submit nothing: show which miners match and what removed the others; with --pay or --hold, as a paid job
     #[arg(long)]
     explain: bool,
     /// With --watch: Ctrl-C cancels the job instead of leaving it
@@ -166,14 +166,15 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         request_id: arguments.request_id,
     };
     check_part(arguments.pay, arguments.min_funding)?;
+    if arguments.explain {
+        let connection = context.connect(Scope::Client).await?;
+        return explain::run(context, &connection, &job).await;
+    }
     let payer = match arguments.pay {
         Some(amount) => Some((arguments.payer.choose(context)?, amount)),
         None => None,
     };
     let connection = context.connect(Scope::Client).await?;
-    if arguments.explain {
-        return explain::run(context, &connection, &job).await;
-    }
     let payer = unlock(context, &connection, payer).await?;
     let submitted = submission::submit(context, &connection, &job).await?;
     let response = &submitted.response;

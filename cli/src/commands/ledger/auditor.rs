@@ -109,7 +109,7 @@ impl Auditor {
                 "LEDGER_EXPORT_DAMAGED",
                 "there are no records",
             )
-            .with_hint("write an export with: aitbc ledger export --output FILE"));
+            .with_hint("write an export with: aitbc ledger export FILE"));
         };
         let checked = self.audit.check_state();
         checked.map_err(|error| failed("LEDGER_RECORD_INVALID", error.to_string()))?;

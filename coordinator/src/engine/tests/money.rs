@@ -3,6 +3,7 @@
 mod downtime;
 mod funding;
 mod locks;
+mod paid_only;
 mod payees;
 mod property;
 mod settling;

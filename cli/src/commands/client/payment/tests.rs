@@ -37,7 +37,7 @@ fn a_payment_reads_as_documented() {
     );
     assert_eq!(paid.text(), funded);
     let json = format!(
-        r#"{{"tx_hash":"0x{id}","height":13,"job_id":"job_01m83xj880emq8k9w39qsaekf4","status":"funded","payment_status":"funded","amount_ait":"10.000000","settlement":null}}"#
+        r#"{{"tx_hash":"0x{id}","height":13,"index":13,"job_id":"job_01m83xj880emq8k9w39qsaekf4","status":"funded","payment_status":"funded","amount_ait":"10.000000","settlement":null}}"#
     );
     assert_eq!(paid.json().to_string(), json);
     let part = Paid {
@@ -55,7 +55,7 @@ fn a_payment_reads_as_documented() {
         paid: 298,
         fee: 8,
         returned: 9_999_702,
-        height: 14,
+        index: 14,
     });
     let settled = "\n  settled      0.000298 AIT (fee included), 9.999702 AIT returned";
     assert_eq!(paid.text(), format!("{funded}{settled}"));
