@@ -21,7 +21,7 @@ fn document(output: &Output) -> String {
 
 /// How many records there are depends on how often the log was sealed meanwhile.
 fn height(text: &str) -> String {
-    ["\"height\": ", "(record ", "ledger of "]
+    ["\"height\": ", "(height ", "ledger height "]
         .iter()
         .fold(text.to_owned(), |text, before| {
             let mut parts = text.split(before);

@@ -108,7 +108,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         }
     }
     text.push_str(&format!(
-        "\n  ✓ proven by the ledger of {} records ({})",
+        "\n  ✓ proven at ledger height {} ({})",
         proven.size,
         clock_s(proven.time_ms)
     ));
