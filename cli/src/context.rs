@@ -4,13 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use aitbc_common::genesis::Genesis;
-use aitbc_common::hash::{Hash, hash_text};
-use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::hash::Hash;
+use aitbc_common::identity::Identity;
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
 use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::config::{ClientOptions, ClientSettings, Loaded};
-use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::files::{Home, Pin, changed_network, check_miner_name};
 use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::terminal::{note_line, note_next};
 use aitbc_common::token::Scope;
@@ -194,28 +194,6 @@ fn restored(
     Ok(Some(format!(
         "was restored from a backup: a new ledger that takes over from the one before at {size} records{lost}"
     )))
-}
-
-fn changed_network(
-    url: &CoordinatorUrl,
-    pinned: (&Hash, &PublicKey),
-    found: (&Hash, &PublicKey),
-) -> CommandError {
-    let what = if pinned.0 == found.0 {
-        format!("service key {} instead of {}", found.1, pinned.1)
-    } else {
-        format!(
-            "chain {} instead of {}",
-            hash_text(found.0),
-            hash_text(pinned.0)
-        )
-    };
-    CommandError::new(
-        ExitCode::ProofFailed,
-        "NETWORK_CHANGED",
-        format!("{url} is not the network that it was: {what}"),
-    )
-    .with_hint("if its operator confirms the change: aitbc config trust")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod miner;
 pub mod offer;
 pub mod pricing;
 pub mod record;
+pub mod rental;
 pub mod table;
 
 use std::borrow::Cow;

@@ -8,7 +8,7 @@ use aitbc_common::address::{Address, AddressError};
 use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{IdError, JobId, ListingId, MinerId};
+use aitbc_common::ids::{IdError, JobId, ListingId, MinerId, RentalId};
 use aitbc_common::limits::{MAX_POLL_LEASE_MS, MAX_VRAM_GIB, MIN_POLL_LEASE_MS};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MICRO_PER_AIT, MicroAit};
 use aitbc_common::runtime::errors::CommandError;
@@ -107,6 +107,41 @@ pub fn reputation(text: &str) -> Result<u32, CommandError> {
     })
 }
 
+/// Reads a listing's id.
+pub fn listing_id(text: &str) -> Result<ListingId, CommandError> {
+    text.parse()
+        .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
+/// Reads a rental's id.
+pub fn rental_id(text: &str) -> Result<RentalId, CommandError> {
+    text.parse()
+        .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
+}
+
+/// A rental on the command line: its id, or `last` for the newest of this identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RentalSelector {
+    /// The newest.
+    Last,
+    /// This one.
+    Id(RentalId),
+}
+
+impl FromStr for RentalSelector {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        if text == "last" {
+            return Ok(Self::Last);
+        }
+        text.parse().map(Self::Id).map_err(|error| {
+            let hint = format!("{}; \"last\" is your newest rental", IdError::hint(&error));
+            CommandError::usage(error.to_string()).with_hint(hint)
+        })
+    }
+}
+
 /// Reads a transaction's hash: `0x` and 64 hexadecimal digits.
 pub fn transaction_id(text: &str) -> Result<Hash, CommandError> {
     let mut id = Hash::default();
@@ -167,6 +202,13 @@ pub fn address(text: &str) -> Result<Address, CommandError> {
         CommandError::usage(error.to_string())
             .with_hint("copy it again, for example from: aitbc wallet show")
     })
+}
+
+/// Whether nobody can have the key of an address: all its bytes are equal, or it begins with ten that are zero, as zero itself
+/// and those do that other chains use for themselves.
+pub fn is_nobodys(address: &Address) -> bool {
+    let bytes = &address.0;
+    bytes.iter().all(|byte| *byte == bytes[0]) || bytes.starts_with(&[0; 10])
 }
 
 /// Reads an identity's public key: `ed25519:` and 64 hexadecimal digits.
@@ -258,6 +300,26 @@ mod tests {
         assert_eq!(transaction_id(&format!("0x{digits}")), Ok([0x5c; 32]));
         for bad in ["", "0x", &digits[1..], &format!("0x0x{digits}"), "last"] {
             assert!(transaction_id(bad).unwrap_err().hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_nobody_can_have_are_known() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        for nobodys in [
+            "0x0000000000000000000000000000000000000000",
+            "0x0000000000000000000000000000000000000001",
+            "0x000000000000000000000000000000000000dead",
+            "0xffffffffffffffffffffffffffffffffffffffff",
+            "0x1111111111111111111111111111111111111111",
+        ] {
+            assert!(is_nobodys(&address(nobodys)), "{nobodys}");
+        }
+        for somebodys in [
+            "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+            "0x00000000219ab540356cbb839cbe05303d7705fa",
+        ] {
+            assert!(!is_nobodys(&address(somebodys)), "{somebodys}");
         }
     }
 

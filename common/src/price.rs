@@ -27,6 +27,12 @@ pub fn highest_rate(locked: u64) -> u64 {
     locked.saturating_mul(HOUR_MS / LEAST_BUDGET_MS)
 }
 
+/// The least micro-AIT that pay for 10 s at `rate` micro-AIT per hour.
+#[must_use]
+pub fn least_locked(rate: u64) -> u64 {
+    rate.div_ceil(HOUR_MS / LEAST_BUDGET_MS)
+}
+
 /// The most milliseconds that a job's tokens justify at the assignment's measured speeds:
 /// 1000 + ⌈10^6·min(tokens_in, input_len + 1024) / prompt_speed⌉ + ⌈10^6·min(tokens_out, output_len) / output_speed⌉.
 /// A speed of 0 (not measured) counts as 1 token per second.
@@ -113,6 +119,8 @@ mod tests {
             let rate = highest_rate(locked);
             assert!(budget_ms(locked, rate) >= LEAST_BUDGET_MS);
             assert!(budget_ms(locked, rate + 1) < LEAST_BUDGET_MS);
+            assert_eq!(least_locked(rate), locked);
+            assert_eq!(least_locked(rate + 1), locked + 1);
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Banner {
     pub miner: String,
     /// Its price per hour.
     pub price: MicroAit,
+    /// Whether it takes only jobs that are paid for.
+    pub paid_only: bool,
 }
 
 /// Writes the log to stdout.
@@ -207,6 +209,7 @@ impl MiningLog {
             coordinator,
             miner,
             price,
+            paid_only,
         } = &self.banner;
         let models = match names.len() {
             0..=3 => names.join(", "),
@@ -214,8 +217,9 @@ impl MiningLog {
         };
         let slots = if free_slots == 1 { "slot" } else { "slots" };
         let text = format!(
-            "{coordinator} as {miner}; {models} on {}; {free_slots} {slots} free; {price} AIT/hour",
-            self.server.name()
+            "{coordinator} as {miner}; {models} on {}; {free_slots} {slots} free; {price} AIT/hour{}",
+            self.server.name(),
+            if *paid_only { ", paid jobs only" } else { "" }
         );
         let fields = json!({
             "coordinator": coordinator,
@@ -224,6 +228,7 @@ impl MiningLog {
             "engine": self.server.inventory.engine,
             "free_slots": free_slots,
             "price_per_hour_ait": price.six_decimals(),
+            "paid_only": paid_only,
         });
         Line::new("polling", text, fields)
     }

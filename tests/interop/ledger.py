@@ -47,7 +47,7 @@ layouts.DEFINED.update({
     "header": {"version": {1}},
     "post": {"outcome": range(1, 7)},
     "outcome": {"reason": {1, 2, 3}},
-    "void": {"reason": range(1, 10)},
+    "void": {"reason": range(1, 11)},
     "expire": {"reason": {1, 2}},
     "receipt": {},
     "mint": {"reason": {1, 2}},

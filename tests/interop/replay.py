@@ -348,6 +348,7 @@ def main(file):
     require(ledger.leaves and not ledger.allocations, "the log ends before the genesis file's allocations")
     root = log_root(ledger.leaves)
     require(signed in (None, (len(ledger.leaves), root)), "the records are not those that the checkpoint signs")
+    require(signed is None or ledger.unsealed == len(ledger.leaves), "the last record that the checkpoint covers is no seal")
     print(json.dumps({
         "chain_id": ledger.chain_id.hex(), "size": len(ledger.leaves), "seals": ledger.seals,
         "log_root": root.hex(), "state_root": state_root(ledger.entries()).hex(),

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use aitbc_common::genesis::{Genesis, PreviousChain, chain_id};
+use aitbc_common::identity::PublicKey;
+use aitbc_common::runtime::errors::ExitCode;
 use aitbc_common::runtime::random_bytes;
 use aitbc_proto::v1::network_service_server::{NetworkService, NetworkServiceServer};
 use aitbc_proto::v1::{GetNetworkInfoRequest, GetNetworkInfoResponse};

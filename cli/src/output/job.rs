@@ -53,8 +53,14 @@ pub fn job_json(job: &Job) -> Value {
     document
 }
 
-/// Adds what was locked for a job and what became of it; nothing for a job that nobody paid.
+/// Adds what was locked for a job and what became of it, and what it waits for; nothing for a job that nobody paid or has to.
 pub fn add_payment(document: &mut Value, job: &Job) {
+    if job.least_funding_micro_ait > 0 {
+        document["min_funding_ait"] = ait(job.least_funding_micro_ait);
+    }
+    if let Some(missing) = job.missing_micro_ait {
+        document["missing_ait"] = ait(missing);
+    }
     if job.locked_micro_ait == 0 && job.returned_micro_ait == 0 {
         return;
     }

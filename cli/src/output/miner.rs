@@ -14,6 +14,7 @@ pub fn miner_json(miner: &Miner) -> Value {
         "name": miner.name,
         "status": enum_value!(MinerStatus, "MINER_STATUS_", miner.status),
         "paused": miner.paused,
+        "paid_only": miner.paid_only,
         "gpus": miner.gpus.iter().map(gpu_json).collect::<Value>(),
         "processor": text_or_null(&miner.processor),
         "memory_gib": if miner.memory_gib == 0 { Value::Null } else { miner.memory_gib.into() },
@@ -125,7 +126,7 @@ pub fn miner_text(miner: &Miner) -> String {
         "{id} ({name})  {status}\n  \
          hardware  {hardware}\n  \
          models    {models}{engine}\n  \
-         price     {price}, {count} {slots}, {running} taken\n  \
+         price     {price}{only}, {count} {slots}, {running} taken\n  \
          jobs      {done} completed, {failed} failed; last seen {last_seen}\n  \
          payout    {payout}",
         id = miner.miner_id,
@@ -139,6 +140,11 @@ pub fn miner_text(miner: &Miner) -> String {
             format!(" ({})", miner.engine)
         },
         price = price_text(miner),
+        only = if miner.paid_only {
+            " for paid jobs only"
+        } else {
+            ""
+        },
         count = miner.slots,
         running = miner.running_jobs,
         done = miner.completed_jobs,

@@ -217,7 +217,7 @@ fn fault_fields(fault: &FaultEntry) -> Fields {
 /// Why a lock returned whole, for people.
 pub fn void_text(reason: VoidReason) -> &'static str {
     match reason {
-        VoidReason::UnknownJob => "no such job",
+        VoidReason::UnknownJob => "no such job waits or runs",
         VoidReason::Finished => "the job is finished and takes no payment",
         VoidReason::WrongTarget => "not for this job, or its specification is paid as another one",
         VoidReason::TooManyLocks => "the job has its 16 locks",
@@ -225,6 +225,7 @@ pub fn void_text(reason: VoidReason) -> &'static str {
         VoidReason::Cancelled => "the job was cancelled",
         VoidReason::Deadline => "the job's deadline passed",
         VoidReason::Terms => "its terms allow no such rate, fee or miner",
+        VoidReason::TooSmall => "it is too small for the job",
         VoidReason::NotAvailable => "the listing cannot be rented now, or not at this price",
     }
 }
@@ -240,6 +241,7 @@ pub fn void_name(reason: VoidReason) -> &'static str {
         VoidReason::Cancelled => "job_cancelled",
         VoidReason::Deadline => "deadline_passed",
         VoidReason::Terms => "terms",
+        VoidReason::TooSmall => "too_small",
         VoidReason::NotAvailable => "not_available",
     }
 }

@@ -63,14 +63,24 @@ pub fn read_file(path: &Path) -> Result<Zeroizing<String>, CommandError> {
 
 /// Writes a secret to a new file of mode 0600; a file that is there stays as it is.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    check_new_file(path)?;
     if write_new(path, bytes, SECRET_MODE)? {
         return Ok(());
     }
     Err(file_exists(path))
 }
 
-/// Refuses a path for a new secret where something is already.
+/// Refuses a path for a new secret where something is already, or whose folder is not there: on a medium that is not mounted
+/// it would go somewhere else.
 pub fn check_new_file(path: &Path) -> Result<(), CommandError> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(refusal(
+            "FOLDER_MISSING",
+            format!("there is no folder {}", folder.display()),
+        )
+        .with_hint("make it, mount it, or name another file"));
+    }
     // A link that leads nowhere would be in the way too.
     match path.symlink_metadata() {
         Ok(_) => Err(file_exists(path)),
@@ -113,6 +123,13 @@ mod tests {
         assert_eq!(write_file(&path, b"x").unwrap_err().reason, "FILE_EXISTS");
         fs::remove_file(&path).unwrap();
         check_new_file(&path).unwrap();
+        check_new_file(Path::new("in-this-folder")).unwrap();
+        let nowhere = path.join("secret");
+        assert_eq!(
+            write_file(&nowhere, b"x").unwrap_err().reason,
+            "FOLDER_MISSING"
+        );
+        assert!(!path.exists(), "no folder is made on the way");
         assert!(read_file(&path).unwrap_err().hint.is_some());
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::JobId;
+use aitbc_common::ids::{JobId, ListingId, RentalId};
 use aitbc_common::layouts::SignedTransaction;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, SECRET_MODE, write_atomic};
@@ -19,6 +19,23 @@ pub struct Signed {
     pub transaction: SignedTransaction,
     /// The job that a lock is for, and its owner.
     pub job: Option<(JobId, PublicKey)>,
+    /// The rental that a lock is for.
+    pub rental: Option<RentalHint>,
+}
+
+/// The rental that a lock is for: what its target is the hash of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RentalHint {
+    /// The listing.
+    pub listing: ListingId,
+    /// The rental that it prolongs.
+    pub extends: Option<RentalId>,
+    /// Random bytes.
+    pub salt: [u8; 32],
+    /// Milliseconds.
+    pub term_ms: u64,
+    /// Micro-AIT per hour.
+    pub rate: u64,
 }
 
 /// As its file holds it.
@@ -29,6 +46,44 @@ struct Stored {
     job_id: Option<String>,
     /// Hexadecimal.
     job_owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rental: Option<StoredRental>,
+}
+
+/// A [`RentalHint`] as its file holds it.
+#[derive(Serialize, Deserialize)]
+struct StoredRental {
+    listing_id: String,
+    extends: Option<String>,
+    /// Hexadecimal.
+    salt: String,
+    term_ms: u64,
+    rate: u64,
+}
+
+impl RentalHint {
+    fn stored(&self) -> StoredRental {
+        StoredRental {
+            listing_id: self.listing.to_string(),
+            extends: self.extends.map(|id| id.to_string()),
+            salt: hex::encode(self.salt),
+            term_ms: self.term_ms,
+            rate: self.rate,
+        }
+    }
+
+    fn read(stored: &StoredRental) -> Option<Self> {
+        let mut salt = [0; 32];
+        hex::decode_to_slice(&stored.salt, &mut salt).ok()?;
+        let extends = stored.extends.as_ref().map(|id| id.parse()).transpose();
+        Some(Self {
+            listing: stored.listing_id.parse().ok()?,
+            extends: extends.ok()?,
+            salt,
+            term_ms: stored.term_ms,
+            rate: stored.rate,
+        })
+    }
 }
 
 /// Where the unanswered transaction of one signer on one chain is.
@@ -84,6 +139,7 @@ impl Kept {
             transaction: hex::encode(signed.transaction.encode()),
             job_id: signed.job.map(|(job, _)| job.to_string()),
             job_owner: signed.job.map(|(_, owner)| hex::encode(owner.0)),
+            rental: signed.rental.as_ref().map(RentalHint::stored),
         };
         let bytes = serde_json::to_vec_pretty(&stored).expect("fields are strings");
         write_atomic(&self.file, &bytes, SECRET_MODE)
@@ -112,6 +168,14 @@ fn parse(bytes: &[u8]) -> Option<Signed> {
         }
         _ => None,
     };
+    let rental = match &stored.rental {
+        Some(rental) => Some(RentalHint::read(rental)?),
+        None => None,
+    };
     let transaction = SignedTransaction::decode(&hex::decode(stored.transaction).ok()?).ok()?;
-    Some(Signed { transaction, job })
+    Some(Signed {
+        transaction,
+        job,
+        rental,
+    })
 }

@@ -15,17 +15,18 @@ use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::runtime::{random_bytes, unix_ms};
 use aitbc_proto::v1::{
-    ErrorReason, GetAccountRequest, GetAccountResponse, NetworkProfile, SubmitTransactionRequest,
+    ErrorReason, GetAccountRequest, GetAccountResponse, NetworkProfile, RentalTerms,
+    SubmitTransactionRequest,
     SubmitTransactionResponse,
 };
 use tonic::Status;
 
-use super::kept::{Kept, Signed};
+use super::kept::{Kept, RentalHint, Signed};
 use super::proven::prove;
 use super::refused::Refused;
 use super::signer::{Signer, lock_name, stopped};
 use crate::context::Context;
-use crate::output::json::timestamp_ms;
+use crate::output::json::{duration_for_request, timestamp_ms};
 use crate::retries::with_retries;
 
 /// A transaction is valid for this long from the coordinator's time on: 1 hour.
@@ -53,6 +54,8 @@ pub struct Draft {
     pub payload: Payload,
     /// The job that a lock is for, and its owner.
     pub job: Option<(JobId, PublicKey)>,
+    /// The rental that a lock is for.
+    pub rental: Option<RentalHint>,
     /// Why it cannot be sent now, unless it was sent before.
     pub refusal: Option<CommandError>,
 }
@@ -112,7 +115,7 @@ pub async fn send(
         context.warn(
             "EARLIER_TRANSACTION",
             format_args!(
-                "a transaction that had no answer is recorded: 0x{} (height {})",
+                "a transaction that had no answer is recorded: 0x{} (record {})",
                 hex::encode(sent.id),
                 sent.index
             ),
@@ -163,6 +166,18 @@ pub fn has_unanswered(
 ) -> bool {
     let name = lock_name(account, identity);
     Kept::new(&context.home, connection.chain_id(), &name).exists()
+}
+
+/// The rental for which this account signed a lock that has no answer.
+pub fn unanswered_rental(
+    context: &Context,
+    connection: &Connection,
+    account: Address,
+    identity: Option<PublicKey>,
+) -> Option<RentalHint> {
+    let name = lock_name(account, identity);
+    let kept = Kept::new(&context.home, connection.chain_id(), &name).read();
+    kept.ok().flatten()?.rental
 }
 
 /// The account as of now; `allowance_of` = also what this identity may lock of it.
@@ -300,6 +315,7 @@ async fn build(
     Ok(Signed {
         transaction: signer.sign(transaction, payload)?,
         job: draft.job,
+        rental: draft.rental.clone(),
     })
 }
 
@@ -315,6 +331,7 @@ async fn deliver(connection: &Connection, signed: &Signed, sent_before: bool) ->
             .job
             .map_or_else(Vec::new, |(_, owner)| owner.0.to_vec())
             .into(),
+        rental: signed.rental.as_ref().map(rental_terms),
     };
     let mut pauses = FullJitter::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut unsure = sent_before;
@@ -339,6 +356,16 @@ async fn deliver(connection: &Connection, signed: &Signed, sent_before: bool) ->
             }
             false => return Fate::Open(error),
         }
+    }
+}
+
+fn rental_terms(rental: &RentalHint) -> RentalTerms {
+    RentalTerms {
+        listing_id: rental.listing.to_string(),
+        salt: rental.salt.to_vec().into(),
+        term: Some(duration_for_request(Duration::from_millis(rental.term_ms))),
+        hourly_rate_micro_ait: rental.rate,
+        extends_rental_id: rental.extends.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -458,6 +485,7 @@ mod tests {
             target: [2; 32],
             payload,
             job: None,
+            rental: None,
             refusal: None,
         };
         let memo = |text: &str| draft(TransactionKind::Transfer, Payload::Fixed(text.into()));

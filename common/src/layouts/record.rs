@@ -98,7 +98,7 @@ pub struct Post {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum VoidReason {
-    /// No such job is known.
+    /// No live job of this id is known, nor a finished one of the owner that was named.
     UnknownJob = 1,
     /// The job is finished and takes no payment.
     Finished = 2,
@@ -114,12 +114,14 @@ pub enum VoidReason {
     Deadline = 7,
     /// The lock's terms do not allow the rate, the fee or the miner.
     Terms = 8,
+    /// The lock's amount is too small for the job.
+    TooSmall = 9,
     /// The listing cannot be had: it is rented, withdrawn, changed or its miner is away.
-    NotAvailable = 9,
+    NotAvailable = 10,
 }
 
 impl VoidReason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::UnknownJob,
         Self::Finished,
         Self::WrongTarget,
@@ -128,6 +130,7 @@ impl VoidReason {
         Self::Cancelled,
         Self::Deadline,
         Self::Terms,
+        Self::TooSmall,
         Self::NotAvailable,
     ];
 

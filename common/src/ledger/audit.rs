@@ -94,6 +94,21 @@ impl Audit {
         invariants(&self.state).map_err(|problem| AuditError { index, problem })
     }
 
+    /// Checks that a checkpoint may cover exactly the records so far: the last one is a seal.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_sealed(&self) -> Result<(), AuditError> {
+        let position = self.state.position();
+        if position.next > 0 && position.first_unsealed == position.next {
+            return Ok(());
+        }
+        Err(AuditError {
+            index: position.next.saturating_sub(1),
+            problem: BadRecord::Invariant("a checkpoint ends with it and it is no seal"),
+        })
+    }
+
     fn carry_out(&mut self, leaf: &[u8]) -> Result<(), BadRecord> {
         let record = Record::decode(leaf)?;
         if let RecordBody::Seal(seal) = &record.body {

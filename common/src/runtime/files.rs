@@ -1,5 +1,7 @@
 //! The user's own files: identities, pins of networks, folders for settings and state.
 
+mod changed;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use changed::changed_network;
 
 use super::channel::CoordinatorUrl;
 use super::errors::{CommandError, ExitCode, plain_io_error};

@@ -11,6 +11,7 @@ use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::lifecycle::Effect as JobEffect;
 use crate::jobs::lifecycle::{Event, JobError, Millis, Phase, step};
+use crate::payments::Order;
 use crate::store::StoreError;
 
 impl EngineCore {
@@ -150,6 +151,7 @@ impl EngineCore {
         let Some(live) = self.jobs.remove(&job_id) else {
             return;
         };
+        self.ended.insert(job_id, live.owner);
         if let Some(class) = live.class {
             self.queue.remove(class, live.owner, live.priority, job_id);
         }
@@ -234,9 +236,12 @@ impl EngineCore {
             miner,
             reason,
         };
+        let faults = self.faults(attempt, miner, reason);
         let status = self
             .advance(turn, attempt.job_id, event, Some(failure))
             .ok()?;
+        // Named before the locks return, where this was the last attempt.
+        turn.outbox.orders.extend(faults);
         if crate::jobs::retry::classify(reason) == crate::jobs::retry::FailureClass::Miner
             && let Some(miner) = self.miners.get_mut(&miner)
         {
@@ -244,6 +249,28 @@ impl EngineCore {
             self.unsaved_miners.insert(miner.id);
         }
         Some(status)
+    }
+
+    /// What the ledger is told of a paid attempt that failed because of its miner: each lock names it once.
+    fn faults(&self, attempt: AttemptId, miner: MinerId, reason: FailureReason) -> Vec<Order> {
+        let live = self.jobs.get(&attempt.job_id);
+        let locks = live.and_then(|live| Some((live, live.paid.as_ref()?)));
+        let (Some((live, paid)), Some(miner), Some(reason)) = (
+            locks,
+            self.miners.get(&miner),
+            crate::jobs::retry::fault(reason),
+        ) else {
+            return Vec::new();
+        };
+        let open = paid.locks.iter().filter(|lock| !lock.returned);
+        let named = open.map(|lock| Order::LogFault {
+            lock: lock.id(),
+            job_ref: live.job_ref,
+            attempt: attempt.attempt,
+            miner: miner.key,
+            reason,
+        });
+        named.collect()
     }
 
     /// Cancels or expires a job.

@@ -68,6 +68,8 @@ pub struct Submission {
     pub retry_of: Option<JobId>,
     /// Keep it pending until funds are locked for it.
     pub hold: bool,
+    /// Micro-AIT that must be locked before it starts; 0 = any lock does. More than that holds it, as `hold` does.
+    pub least_funding: u64,
 }
 
 /// A delivery whose receipt, signature and hashes were verified against the attempt's assignment.
@@ -116,6 +118,8 @@ pub struct MinerChange {
     pub payout: Option<[u8; 20]>,
     /// Whether it takes no new jobs.
     pub paused: Option<bool>,
+    /// Whether it takes only jobs that are paid for.
+    pub paid_only: Option<bool>,
     /// Model server and version.
     pub engine: Option<String>,
     /// Processor.
@@ -347,7 +351,11 @@ pub enum Command {
         job: JobId,
         /// Its owner: needed only once it is final.
         owner: Option<PublicKey>,
+        /// Who asks, where that is known.
+        caller: Option<PublicKey>,
     },
+    /// What those of these jobs lack that wait for money → [`Reply::Missing`].
+    GetMissing(Vec<JobId>),
     /// What a miner earned in the last `days` days (UTC), today included → [`Reply::Earnings`].
     GetEarnings {
         /// The miner's identity.
@@ -430,5 +438,7 @@ pub enum ExplainSubject {
         max_rate: u64,
         /// Bytes of input.
         input_len: u64,
+        /// It will be paid for.
+        paid: bool,
     },
 }

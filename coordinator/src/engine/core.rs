@@ -34,6 +34,8 @@ const ROWS_AT_ONCE: usize = 1_000;
 
 /// Finished attempts that are remembered, so that a repeated delivery gets its answer.
 pub(super) const REMEMBERED_ATTEMPTS: usize = 10_000;
+/// Finished jobs whose owners are remembered, at most; about 2 MB.
+pub(super) const REMEMBERED_ENDED: usize = 20_000;
 /// Funded specifications that are remembered, at most; about 10 MB.
 pub(super) const REMEMBERED_FUNDED: usize = 100_000;
 
@@ -162,6 +164,8 @@ pub(super) struct LiveJob {
     pub job_ref: Hash,
     /// The locks that were adopted for it.
     pub paid: Option<Box<Paid>>,
+    /// Micro-AIT that must be locked before it starts; 0 = any lock starts it.
+    pub least_funding: u64,
 }
 
 /// The locks of a live job.
@@ -261,6 +265,8 @@ pub struct EngineCore {
     /// Which job each specification's locks are for: the log pays for a specification once, and who runs a second job of the
     /// same one would work for nothing.
     pub(super) funded: Recent<Hash, JobId>,
+    /// Whose the newest finished jobs are: a lock for one may be under way, by somebody who does not know.
+    pub(super) ended: Recent<JobId, PublicKey>,
     pub(super) change: u64,
     /// Number of the newest notice of the ledger that was applied.
     pub(super) notices: u64,
@@ -441,7 +447,10 @@ impl EngineCore {
             Command::GetExpirable { until_ms } => {
                 turn.reply(Reply::Expirable(self.expirable_until(until_ms)));
             }
-            Command::GetPayable { job, owner } => self.get_payable(turn, job, owner),
+            Command::GetPayable { job, owner, caller } => {
+                self.get_payable(turn, job, owner, caller);
+            }
+            Command::GetMissing(jobs) => turn.reply(Reply::Missing(self.missing_of(jobs))),
             Command::GetEarnings { miner_key, days } => {
                 self.get_earnings(turn, &miner_key, days, reads)?;
             }

@@ -121,7 +121,15 @@ impl EngineCore {
         match self.miners.get(&id) {
             Some(miner) => {
                 self.listings.miner_changed(&miner.key);
-                self.queue.set_miner(id, supply(miner, self.now));
+                let (supply, price) = (
+                    supply(miner, self.now),
+                    miner.record.price_per_hour_micro_ait,
+                );
+                let known = self.queue.price_up_to(price) == Some(price);
+                self.queue.set_miner(id, supply);
+                if !known {
+                    self.regroup(price);
+                }
             }
             None => self.queue.remove_miner(id),
         }
@@ -220,6 +228,7 @@ impl Miner {
                     .session
                     .as_ref()
                     .is_some_and(|session| session.draining),
+            paid_only: self.record.paid_only,
         }
     }
 }

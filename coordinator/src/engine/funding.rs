@@ -1,31 +1,20 @@
 //! What the ledger tells: locks that are adopted or refused, payments that are done. What it is asked: payable jobs.
 
-use std::sync::Arc;
-
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_common::layouts::{Assignment, LockPurpose, VoidReason};
 use aitbc_common::money::MAX_PRICE_PER_HOUR;
-use aitbc_common::price::highest_rate;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 
 use super::command::{AttemptId, Effect, Reply};
 use super::core::{EngineCore, LiveJob, Paid, Reads};
 use super::edits::Edit;
-use super::payment::{lock_row, open_amount};
+use super::payment::lock_row;
 use super::turn::Turn;
 use crate::jobs::lifecycle::{Event, Phase};
-use crate::jobs::matching::{Requirement, removed_by};
-use crate::payments::{LockOpened, MAX_LOCKS, Notice};
+use crate::payments::{LockOpened, Notice};
 use crate::store::StoreError;
-use crate::store::rows::JobRow;
-
-/// Miners that are asked for their price, at most.
-const LOOKED_AT: usize = 1_000;
-/// Leading bits of the highest rate that locks pay 10 s of, the others cleared: so that jobs with about the same funds
-/// share a class. A job may need up to a thirty-second more than 10 s.
-const RATE_BITS: u32 = 6;
 
 /// A lock must outlive its job's deadline by this, so that work that was stopped then is still paid: 1 hour.
 pub(super) const SETTLING_MS: u64 = 3_600_000;
@@ -100,7 +89,10 @@ impl EngineCore {
         if funded.is_some_and(|other| *other != job_id) && !fund_again {
             return turn.outbox.void(lock, VoidReason::WrongTarget);
         }
-        let owner = opened.owner.or_else(|| self.owner_of(job_id));
+        // A payer who does not own it names itself.
+        let known = self.owner_of(job_id);
+        let known = known.or_else(|| self.ended.get(&job_id).copied());
+        let owner = known.or(opened.owner);
         let refused = match (self.jobs.get(&job_id), owner) {
             (Some(live), _) => self.refuse_lock(live, &opened),
             (None, Some(owner)) => {
@@ -123,9 +115,11 @@ impl EngineCore {
         if opened.target != live.job_ref {
             return Some(VoidReason::WrongTarget);
         }
-        let locks = live.paid.as_ref().map_or(&[][..], |paid| &paid.locks);
-        if locks.len() >= MAX_LOCKS {
+        let Some(least) = self.least_lock(live) else {
             return Some(VoidReason::TooManyLocks);
+        };
+        if opened.amount < least {
+            return Some(VoidReason::TooSmall);
         }
         // Anybody may pay for a job: where it may go, its owner's specification alone says.
         let spec_rate = live
@@ -136,10 +130,9 @@ impl EngineCore {
             && (opened.miner_key.0 == [0; 32] || self.is_only_miner(live, &opened.miner_key));
         let rate = live.job.phase.holder();
         let rate = rate.and_then(|miner| self.running_rate(live, miner));
-        let open = open_amount(locks).saturating_add(opened.amount);
         let fits = opened.max_fee_bps >= self.config.fee_bps
             && opened.expires_at >= live.job.deadline.saturating_add(SETTLING_MS)
-            && rate.is_none_or(|rate| rate <= opened.max_rate && rate <= highest_rate(open));
+            && rate.is_none_or(|rate| rate <= opened.max_rate);
         (!(wide && fits)).then_some(VoidReason::Terms)
     }
 
@@ -149,22 +142,8 @@ impl EngineCore {
         named.is_some() && named == live.requirement.only_miner.as_ref()
     }
 
-    /// The least total of locks for which a live miner that matches runs a live job now, of the first miners.
-    pub(super) fn least_funds(&self, job: JobId) -> Option<u64> {
-        let live = self.jobs.get(&job)?;
-        let mut wanted = (*live.requirement).clone();
-        if let Some(paid) = &live.paid {
-            wanted.max_rate = paid.spec_rate;
-        }
-        let matching = self.queue.miners().take(LOOKED_AT);
-        let matching =
-            matching.filter(|(id, supply)| removed_by(&wanted, *id, &supply.offer).is_none());
-        let cheapest = matching.map(|(_, supply)| supply.offer.price).min()?;
-        Some(least_for(cheapest))
-    }
-
     /// The rate that the live attempt was promised.
-    fn running_rate(&self, live: &LiveJob, miner: MinerId) -> Option<u64> {
+    pub(super) fn running_rate(&self, live: &LiveJob, miner: MinerId) -> Option<u64> {
         let lease = live.lease.as_ref()?;
         let promised = Assignment::decode(&lease.attempt.assignment);
         let price = || {
@@ -202,32 +181,23 @@ impl EngineCore {
         }
         let (lock, tag, at_ms) = (Box::new(row), live.tag, self.now);
         turn.edit(job_id, owner, Edit::Fund { lock, tag, at_ms });
-        // Funding a live job is never refused.
-        let _ = self.advance(turn, job_id, Event::Fund, None);
-        if before != Phase::Pending {
+        if self.funds_changed(turn, job_id) == Some(before) {
             self.enqueue(job_id);
             self.renew(turn, job_id);
         }
     }
 
-    /// A job's funds changed: it waits among those that the same miners may run now. Leaves its queue, for the caller to
-    /// enqueue it. Whether it waits in another class from now on.
-    fn requeue_by_funds(&mut self, job_id: JobId) -> bool {
-        let Some(live) = self.jobs.get_mut(&job_id) else {
-            return false;
+    /// What is locked for a live job is another amount now: the phase that follows.
+    fn funds_changed(&mut self, turn: &mut Turn, job_id: JobId) -> Option<Phase> {
+        let live = self.jobs.get(&job_id)?;
+        let funding = live.funding();
+        let event = Event::Funds {
+            funded: funding.open > 0,
+            enough: funding.is_enough(),
         };
-        if let Some(class) = live.class.take() {
-            self.queue.remove(class, live.owner, live.priority, job_id);
-        }
-        let Some(paid) = &live.paid else {
-            return false;
-        };
-        let next = self.queue.shared(by_funds(&live.requirement, paid));
-        let moved = next != live.requirement;
-        self.requirements.remove(&live.owner, &live.requirement);
-        self.requirements.add(live.owner, &next);
-        live.requirement = next;
-        moved
+        // It is live: this is never refused.
+        let _ = self.advance(turn, job_id, event, None);
+        Some(self.jobs.get(&job_id)?.job.phase)
     }
 
     /// The live attempt's newer assignment goes to its session, and to watchers.
@@ -271,15 +241,8 @@ impl EngineCore {
             for known in locks.filter(|known| known.id() == lock) {
                 known.returned = true;
             }
-            let open = live
-                .paid
-                .as_ref()
-                .map_or(0, |paid| open_amount(&paid.locks));
             self.requeue_by_funds(job_id);
-            if open == 0 {
-                // It is live: this is never refused.
-                let _ = self.advance(turn, job_id, Event::Unfund, None);
-            }
+            self.funds_changed(turn, job_id);
             self.enqueue(job_id);
         }
         self.paid_changed(turn, job_id, owner);
@@ -302,83 +265,5 @@ impl EngineCore {
         turn.edit(job_id, owner, requeue);
         turn.edit(job_id, owner, Edit::NeedFunds);
         self.changed(turn, job_id, owner, JobStatus::Pending);
-    }
-
-    /// The locks of a stored live job, and what it asks of miners then.
-    pub(super) fn paid_requirement(
-        &self,
-        row: &JobRow,
-        requirement: Arc<Requirement>,
-    ) -> (Option<Box<Paid>>, Arc<Requirement>) {
-        if row.locks.is_empty() {
-            return (None, requirement);
-        }
-        let paid = Paid {
-            locks: row.locks.clone(),
-            spec_rate: requirement.max_rate,
-        };
-        let next = self.queue.shared(by_funds(&requirement, &paid));
-        (Some(Box::new(paid)), next)
-    }
-}
-
-/// What a job with these locks asks of miners: a rate of which they pay 10 s.
-fn by_funds(requirement: &Requirement, paid: &Paid) -> Requirement {
-    let mut next = requirement.clone();
-    next.max_rate = paid.spec_rate;
-    if paid.locks.iter().any(|lock| !lock.returned) {
-        let affordable = coarse(highest_rate(open_amount(&paid.locks)));
-        next.max_rate = next.max_rate.min(affordable);
-    }
-    next
-}
-
-/// The least amount whose coarse highest rate is at least this one.
-fn least_for(rate: u64) -> u64 {
-    let dropped = (u64::BITS - rate.leading_zeros()).saturating_sub(RATE_BITS);
-    let up = rate.div_ceil(1 << dropped).saturating_mul(1 << dropped);
-    up.div_ceil(highest_rate(1))
-}
-
-/// The number with all but its leading bits cleared.
-fn coarse(rate: u64) -> u64 {
-    let dropped = (u64::BITS - rate.leading_zeros()).saturating_sub(RATE_BITS);
-    (rate >> dropped) << dropped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{coarse, highest_rate, least_for};
-
-    #[test]
-    fn the_least_funds_are_what_the_classes_take() {
-        for rate in [
-            0,
-            1,
-            359,
-            360,
-            361,
-            499_999,
-            500_000,
-            3_600_000_007,
-            1 << 40,
-        ] {
-            let least = least_for(rate);
-            assert!(coarse(highest_rate(least)) >= rate, "{rate}");
-            assert!(
-                least == 0 || coarse(highest_rate(least - 1)) < rate,
-                "{rate}"
-            );
-        }
-    }
-
-    #[test]
-    fn about_the_same_funds_are_the_same_class() {
-        assert_eq!(coarse(0), 0);
-        assert_eq!(coarse(63), 63);
-        assert_eq!(coarse(3_600_000_000), coarse(3_600_000_007));
-        for rate in [1, 1_000, 499_999, 3_600_000_000, u64::MAX] {
-            assert!(coarse(rate) <= rate && rate - coarse(rate) <= rate / 32);
-        }
     }
 }

@@ -90,7 +90,7 @@ impl EngineCore {
         let timer = |at, timer| self.timers.contains(&(at, timer));
         let moves = match job.phase {
             Phase::Queued { not_before } => waits || timer(not_before, Timer::Ready(job.id)),
-            Phase::Pending => !waits && job.needs_funds && !job.funded,
+            Phase::Pending => !waits && job.needs_funds && !job.enough,
             Phase::Leased { accept_by, .. } => timer(accept_by, Timer::Accept(attempt)),
             Phase::Processing { .. } => leases.contains(&attempt),
             _ => return Err("is final and still in memory".into()),
@@ -102,6 +102,9 @@ impl EngineCore {
         let paid = locks.filter(|lock| !lock.returned).count() > 0;
         if paid != job.funded {
             return Err("is funded without locks, or the other way round".into());
+        }
+        if job.enough != live.funding().is_enough() {
+            return Err("has enough funds and does not know it, or the other way round".into());
         }
         if live.lease.is_some() == job.phase.holder().is_none() || waits && live.lease.is_some() {
             return Err("waits and runs at once, or neither".into());

@@ -250,6 +250,7 @@ impl MinerChange {
             self.payout.map(|address| Bytes::copy_from_slice(&address)),
         );
         set(&mut miner.paused, self.paused);
+        set(&mut miner.paid_only, self.paid_only);
         set(&mut miner.engine, self.engine);
         set(&mut miner.processor, self.processor);
         set(&mut miner.memory_gib, self.memory_gib);

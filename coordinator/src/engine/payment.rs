@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::core::EngineCore;
 use super::outbox::Outbox;
+use crate::jobs::funding::Funding;
 use crate::payments::{LockOpened, MAX_LOCKS, Order};
 use crate::store::rows::{JobRow, LockRow, StoppedRow};
 
@@ -50,6 +51,15 @@ pub(super) fn open_amount(locks: &[LockRow]) -> u64 {
     open.fold(0, |sum, lock| sum.saturating_add(lock.amount))
 }
 
+/// What these locks are to a job that wants at least so much.
+pub(super) fn funding(least: u64, locks: &[LockRow]) -> Funding {
+    Funding {
+        least,
+        open: open_amount(locks),
+        places: MAX_LOCKS.saturating_sub(locks.len()) as u64,
+    }
+}
+
 /// Whether a lock's terms allow to pay the work that this assignment promises.
 fn pays(lock: &LockRow, assignment: &Assignment) -> bool {
     assignment.rate <= lock.max_rate
@@ -72,7 +82,7 @@ pub(super) fn add_locks(assignment: &mut Assignment, row: &JobRow) {
 pub(super) fn adopt(row: &mut JobRow, lock: LockRow) {
     row.locks.push(lock);
     row.payment = PaymentStatus::Funded.into();
-    if row.status() == JobStatus::Pending {
+    if row.status() == JobStatus::Pending && funding(row.least_funding, &row.locks).is_enough() {
         row.status = JobStatus::Queued.into();
     }
 }
@@ -279,7 +289,7 @@ pub(crate) fn cost(row: &JobRow) -> Option<u64> {
 pub(super) fn pay_late(
     row: &mut JobRow,
     owner: PublicKey,
-    core: &EngineCore,
+    core: &mut EngineCore,
     outbox: &mut Outbox,
     opened: &LockOpened,
 ) {
@@ -298,7 +308,9 @@ pub(super) fn pay_late(
         billed_ms: billed_ms(assignment, &receipt, input_len(row), observed_ms),
         ..work_of(assignment, receipt.outcome)
     });
-    if !paid {
+    if paid {
+        core.funded.insert(opened.target, row.id());
+    } else {
         give_back(row, VoidReason::Terms, outbox);
     }
 }
@@ -306,6 +318,11 @@ pub(super) fn pay_late(
 fn refuse_late(row: &JobRow, core: &EngineCore, opened: &LockOpened) -> Option<VoidReason> {
     let job_ref = JobSpec::decode(&row.spec).map(|spec| spec.job_ref());
     if job_ref != Ok(opened.target) {
+        return Some(VoidReason::WrongTarget);
+    }
+    // Locks for two jobs of one specification may come at once.
+    let funded = core.funded.get(&opened.target);
+    if funded.is_some_and(|other| *other != row.id()) && !core.config.broken.fund_again {
         return Some(VoidReason::WrongTarget);
     }
     if !payable_late(row, core) {

@@ -68,6 +68,7 @@ impl EngineCore {
             status: row.status(),
             queue_position: None,
             estimated_start_ms: None,
+            missing: None,
             started_ms: 0,
             row,
         };
@@ -83,6 +84,7 @@ impl EngineCore {
             return view;
         };
         view.status = live.job.status();
+        view.missing = self.missing_funds(live);
         if let Some(lease) = &live.lease {
             view.started_ms = view.started_ms.max(lease.started_ms);
         }
@@ -114,6 +116,7 @@ impl EngineCore {
                 requirements,
                 max_rate,
                 input_len,
+                paid,
             } => {
                 let agreed = match self.agreed(&owner, &requirements) {
                     Ok(agreed) => agreed,
@@ -133,8 +136,9 @@ impl EngineCore {
                     rate: agreed.rate,
                     rental: requirements.rental,
                     excluded: Vec::new(),
+                    paid: paid || self.config.funding_required,
                 };
-                turn.reply(self.explained(requirement, input_len));
+                turn.reply(self.explained(requirement, input_len, None));
             }
             ExplainSubject::Job(job) => {
                 let Some(id) = self.select(turn, owner, job, reads)? else {
@@ -145,10 +149,12 @@ impl EngineCore {
                     let Some(row) = rows.owned(&id, &owner) else {
                         return not_found(job);
                     };
-                    let live = core.jobs.get(&id).map(|live| (*live.requirement).clone());
+                    let live = core.jobs.get(&id);
                     let input_len = JobSpec::decode(&row.spec).map_or(0, |spec| spec.input_len);
-                    match live.or_else(|| requirement_of_row(row)) {
-                        Some(requirement) => core.explained(requirement, input_len),
+                    let requirement = live.map(|live| core.wanted(live));
+                    let missing = live.and_then(|live| core.missing_funds(live));
+                    match requirement.or_else(|| requirement_of_row(row)) {
+                        Some(requirement) => core.explained(requirement, input_len, missing),
                         None => not_found(job),
                     }
                 });
@@ -157,7 +163,7 @@ impl EngineCore {
         Ok(())
     }
 
-    fn explained(&self, requirement: Requirement, input_len: u64) -> Reply {
+    fn explained(&self, requirement: Requirement, input_len: u64, missing: Option<u64>) -> Reply {
         let name = |id: MinerId| {
             self.miners
                 .get(&id)
@@ -165,7 +171,9 @@ impl EngineCore {
         };
         let mut response = explain(&self.queue, &requirement, input_len, name);
         response.warnings = self.warnings(&requirement);
-        if response.free_miners > 0 {
+        response.least_micro_ait = self.least_for(&requirement);
+        response.missing_micro_ait = missing;
+        if response.free_miners > 0 && missing.is_none() {
             response.estimated_start = Some(prost_types::Duration::default());
         }
         Reply::Explained(Box::new(response))

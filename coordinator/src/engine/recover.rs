@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aitbc_common::identity::PublicKey;
+use aitbc_common::layouts::JobSpec;
 use bytes::Bytes;
 
 use super::aging::Changed;
 use super::bindings::Bindings;
 use super::command::AttemptId;
 use super::core::{
-    EngineConfig, EngineCore, Lease, REMEMBERED_ATTEMPTS, REMEMBERED_FUNDED, Reads, Stopped,
-    each_active_row,
+    EngineConfig, EngineCore, Lease, REMEMBERED_ATTEMPTS, REMEMBERED_ENDED, REMEMBERED_FUNDED,
+    Reads, Stopped, each_active_row,
 };
 use super::figures::JobCounts;
 use super::listings::Listings;
@@ -23,11 +24,14 @@ use super::submit::requirement_of_row;
 use super::timers::{Timer, lease_length};
 use crate::jobs::lifecycle::{Millis, Phase};
 use crate::jobs::queue::Queue;
+use crate::payments::{Order, outbox};
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, StoppedRow};
 use crate::store::{Family, SHARDS, StoreError, keys};
 
 /// Change numbers that may have been shown to watchers without being stored.
 const CHANGE_GAP: u64 = 1 << 20;
+/// Rows of orders that are read at once.
+const ORDER_ROWS: usize = 100;
 
 impl EngineCore {
     /// Reads miners and live jobs. Engine time goes on from the later of `wall` and the newest stored time; every lease
@@ -62,6 +66,7 @@ impl EngineCore {
             counts: JobCounts::default(),
             done: Recent::new(REMEMBERED_ATTEMPTS),
             funded: Recent::new(REMEMBERED_FUNDED),
+            ended: Recent::new(REMEMBERED_ENDED),
             notices: engine.notices,
             orders: engine.orders,
             trimmed: engine.trimmed,
@@ -111,6 +116,7 @@ impl EngineCore {
             })?;
         }
         core.queue.restored();
+        core.restore_funded(reads)?;
         Ok(core)
     }
 
@@ -154,6 +160,39 @@ impl EngineCore {
         self.stopped.insert(job, Stopped { owner, row, until });
         self.timers.insert((until, Timer::Receipt(job)));
         Ok(())
+    }
+
+    /// Finished jobs whose payment is decided or about to be, and not recorded: their specifications are paid, too.
+    fn restore_funded(&mut self, reads: &dyn Reads) -> Result<(), StoreError> {
+        let stopped = self.stopped.iter();
+        let stopped: Vec<_> = stopped
+            .map(|(job, stopped)| keys::archived_job(&stopped.owner, *job))
+            .collect();
+        let stopped: Vec<_> = stopped
+            .iter()
+            .map(|key| (Family::Archive, &key[..]))
+            .collect();
+        for row in reads.get_many(&stopped)?.into_iter().flatten() {
+            // A damaged row of a final job is as good as none.
+            if let Ok(row) = rows::decode::<JobRow>(row)
+                && let Ok(spec) = JobSpec::decode(&row.spec)
+            {
+                self.funded.insert(spec.job_ref(), row.id());
+            }
+        }
+        let mut next = self.trimmed + 1;
+        loop {
+            let orders = outbox::read(reads, next, ORDER_ROWS)?;
+            let Some((last, _)) = orders.last() else {
+                return Ok(());
+            };
+            next = last + 1;
+            for (_, order) in orders {
+                if let Order::Settle { job, work, .. } = order {
+                    self.funded.insert(work.job_ref, job);
+                }
+            }
+        }
     }
 
     fn restore_lease(&mut self, row: &JobRow, attempt: rows::AttemptRow) {

@@ -21,6 +21,8 @@ pub struct JobView {
     pub queue_position: Option<u32>,
     /// Estimated time until it starts.
     pub estimated_start_ms: Option<u64>,
+    /// Micro-AIT that must still be locked before a miner gets it, where it waits for that.
+    pub missing: Option<u64>,
     /// Unix time in ms when the live attempt was accepted; 0 = not yet.
     pub started_ms: u64,
 }
@@ -113,6 +115,8 @@ pub enum Reply {
     Expirable(u64),
     /// To GetPayable.
     Payable(Box<v1::GetPayableResponse>),
+    /// To GetMissing: micro-AIT of each that lacks some.
+    Missing(Vec<(JobId, u64)>),
     /// To GetEarnings: newest day first, at most 1,000.
     Earnings(Vec<v1::Earning>),
     /// To CreateListing and UpdateListing.

@@ -16,8 +16,9 @@ use super::payment::{self, Evidence, stop_reasons};
 use super::timers::{Timer, failure};
 use super::turn::Turn;
 use crate::jobs::lifecycle::{Event, Millis, Phase};
-use crate::payments::MAX_LOCKS;
 use crate::store::rows::{JobRow, StoppedRow};
+use aitbc_common::ledger::transactions::MIN_LOCK;
+use aitbc_common::runtime::status::ApiError;
 
 /// A miner may see a deadline this much before the engine does, in milliseconds.
 const EARLY_MS: u64 = 1_000;
@@ -207,13 +208,22 @@ impl EngineCore {
         });
     }
 
-    pub(super) fn get_payable(&mut self, turn: &mut Turn, job: JobId, owner: Option<PublicKey>) {
+    pub(super) fn get_payable(
+        &mut self,
+        turn: &mut Turn,
+        job: JobId,
+        owner: Option<PublicKey>,
+        caller: Option<PublicKey>,
+    ) {
         let Some(owner) = self.owner_of(job).or(owner) else {
             return turn.reply(unknown(job));
         };
         turn.reply_later([(job, owner)], move |core, rows| {
             match rows.owned(&job, &owner) {
-                Some(row) => Reply::Payable(Box::new(core.payable(row))),
+                Some(row) => Reply::Payable(Box::new(v1::GetPayableResponse {
+                    yours: caller == Some(owner),
+                    ..core.payable(row)
+                })),
                 None => unknown(job),
             }
         });
@@ -221,10 +231,11 @@ impl EngineCore {
 
     fn payable(&self, row: &JobRow) -> v1::GetPayableResponse {
         let spec = JobSpec::decode(&row.spec).ok();
-        let live = self.jobs.contains_key(&row.id());
+        let live = self.jobs.get(&row.id());
+        let least_lock = live.map_or(Some(MIN_LOCK), |live| self.least_lock(live));
         let refusal = match row.payment() {
-            _ if live && row.locks.len() >= MAX_LOCKS => "it has its 16 locks",
-            _ if live || payment::payable_late(row, self) => "",
+            _ if least_lock.is_none() => "it has its 16 locks",
+            _ if live.is_some() || payment::payable_late(row, self) => "",
             PaymentStatus::Settling => "its payment is being settled",
             PaymentStatus::Settled => "it is paid",
             _ if row.status() == JobStatus::Completed => "it is completed and takes no payment",
@@ -243,11 +254,15 @@ impl EngineCore {
             deadline: Some(super::miners::timestamp(row.deadline_ms)),
             locked_micro_ait: payment::open_amount(&row.locks),
             cost_micro_ait: payment::cost(row),
-            least_micro_ait: self.least_funds(row.id()),
+            least_micro_ait: live.and_then(|live| self.least_funds(live)),
+            least_lock_micro_ait: least_lock.filter(|_| refusal.is_empty()),
+            least_funding_micro_ait: live.map_or(0, |live| live.least_funding),
+            yours: false,
         }
     }
 }
 
 fn unknown(job: JobId) -> Reply {
-    super::queries::not_found(super::command::JobSelector::Id(job))
+    let message = format!("no unfinished job {job}: it is not known, or it has ended");
+    Reply::Refused(ApiError::new(ErrorReason::JobNotFound, message))
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::command::{Reply, Submission, Submitted};
 use super::core::{EngineCore, LiveJob};
+use super::payment;
 use super::rentals::Agreed;
 use super::requirements::PER_OWNER;
 use super::timers::Timer;
@@ -52,7 +53,12 @@ impl EngineCore {
             let message = "the listing's price is over the highest that the job accepts";
             return turn.refuse(ErrorReason::NoMatchingMiner, message);
         }
-        let requirement = self.queue.shared(requirement_of(&submission, &agreed));
+        // Work under a rental is paid for by the rental.
+        let waits = submission.requirements.rental.is_none()
+            && (submission.hold || submission.least_funding > 0 || self.config.funding_required);
+        let requirement = self
+            .queue
+            .shared(requirement_of(&submission, &agreed, waits));
         let warnings = self.warnings(&requirement);
         if let Some(error) = self.over_bounds(&submission.owner, &requirement) {
             return turn.reply(Reply::Refused(error));
@@ -67,9 +73,6 @@ impl EngineCore {
                 ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
             return turn.reply(Reply::Refused(error));
         }
-        // Work under a rental is paid for by the rental.
-        let paid_for = submission.requirements.rental.is_some();
-        let waits = !paid_for && (submission.hold || self.config.funding_required);
         // A job that waits for funds takes its turn once it has them.
         let tag = if waits {
             0
@@ -144,6 +147,7 @@ impl EngineCore {
             deadline: row.deadline_ms,
             needs_funds: row.needs_funds,
             funded: row.open_locks().next().is_some(),
+            enough: payment::funding(row.least_funding, &row.locks).is_enough(),
         };
         let (paid, requirement) = self.paid_requirement(row, requirement);
         let live = LiveJob {
@@ -158,6 +162,7 @@ impl EngineCore {
             job_ref: JobSpec::decode(&row.spec)
                 .map_or_else(|_| Default::default(), |spec| spec.job_ref()),
             paid,
+            least_funding: row.least_funding,
         };
         self.requirements.add(owner, &live.requirement);
         self.counts.enter(job.status());
@@ -168,12 +173,16 @@ impl EngineCore {
 
     /// Puts a queued job where miners find it, or waits for the end of its backoff.
     pub(super) fn enqueue(&mut self, job_id: JobId) {
+        self.requeue_by_funds(job_id);
         let Some(live) = self.jobs.get_mut(&job_id) else {
             return;
         };
         let Phase::Queued { not_before } = live.job.phase else {
             return;
         };
+        if live.class.is_some() {
+            return;
+        }
         if not_before > self.now {
             self.timers.insert((not_before, Timer::Ready(job_id)));
             return;
@@ -291,7 +300,7 @@ pub(super) fn refuse_reuse(turn: &mut Turn, request_id: &str) {
     turn.refuse(ErrorReason::RequestIdReused, message);
 }
 
-fn requirement_of(submission: &Submission, agreed: &Agreed) -> Requirement {
+fn requirement_of(submission: &Submission, agreed: &Agreed, waits: bool) -> Requirement {
     Requirement {
         job_type: submission.spec.job_type,
         model: submission.model.clone(),
@@ -303,10 +312,11 @@ fn requirement_of(submission: &Submission, agreed: &Agreed) -> Requirement {
         rate: agreed.rate,
         rental: submission.requirements.rental,
         excluded: Vec::new(),
+        paid: waits || submission.requirements.rental.is_some(),
     }
 }
 
-/// The requirements of a stored job.
+/// The requirements of a stored job, but for what its locks add.
 pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
     let spec = JobSpec::decode(&row.spec).ok()?;
     let mut excluded: Vec<_> = row
@@ -329,6 +339,7 @@ pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
         rate: row.agreed_price(),
         rental: uuid(&row.rental).map(aitbc_common::ids::RentalId),
         excluded,
+        paid: row.status() == JobStatus::Pending || !row.rental.is_empty(),
     })
 }
 
@@ -374,6 +385,7 @@ fn new_row(submission: &Submission, agreed: &Agreed, now: u64, tag: u64) -> JobR
             .unwrap_or_default(),
         agreed_rate: agreed.rate.unwrap_or(0),
         status: JobStatus::Queued.into(),
+        least_funding: submission.least_funding,
         input: submission.input.clone(),
         ..JobRow::default()
     }

@@ -97,6 +97,7 @@ fn submission(n: u8, by: u8) -> Submission {
         require_miner: false,
         retry_of: None,
         hold: false,
+        least_funding: 0,
     }
 }
 

@@ -87,6 +87,7 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         status: status.into(),
         payment_status: payment_status(row).into(),
         locked_micro_ait: row.locked(),
+        least_funding_micro_ait: row.least_funding,
         paid_micro_ait: row.paid,
         fee_micro_ait: row.fee,
         returned_micro_ait: row.returned,
@@ -162,6 +163,7 @@ fn verdict(verdict: Verdict) -> v1::ReceiptVerdict {
 pub fn job_view(view: &JobView, streams: &Streams) -> v1::Job {
     let mut job = job(&view.row, view.status);
     job.queue_position = view.queue_position;
+    job.missing_micro_ait = view.missing;
     job.estimated_start = view.estimated_start_ms.map(duration);
     if is_final(view.status) {
         return job;
@@ -240,6 +242,8 @@ pub fn submitted(submitted: &Submitted) -> v1::SubmitJobResponse {
         matching_miners: submitted.matching_miners,
         known_miners: submitted.known_miners,
         away_miners: submitted.away_miners,
+        missing_micro_ait: view.missing,
+        least_funding_micro_ait: view.row.least_funding,
         estimated_start: view.estimated_start_ms.map(duration),
         created_at: timestamp(view.row.created_ms),
         deadline: timestamp(view.row.deadline_ms),

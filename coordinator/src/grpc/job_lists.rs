@@ -9,6 +9,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 
 use super::{convert, validate};
+use crate::engine::command::{Command, Reply};
 use crate::sessions::driver::SessionContext;
 use crate::sessions::stored::blocking;
 use crate::sessions::streams::Streams;
@@ -44,7 +45,33 @@ pub(super) async fn list(
         }
     }
     let (store, streams) = (context.engine.store(), Arc::clone(&context.streams));
-    blocking(move || page(&store, &streams, &owner, after, size, &request.statuses)).await
+    let page = move || page(&store, &streams, &owner, after, size, &request.statuses);
+    let mut answer = blocking(page).await?;
+    add_missing(context, &mut answer.jobs).await?;
+    Ok(answer)
+}
+
+/// What jobs lack that wait for money: only the engine knows what miners ask.
+async fn add_missing(context: &SessionContext, jobs: &mut [v1::Job]) -> Result<(), ApiError> {
+    let waiting = jobs
+        .iter()
+        .filter(|job| matches!(job.status(), v1::JobStatus::Pending | v1::JobStatus::Funded));
+    let waiting: Vec<JobId> = waiting.filter_map(|job| job.job_id.parse().ok()).collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let asked = context.engine.call(Command::GetMissing(waiting)).await?;
+    let Reply::Missing(missing) = asked else {
+        return Err(super::unexpected());
+    };
+    let missing: BTreeMap<String, u64> = missing
+        .into_iter()
+        .map(|(job, missing)| (job.to_string(), missing))
+        .collect();
+    for job in jobs {
+        job.missing_micro_ait = missing.get(&job.job_id).copied();
+    }
+    Ok(())
 }
 
 fn page(

@@ -181,7 +181,8 @@ impl Jobs {
         request: Request<v1::ExplainJobRequest>,
     ) -> Result<v1::ExplainJobResponse, ApiError> {
         let owner = self.0.caller(&request, Scope::Read)?;
-        let subject = match request.into_inner().subject {
+        let request = request.into_inner();
+        let subject = match request.subject {
             Some(v1::explain_job_request::Subject::JobId(job_id)) => {
                 ExplainSubject::Job(validate::job_selector(&job_id)?)
             }
@@ -194,6 +195,7 @@ impl Jobs {
                     requirements: checked.requirements,
                     max_rate: checked.spec.max_rate,
                     input_len: checked.spec.input_len,
+                    paid: request.paid,
                 }
             }
             None => {
@@ -320,6 +322,7 @@ fn retry_submission(
         require_miner: false,
         retry_of: Some(row.id()),
         hold: row.needs_funds,
+        least_funding: row.least_funding,
     })
 }
 

@@ -14,6 +14,7 @@ use aitbc_proto::v1::ledger_service_server::LedgerService;
 use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
+use super::rentals;
 use super::{RECORD_READERS, Services, convert, ledger_reads as reads, unexpected, validate};
 use crate::auth::address_of;
 use crate::engine::command::{Command as ToJobs, Reply as FromJobs};
@@ -54,7 +55,8 @@ impl LedgerService for Ledger {
         let request = request.into_inner();
         let job = job_id(&request.job_id)?;
         let owner = optional_key("owner", &request.owner)?.or(caller);
-        match self.0.call(ToJobs::GetPayable { job, owner }).await? {
+        let ask = ToJobs::GetPayable { job, owner, caller };
+        match self.0.call(ask).await? {
             FromJobs::Payable(payable) => Ok(Response::new(*payable)),
             _ => Err(unexpected().into()),
         }
@@ -72,6 +74,8 @@ impl LedgerService for Ledger {
             id => Some(job_id(id)?),
         };
         let owner = optional_key("job_owner", &request.job_owner)?.or(caller);
+        let now = self.0.context.engine.now_ms();
+        let rental = rentals::hint(request.rental.as_ref(), caller, now)?;
         let chain_id = self.0.network.chain_id;
         let signed = SignedTransaction::decode(&request.transaction);
         let signed = signed.map_err(|error| refusal(&error.into()))?;
@@ -91,7 +95,7 @@ impl LedgerService for Ledger {
             signed,
             job,
             owner,
-            rental: None,
+            rental,
         };
         match self
             .0

@@ -12,7 +12,9 @@ use aitbc_proto::v1::marketplace_service_server::MarketplaceService;
 use aitbc_proto::v1::{self, ErrorReason};
 use tonic::{Request, Response, Status};
 
+use super::rentals::{self, Wanted};
 use super::{Services, market_figures, offers, unexpected, validate, validate_listing};
+use crate::auth::address_of;
 use crate::engine::command::{Command, Reply};
 use crate::sessions::stored::blocking;
 
@@ -206,6 +208,51 @@ impl Market {
         }
     }
 
+    async fn rent_listing(
+        &self,
+        request: Request<v1::RentRequest>,
+    ) -> Result<v1::RentResponse, ApiError> {
+        let renter = self.0.caller(&request, Scope::Client)?;
+        let from = address_of(&request);
+        let request = request.into_inner();
+        let listing = validate::listing_id(&request.listing_id)?;
+        let wanted = Wanted {
+            transaction: request.transaction,
+            salt: request.salt,
+            term: request.term,
+            rate: request.hourly_rate_micro_ait,
+        };
+        let (rental, index) = rentals::rent(&self.0, renter, listing, None, wanted, from).await?;
+        Ok(v1::RentResponse {
+            rental: Some(rental),
+            index,
+        })
+    }
+
+    async fn extend(
+        &self,
+        request: Request<v1::ExtendRentalRequest>,
+    ) -> Result<v1::ExtendRentalResponse, ApiError> {
+        let renter = self.0.caller(&request, Scope::Client)?;
+        let from = address_of(&request);
+        let request = request.into_inner();
+        let id = validate::rental_id(&request.rental_id)?;
+        let known = rentals::get(&self.0, renter, id).await?;
+        let listing = validate::listing_id(&known.listing_id)?;
+        let wanted = Wanted {
+            transaction: request.transaction,
+            salt: request.salt,
+            term: request.term,
+            rate: request.hourly_rate_micro_ait,
+        };
+        let (rental, index) =
+            rentals::rent(&self.0, renter, listing, Some(id), wanted, from).await?;
+        Ok(v1::ExtendRentalResponse {
+            rental: Some(rental),
+            index,
+        })
+    }
+
     fn offer(&self, id: ListingId) -> Result<v1::Offer, ApiError> {
         let found = self.0.context.hub.board.offers().get(id);
         let (listing, known) = found.ok_or_else(|| {
@@ -260,6 +307,49 @@ impl MarketplaceService for Market {
         request: Request<v1::WithdrawListingRequest>,
     ) -> Result<Response<v1::WithdrawListingResponse>, Status> {
         Ok(Response::new(self.withdraw(request).await?))
+    }
+
+    async fn rent(
+        &self,
+        request: Request<v1::RentRequest>,
+    ) -> Result<Response<v1::RentResponse>, Status> {
+        Ok(Response::new(self.rent_listing(request).await?))
+    }
+
+    async fn extend_rental(
+        &self,
+        request: Request<v1::ExtendRentalRequest>,
+    ) -> Result<Response<v1::ExtendRentalResponse>, Status> {
+        Ok(Response::new(self.extend(request).await?))
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let renter = self.0.caller(&request, Scope::Client)?;
+        let id = validate::rental_id(&request.get_ref().rental_id)?;
+        let rental = Some(rentals::release(&self.0, renter, id).await?);
+        Ok(Response::new(v1::ReleaseResponse { rental }))
+    }
+
+    async fn get_rental(
+        &self,
+        request: Request<v1::GetRentalRequest>,
+    ) -> Result<Response<v1::GetRentalResponse>, Status> {
+        let caller = self.0.caller(&request, Scope::Read)?;
+        let id = validate::rental_id(&request.get_ref().rental_id)?;
+        let rental = Some(rentals::get(&self.0, caller, id).await?);
+        Ok(Response::new(v1::GetRentalResponse { rental }))
+    }
+
+    async fn list_rentals(
+        &self,
+        request: Request<v1::ListRentalsRequest>,
+    ) -> Result<Response<v1::ListRentalsResponse>, Status> {
+        let caller = self.0.caller(&request, Scope::Read)?;
+        let page = rentals::list(&self.0, caller, request.get_ref()).await?;
+        Ok(Response::new(page))
     }
 
     async fn get_pricing(

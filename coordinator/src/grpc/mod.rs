@@ -14,6 +14,7 @@ mod miner_service;
 mod network_service;
 mod offers;
 mod polling;
+mod rentals;
 pub mod validate;
 pub mod validate_listing;
 pub mod validate_miner;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId, shard_of};
@@ -19,6 +20,8 @@ use crate::engine::command::{JobSelector, ModelKey, Submission};
 
 /// Highest price in micro-AIT per hour and slot: a million AIT.
 pub const MAX_PRICE: u64 = 1_000_000_000_000;
+/// Most micro-AIT that can be locked: all there is.
+const MAX_LOCKED: u64 = SUPPLY_BOUND - 1;
 /// Rows of a page, at most.
 pub const MAX_PAGE: u32 = 1_000;
 
@@ -368,6 +371,13 @@ pub fn submission(
             format!("is {max_retries}, takes 0 to {}", limits::MAX_RETRIES),
         ));
     }
+    if request.least_funding_micro_ait > MAX_LOCKED {
+        let problem = format!(
+            "is {} micro-AIT, more than there can be ({})",
+            request.least_funding_micro_ait, MAX_LOCKED
+        );
+        return Err(refuse("least_funding_micro_ait", problem));
+    }
     let given = request.spec.ok_or_else(|| refuse("spec", "is missing"))?;
     let CheckedSpec {
         spec,
@@ -389,5 +399,6 @@ pub fn submission(
         require_miner: request.require_miner,
         retry_of: None,
         hold: request.hold,
+        least_funding: request.least_funding_micro_ait,
     })
 }

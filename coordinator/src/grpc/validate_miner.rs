@@ -149,6 +149,7 @@ pub fn registration(request: v1::RegisterMinerRequest) -> Result<MinerChange, Ap
         )?),
         payout: Some(payout(&request.payout_address)?),
         paused: None,
+        paid_only: request.paid_only,
         engine: Some(short_text("engine", request.engine, ENGINE_BYTES)?),
         processor: Some(short_text("processor", request.processor, PROCESSOR_BYTES)?),
         memory_gib: Some(request.memory_gib),
@@ -185,9 +186,9 @@ pub fn update(request: v1::UpdateMinerRequest) -> Result<MinerChange, ApiError> 
             }
             "payout_address" => change.payout = Some(payout(&miner.payout_address)?),
             "paused" => change.paused = Some(miner.paused),
+            "paid_only" => change.paid_only = Some(miner.paid_only),
             other => {
-                let known =
-                    "name, gpus, models, slots, price_per_hour_micro_ait, payout_address, paused";
+                let known = "name, gpus, models, slots, price_per_hour_micro_ait, payout_address, paused, paid_only";
                 let other: String = other.chars().take(64).collect();
                 return Err(ApiError::field(
                     "update_mask",

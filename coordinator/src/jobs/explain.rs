@@ -146,6 +146,7 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
                 MicroAit(least)
             )
         }
+        Filter::Unpaid => "takes only jobs that are paid for".into(),
         Filter::Reputation => {
             let most = offers().map(|o| o.reputation_ppm).max().unwrap_or(0);
             format!(
@@ -202,6 +203,7 @@ mod tests {
             rate: None,
             rental: None,
             excluded: Vec::new(),
+            paid: false,
         };
         let explained = explain(&queue, &requirement, 0, |_| String::new());
         let [removed] = &explained.filters[..] else {

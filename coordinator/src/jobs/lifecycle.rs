@@ -1,7 +1,7 @@
 //! The lifecycle of a job as a pure state machine.
 //!
 //! ```text
-//! PENDING ──fund──▶ QUEUED
+//! PENDING ──enough funds──▶ QUEUED
 //! QUEUED ──assign──▶ LEASED ──accept──▶ PROCESSING ──complete──▶ COMPLETED
 //!    ▲  not accepted,   │                    │  lost or failed (a retry spent)
 //!    └──returned ───────┴────────────────────┘
@@ -73,19 +73,24 @@ pub struct Job {
     pub max_retries: u32,
     /// When it expires.
     pub deadline: Millis,
-    /// No miner gets it without funds.
+    /// No miner gets it without enough funds.
     pub needs_funds: bool,
     /// Funds are locked for it.
     pub funded: bool,
+    /// They are as much as its owner asked for, or any where nothing was asked.
+    pub enough: bool,
 }
 
 /// What happens to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Funds are locked for it: the first, or more.
-    Fund,
-    /// The last of its locks ended before it did.
-    Unfund,
+    /// A lock was adopted for it, or ended before it did.
+    Funds {
+        /// Whether any is left.
+        funded: bool,
+        /// Whether they are enough.
+        enough: bool,
+    },
     /// A miner is given it, to accept in time.
     Assign {
         /// Which.
@@ -245,15 +250,9 @@ pub fn step(
     }
     let mut next = *job;
     let effects = match event {
-        Event::Fund => fund(&mut next, now),
-        Event::Unfund => {
-            next.funded = false;
-            if next.needs_funds && matches!(next.phase, Phase::Queued { .. }) {
-                next.phase = Phase::Pending;
-                vec![Effect::Dequeue]
-            } else {
-                Vec::new()
-            }
+        Event::Funds { funded, enough } => {
+            (next.funded, next.enough) = (funded, funded && enough);
+            funds(&mut next, now)
         }
         Event::Assign { miner, accept_by } => {
             begin(&mut next, miner)?;
@@ -306,18 +305,23 @@ pub fn step(
     Ok((next, effects))
 }
 
-fn fund(job: &mut Job, now: Millis) -> Vec<Effect> {
-    job.funded = true;
-    if job.phase != Phase::Pending {
-        return Vec::new();
+fn funds(job: &mut Job, now: Millis) -> Vec<Effect> {
+    match job.phase {
+        Phase::Pending if job.enough => {
+            job.phase = Phase::Queued { not_before: now };
+            vec![Effect::Enqueue { not_before: now }]
+        }
+        Phase::Queued { .. } if job.needs_funds && !job.enough => {
+            job.phase = Phase::Pending;
+            vec![Effect::Dequeue]
+        }
+        _ => Vec::new(),
     }
-    job.phase = Phase::Queued { not_before: now };
-    vec![Effect::Enqueue { not_before: now }]
 }
 
 /// Where a job waits that has no miner any more.
 fn wait(job: &mut Job, not_before: Millis) -> Effect {
-    if job.needs_funds && !job.funded {
+    if job.needs_funds && !job.enough {
         job.phase = Phase::Pending;
         return Effect::Dequeue;
     }
@@ -326,7 +330,7 @@ fn wait(job: &mut Job, not_before: Millis) -> Effect {
 }
 
 fn begin(job: &mut Job, miner: MinerId) -> Result<(), JobError> {
-    if job.needs_funds && !job.funded {
+    if job.needs_funds && !job.enough {
         return Err(JobError::NotFunded);
     }
     if !matches!(job.phase, Phase::Queued { .. }) {

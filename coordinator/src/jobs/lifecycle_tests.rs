@@ -23,6 +23,7 @@ fn queued() -> Job {
         deadline: 1_000_000,
         needs_funds: false,
         funded: false,
+        enough: false,
     }
 }
 
@@ -162,6 +163,19 @@ fn cancel_stops_the_miner() {
     assert!(effects.contains(&Effect::StopMiner(miner(1))));
 }
 
+/// Funds that are enough, or none.
+fn funds(enough: bool) -> Event {
+    Event::Funds {
+        funded: enough,
+        enough,
+    }
+}
+
+const SOME: Event = Event::Funds {
+    funded: true,
+    enough: false,
+};
+
 fn pending() -> Job {
     Job {
         phase: Phase::Pending,
@@ -174,19 +188,24 @@ fn pending() -> Job {
 fn a_pending_job_is_queued_once_it_is_paid() {
     let refused = step(&pending(), assign(1), 10, RULES);
     assert_eq!(refused, Err(JobError::NotFunded));
-    let (job, effects) = step(&pending(), Event::Fund, 10, RULES).unwrap();
+    let some = after(pending(), &[SOME]);
+    assert_eq!((some.status(), some.funded), (JobStatus::Pending, true));
+    assert_eq!(step(&some, assign(1), 10, RULES), Err(JobError::NotFunded));
+    let (job, effects) = step(&some, funds(true), 10, RULES).unwrap();
     assert_eq!(effects, [Effect::Enqueue { not_before: 10 }]);
     assert_eq!(job.status(), JobStatus::Funded);
     assert_eq!(after(job, &[assign(1)]).status(), JobStatus::Funded);
-    let (_, more) = step(&job, Event::Fund, 11, RULES).unwrap();
+    let (_, more) = step(&job, funds(true), 11, RULES).unwrap();
     assert!(more.is_empty(), "it waits already");
 }
 
 #[test]
 fn a_job_that_loses_its_funds_waits_for_others() {
-    let lost = after(pending(), &[Event::Fund, Event::Unfund]);
-    assert_eq!(lost.phase, Phase::Pending);
-    let running = after(pending(), &[Event::Fund, assign(1), Event::Unfund]);
+    for left in [SOME, funds(false)] {
+        let lost = after(pending(), &[funds(true), left]);
+        assert_eq!(lost.phase, Phase::Pending);
+    }
+    let running = after(pending(), &[funds(true), assign(1), funds(false)]);
     assert_eq!(running.phase.holder(), Some(miner(1)));
     let came_back = after(running, &[fail(1, 1, FailureReason::Returned)]);
     assert_eq!(came_back.phase, Phase::Pending);
@@ -223,8 +242,8 @@ fn any_event() -> impl Strategy<Value = Event> {
             miner,
             reason
         }),
-        Just(Event::Fund),
-        Just(Event::Unfund),
+        any::<bool>().prop_map(funds),
+        Just(SOME),
         Just(Event::Cancel),
         Just(Event::Expire),
     ]
@@ -237,10 +256,10 @@ proptest! {
         for event in events {
             if let Ok((next, effects)) = step(&job, event, 10, RULES) {
                 if effects.contains(&Effect::AttemptBegins) || effects.iter().any(|e| matches!(e, Effect::Enqueue { .. })) {
-                    prop_assert!(next.funded);
+                    prop_assert!(next.funded && next.enough);
                 }
                 let waits = matches!(next.phase, Phase::Queued { .. });
-                prop_assert!(next.funded || !waits);
+                prop_assert!(next.enough || !waits);
                 job = next;
             }
         }

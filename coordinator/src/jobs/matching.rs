@@ -37,6 +37,8 @@ pub struct Requirement {
     pub rental: Option<RentalId>,
     /// Miners that failed it, sorted.
     pub excluded: Vec<MinerId>,
+    /// It is paid for, or waits until it is.
+    pub paid: bool,
 }
 
 /// A model that a miner offers.
@@ -69,6 +71,8 @@ pub struct Offer {
     pub live: bool,
     /// Its owner paused it, or it drains.
     pub paused: bool,
+    /// It takes only jobs that are paid for.
+    pub paid_only: bool,
     /// In millionths.
     pub reputation_ppm: u32,
     /// Somebody rents it: nothing else runs there.
@@ -90,6 +94,8 @@ pub enum Filter {
     Vram,
     /// Too expensive.
     Price,
+    /// Nobody pays for the job, and the miner takes only jobs that are paid for.
+    Unpaid,
     /// Too little reputation.
     Reputation,
     /// Somebody else rents it, or the job's rental is not there.
@@ -104,13 +110,14 @@ pub enum Filter {
 
 impl Filter {
     /// All of them, in the order they run.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Miner,
         Self::Model,
         Self::ModelDigest,
         Self::Type,
         Self::Vram,
         Self::Price,
+        Self::Unpaid,
         Self::Reputation,
         Self::Rental,
         Self::Excluded,
@@ -137,6 +144,7 @@ impl Filter {
             Self::Type => "type",
             Self::Vram => "vram",
             Self::Price => "price",
+            Self::Unpaid => "unpaid",
             Self::Reputation => "min_reputation",
             Self::Rental => "rental",
             Self::Excluded => "excluded",
@@ -164,6 +172,7 @@ pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> O
         Filter::Price => requirement.rate.unwrap_or(offer.price) > requirement.max_rate,
         Filter::Reputation => offer.reputation_ppm < requirement.min_reputation_ppm,
         Filter::Rental => offer.rental != requirement.rental,
+        Filter::Unpaid => offer.paid_only && !requirement.paid,
         Filter::Excluded => requirement.excluded.binary_search(&miner).is_ok(),
         Filter::Live => !offer.live,
         Filter::Paused => offer.paused,
@@ -243,6 +252,7 @@ mod tests {
             rate: None,
             rental: None,
             excluded: Vec::new(),
+            paid: false,
         }
     }
 
@@ -269,13 +279,14 @@ mod tests {
     fn each_filter_removes_what_it_should() {
         assert_eq!(removed_by(&requirement(), ME, &offer()), None);
         type Change = fn(&mut Requirement, &mut Offer);
-        let cases: [(Filter, Change); 11] = [
+        let cases: [(Filter, Change); 12] = [
             (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
             (Filter::Model, |r, _| r.model = "other:latest".into()),
             (Filter::ModelDigest, |r, _| r.digest = [9; 32]),
             (Filter::Type, |r, _| r.job_type = JobType::Embedding),
             (Filter::Vram, |r, _| r.min_vram_gib = 25),
             (Filter::Price, |r, _| r.max_rate = 499_999),
+            (Filter::Unpaid, |_, o| o.paid_only = true),
             (Filter::Reputation, |r, _| r.min_reputation_ppm = 25_001),
             (Filter::Rental, |_, o| o.rental = Some(RentalId([1; 16]))),
             (Filter::Excluded, |r, _| r.excluded = vec![ME, OTHER]),
@@ -300,6 +311,21 @@ mod tests {
             ..requirement()
         };
         assert_eq!(removed_by(&at_bound, ME, &offer()), None);
+    }
+
+    #[test]
+    fn a_miner_that_works_for_money_takes_what_is_paid_for() {
+        let miner = Offer {
+            paid_only: true,
+            ..offer()
+        };
+        assert!(!could_run(&requirement(), ME, &miner), "nobody pays");
+        let paid = Requirement {
+            paid: true,
+            ..requirement()
+        };
+        assert_eq!(removed_by(&paid, ME, &miner), None);
+        assert_eq!(removed_by(&paid, ME, &offer()), None);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Queue {
     by_requirement: BTreeMap<Arc<Requirement>, ClassId>,
     idle: BTreeSet<(u64, ClassId)>,
     members: BTreeMap<MinerId, Member>,
+    /// What they ask in micro-AIT per hour, each with the number of those who do.
+    prices: BTreeMap<u64, usize>,
     rounds: Rounds,
     /// Jobs come back from the store, each with the tag that it had.
     restoring: bool,
@@ -160,8 +162,43 @@ impl Queue {
         }
     }
 
+    /// The highest price up to this one that a known miner asks.
+    #[must_use]
+    pub fn price_up_to(&self, highest: u64) -> Option<u64> {
+        self.prices.range(..=highest).next_back().map(|(p, _)| *p)
+    }
+
+    /// Jobs that wait in classes with a highest price of at least `from` and below `below`.
+    #[must_use]
+    pub fn priced(&self, from: u64, below: u64) -> Vec<JobId> {
+        let priced = self.classes.values().filter(|class| {
+            let highest = class.requirement.max_rate;
+            from <= highest && highest < below
+        });
+        priced.flat_map(|class| class.turns.jobs()).collect()
+    }
+
+    fn change_price(&mut self, before: Option<u64>, after: Option<u64>) {
+        if before == after {
+            return;
+        }
+        if let Some(price) = before
+            && let Some(asking) = self.prices.get_mut(&price)
+        {
+            *asking -= 1;
+            if *asking == 0 {
+                self.prices.remove(&price);
+            }
+        }
+        if let Some(price) = after {
+            *self.prices.entry(price).or_default() += 1;
+        }
+    }
+
     /// A miner is there, or what it offers or has free changed.
     pub fn set_miner(&mut self, miner: MinerId, supply: Supply) {
+        let before = self.members.get(&miner).map(|m| m.supply.offer.price);
+        self.change_price(before, Some(supply.offer.price));
         let member = self.members.entry(miner).or_default();
         let same_offer = member.supply.offer == supply.offer && !member.ranks.is_empty();
         member.supply = supply;
@@ -199,6 +236,7 @@ impl Queue {
         let Some(member) = self.members.remove(&miner) else {
             return;
         };
+        self.change_price(Some(member.supply.offer.price), None);
         for (id, rank) in member.ranks {
             if let Some(class) = self.classes.get_mut(&id) {
                 class.serving.remove(&miner);

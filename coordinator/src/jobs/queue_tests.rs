@@ -16,6 +16,7 @@ fn requirement(model: &str) -> Arc<Requirement> {
         rate: None,
         rental: None,
         excluded: Vec::new(),
+        paid: false,
     })
 }
 

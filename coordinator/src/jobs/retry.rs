@@ -2,6 +2,7 @@
 
 use aitbc_common::hash::tagged;
 use aitbc_common::ids::JobId;
+use aitbc_common::layouts::FaultReason;
 use aitbc_proto::v1::FailureReason;
 
 /// The first retry waits at most this, in milliseconds.
@@ -37,6 +38,18 @@ pub fn classify(reason: FailureReason) -> FailureClass {
         | R::Lost
         | R::InvalidResult
         | R::Operator => FailureClass::Miner,
+    }
+}
+
+/// What the ledger says of a miner whose paid attempt failed so: too little memory is nobody's fault, nor is what costs no retry.
+#[must_use]
+pub fn fault(reason: FailureReason) -> Option<FaultReason> {
+    match reason {
+        _ if classify(reason) != FailureClass::Miner => None,
+        FailureReason::OutOfMemory => None,
+        FailureReason::Lost => Some(FaultReason::Lost),
+        FailureReason::InvalidResult => Some(FaultReason::Invalid),
+        _ => Some(FaultReason::Failed),
     }
 }
 

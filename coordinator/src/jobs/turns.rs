@@ -132,6 +132,12 @@ impl Turns {
         self.clock = self.clock.max(oldest.saturating_sub(TAG_STEP));
     }
 
+    /// All jobs.
+    pub fn jobs(&self) -> impl Iterator<Item = JobId> {
+        let owned = self.by_owner.values();
+        owned.flat_map(|owned| owned.jobs.keys().map(|(_, job)| *job))
+    }
+
     pub fn len(&self) -> usize {
         self.turns.len()
     }

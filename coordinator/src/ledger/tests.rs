@@ -17,6 +17,7 @@ use aitbc_common::layouts::{
 use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::checkpoint::LogIdentity;
 use aitbc_common::ledger::entry::{AccountId, StateKey};
+use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::ledger::settlement::Work;
 use aitbc_common::ledger::state_tree::root_of;
 use aitbc_common::wallet::WalletKey;
@@ -266,7 +267,7 @@ impl World {
     }
 
     /// The newest checkpoint that was stored.
-    fn checkpoint(&self) -> Option<CheckpointRow> {
+    fn checkpoint(&self) -> Option<TreeHead> {
         let name = keys::checkpoint();
         let row = self
             .store
@@ -278,13 +279,15 @@ impl World {
             chain_id: self.config.rules.chain_id,
             key: self.config.log_key.public(),
         };
-        assert_eq!(log.open(&row.text).unwrap().size, row.size);
-        Some(row)
+        let head = log.open(&row.text).unwrap();
+        assert_eq!(head.size, row.size);
+        Some(head)
     }
 }
 
 fn submit(signed: SignedTransaction) -> Command {
     Command::Submit(Box::new(Submission {
+        rental: None,
         signed,
         job: None,
         owner: None,

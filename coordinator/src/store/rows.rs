@@ -111,6 +111,9 @@ pub struct JobRow {
     /// The miner's signature over it.
     #[prost(bytes = "bytes", tag = "33")]
     pub evidence_signature: Bytes,
+    /// Micro-AIT that must be locked before it starts; 0 = any lock starts it.
+    #[prost(uint64, tag = "34")]
+    pub least_funding: u64,
     /// Least reputation in millionths.
     #[prost(uint32, tag = "40")]
     pub min_reputation_ppm: u32,

@@ -9,8 +9,8 @@ use aitbc_common::identity::Identity;
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
 use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::config::{ClientOptions, ClientSettings};
-use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::runtime::files::{Home, Pin, check_miner_name};
+use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::files::{Home, Pin, changed_network, check_miner_name};
 use aitbc_common::runtime::terminal::note_line;
 use aitbc_common::runtime::wallets::WALLET_VARIABLE;
 use aitbc_common::token::Scope;
@@ -84,15 +84,15 @@ impl Context {
                     format!("{place} serves another network than before; it is remembered now");
                 self.warn("NETWORK_CHANGED", message);
             }
-            Pin::Changed { .. } => {
-                let message = format!(
-                    "{} is another network than the one seen there before",
-                    self.url
-                );
-                return Err(
-                    CommandError::new(ExitCode::ProofFailed, "NETWORK_CHANGED", message)
-                        .with_hint("if its operator announced that, accept it: aitbc config trust"),
-                );
+            Pin::Changed {
+                chain_id: pinned,
+                service_key: pinned_key,
+            } => {
+                return Err(changed_network(
+                    &self.url,
+                    (&pinned, &pinned_key),
+                    (chain_id, service_key),
+                ));
             }
         }
         Ok((connection, identity))

@@ -9,8 +9,9 @@ use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::status::ApiError;
-use aitbc_proto::v1::{ErrorReason, Miner};
+use aitbc_proto::v1::{ErrorReason, Miner, UpdateMinerRequest};
 use clap::Args;
+use prost_types::FieldMask;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,9 @@ pub struct MiningOptions {
     /// Take over from a live session of this miner
     #[arg(long)]
     pub takeover: bool,
+    /// Take only jobs that are paid for; --paid-only=false takes all again (default: as registered, at first all)
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub paid_only: Option<bool>,
 }
 
 /// Mines until a signal comes, or until one job is done.
@@ -71,7 +75,15 @@ async fn hold_session(
     stop: &CancellationToken,
 ) -> Result<(), CommandError> {
     let (connection, identity) = context.connect().await?;
-    let miner = registered(context, &connection, &identity, &offer, &state).await?;
+    let miner = registered(
+        context,
+        &connection,
+        &identity,
+        &offer,
+        &state,
+        options.paid_only,
+    )
+    .await?;
     let config = CoreConfig {
         identity: identity.clone(),
         miner_id: miner.miner_id.parse().map_err(|_| incomplete())?,
@@ -130,20 +142,25 @@ async fn hold_session(
     conclude(end)
 }
 
-/// This miner's registration; made now if there is none.
+/// This miner's registration; made now if there is none, and changed where the operator wants other jobs.
 async fn registered(
     context: &Context,
     connection: &Connection,
     identity: &Identity,
     offer: &Offer,
     state: &ServerState,
+    paid_only: Option<bool>,
 ) -> Result<Miner, CommandError> {
     if let Some(miner) = find(connection).await? {
-        return Ok(miner);
+        return match paid_only.filter(|wanted| *wanted != miner.paid_only) {
+            Some(wanted) => set_paid_only(connection, miner, wanted).await,
+            None => Ok(miner),
+        };
     }
     let declared = Declaration {
         slots: Some(offer.slots),
         wallet: context.wallet()?,
+        paid_only,
         ..Declaration::default()
     };
     let inventory = Some(state.inventory.clone());
@@ -157,6 +174,22 @@ async fn registered(
         payee.map_or_else(|_| "–".to_owned(), |address| address.to_string())
     ));
     Ok(miner)
+}
+
+async fn set_paid_only(
+    connection: &Connection,
+    mut miner: Miner,
+    paid_only: bool,
+) -> Result<Miner, CommandError> {
+    miner.paid_only = paid_only;
+    let request = UpdateMinerRequest {
+        miner: Some(miner),
+        update_mask: Some(FieldMask {
+            paths: vec!["paid_only".into()],
+        }),
+    };
+    let changed = connection.miners().update_miner(request).await?;
+    changed.into_inner().miner.ok_or_else(incomplete)
 }
 
 /// The spool's thread, and what waits in it for this chain.
@@ -180,6 +213,7 @@ fn banner(context: &Context, miner: &Miner) -> Banner {
         coordinator: context.url.host_and_port(),
         miner: miner.name.clone(),
         price: MicroAit(miner.price_per_hour_micro_ait),
+        paid_only: miner.paid_only,
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Jobs at once (default: as before, at first 1)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     slots: Option<u32>,
+    /// Take only jobs that are paid for; --paid-only=false takes all again (default: as before, at first all)
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    paid_only: Option<bool>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -95,6 +98,7 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         payout: arguments.payout,
         wallet: context.wallet()?,
         slots: arguments.slots,
+        paid_only: arguments.paid_only,
     };
     let inventory = server.as_ref().map(|server| server.inventory.clone());
     let response = register(&connection, &context.miner, &identity, declared, inventory).await?;
@@ -170,6 +174,7 @@ fn document(miner: &Miner, response: &RegisterMinerResponse, median: Option<Micr
         "models": miner.models.iter().map(model).collect::<Value>(),
         "slots": miner.slots,
         "price_per_hour_ait": MicroAit(miner.price_per_hour_micro_ait).six_decimals(),
+        "paid_only": miner.paid_only,
         "market_median_ait": median.map(MicroAit::six_decimals),
         "payout_address": payout(miner).map(|address| address.to_string()),
         "warnings": response.warnings.iter().map(|warning| reason_name(warning.reason())).collect::<Value>(),
@@ -202,6 +207,11 @@ fn text(
         |address| short_address(&address.to_string()),
     );
     let slots = if miner.slots == 1 { "slot" } else { "slots" };
+    let only = if miner.paid_only {
+        ", paid jobs only"
+    } else {
+        ""
+    };
     let who = format!("{} ({})", miner.miner_id, miner.name);
     let models = models(miner, server);
     let median = median.map_or_else(String::new, |median| format!(" (market median {median})"));
@@ -209,7 +219,7 @@ fn text(
     let width = who.chars().count().max(models.chars().count().min(60)) + 10;
     format!(
         "{head}\n  miner_id  {who:<width$}payout  {payout}\n  gpus      {}\n  models    {models:<width$}price   \
-         {price} AIT/hour{median}, {} {slots}",
+         {price} AIT/hour{median}, {} {slots}{only}",
         gpus(miner),
         miner.slots,
     )

@@ -31,6 +31,8 @@ pub struct Declaration {
     pub wallet: Option<Address>,
     /// Jobs at once.
     pub slots: Option<u32>,
+    /// Whether it takes only jobs that are paid for.
+    pub paid_only: Option<bool>,
 }
 
 /// This identity's registration, if there is one.
@@ -133,6 +135,7 @@ fn request(
         engine,
         processor,
         memory_gib: hardware.memory_gib,
+        paid_only: declared.paid_only,
     })
 }
 

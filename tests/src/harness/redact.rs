@@ -144,7 +144,7 @@ fn redact_field(name: &str, value: &Value) -> Value {
         "_bytes",
         "estimated_start",
         "leaf",
-        "tree_size",
+        "size",
         "index",
     ]
     .iter()

@@ -90,9 +90,10 @@ impl Checker {
         for effect in effects {
             if let Effect::Assign { info, .. } = effect {
                 let AttemptId { job_id, attempt } = info.attempt;
-                let unpaid = Assignment::decode(&info.assignment).is_ok_and(|a| a.locked == 0);
-                if unpaid && self.rows.get(&job_id).is_some_and(|row| row.needs_funds) {
-                    self.violated(format!("{job_id} runs and nobody paid for it"));
+                let locked = Assignment::decode(&info.assignment).map_or(0, |a| a.locked);
+                let wants = self.rows.get(&job_id).filter(|row| row.needs_funds);
+                if wants.is_some_and(|row| locked < row.least_funding.max(1)) {
+                    self.violated(format!("{job_id} runs for {locked} micro-AIT: too little"));
                 }
                 let before = self.assigned.insert(job_id, attempt);
                 if before.is_some_and(|before| before >= attempt) {

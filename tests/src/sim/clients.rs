@@ -9,6 +9,7 @@ use rand::Rng;
 use super::context::{Context, Fault, one_in};
 use super::coordinator::{Caller, Coordinator};
 use super::network::latency;
+use super::payers::PLENTY;
 use super::watchers::Watcher;
 use super::work;
 use super::world::Event;
@@ -70,6 +71,9 @@ impl ClientJob {
         let begins = rng.random_range(0..ctx.options.faulty_ms * 2 / 3);
         // One of two with the same specification is never paid, and would wait for ever.
         submission.hold = !copied && one_in(&mut ctx.random.ledger, 8);
+        if submission.hold && one_in(&mut ctx.random.ledger, 2) {
+            submission.least_funding = PLENTY;
+        }
         ctx.after(begins, Event::Submit(n));
         let watcher = watches.then(|| Watcher::new(work::client(by).public(), &submission));
         Self {

@@ -1,6 +1,6 @@
 //! The ledger: its core over the coordinator's store, the relay between it and the jobs, and the people who pay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aitbc_common::genesis::Genesis;
@@ -353,6 +353,7 @@ impl Ledger {
         let mut audit = Audit::default();
         let mut receipts = BTreeMap::new();
         let mut transactions = BTreeMap::new();
+        let mut seals = BTreeSet::new();
         while let Some(bytes) = leaf(store, audit.head().size).map_err(|e| e.to_string())? {
             let index = audit.head().size;
             audit.record(&bytes).map_err(|error| error.to_string())?;
@@ -365,6 +366,9 @@ impl Ledger {
                 }
                 RecordBody::Post(post) => totals.payments += u64::from(post.posted > 0),
                 RecordBody::Expire { .. } => totals.expired += 1,
+                RecordBody::Seal(_) => {
+                    seals.insert(index);
+                }
                 RecordBody::Transaction(signed) => {
                     totals.stakes += u64::from(signed.transaction.kind == TransactionKind::Stake);
                     transactions.insert(signed.transaction.id(), index);
@@ -381,6 +385,9 @@ impl Ledger {
             }
         }
         for head in &self.shown {
+            if !seals.contains(&(head.size - 1)) {
+                return Err(format!("the checkpoint of {} ends with no seal", head.size));
+            }
             let root = log::root(&LogRows(store), head.size).map_err(|e| e.to_string())?;
             if root != head.root {
                 return Err(format!(

@@ -20,7 +20,9 @@ use super::ledger::Ledger;
 use super::world::Event;
 
 /// Micro-AIT of a first lock: enough for every miner.
-const PLENTY: u64 = 1_000_000_000;
+pub const PLENTY: u64 = 1_000_000_000;
+/// Locks in which a job gets it that waits for so much.
+const PARTS: u64 = 3;
 const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Micro-AIT that are staked at once, or locked in passing.
@@ -41,12 +43,23 @@ fn staked_on() -> Identity {
 impl Ledger {
     /// Somebody signs a lock for a job; it is sent until an answer comes.
     pub fn pay(&mut self, ctx: &mut Context, job: JobId, submission: &Submission) {
-        let small = !submission.hold && one_in(&mut ctx.random.ledger, 4);
-        let amount = if small {
-            ctx.random.ledger.random_range(1_000..1_000_000)
+        let small = one_in(&mut ctx.random.ledger, 4);
+        let little = ctx.random.ledger.random_range(1_000..1_000_000);
+        let amount = if submission.least_funding > 0 {
+            if small {
+                // It wants more, and takes no such lock.
+                self.pay_amount(ctx, job, submission, little);
+            }
+            PLENTY.div_ceil(PARTS)
+        } else if small && !submission.hold {
+            little
         } else {
             PLENTY
         };
+        self.pay_amount(ctx, job, submission, amount);
+    }
+
+    fn pay_amount(&mut self, ctx: &mut Context, job: JobId, submission: &Submission, amount: u64) {
         let job_ref = submission.spec.job_ref();
         self.newest_job = Some(((job, submission.owner), job_ref));
         let signed = self.lock(ctx, amount, job_ref, self.nonce);
@@ -173,6 +186,7 @@ impl Ledger {
             let (chain_id, broken) = (&self.config.rules.chain_id, self.config.broken);
             let signed = ledger::admit(signed.clone(), chain_id, broken).ok()?;
             let submission = ledger::Submission {
+                rental: None,
                 signed,
                 job: job.map(|(job, _)| job),
                 owner: job.map(|(_, owner)| owner),
@@ -191,11 +205,17 @@ impl Ledger {
         let lost = one_in(&mut ctx.random.ledger, 8);
         commands.extend(commands.first().cloned());
         let mischief = self.mischief(ctx);
+        let stakes = |bad: &SignedTransaction| bad.transaction.kind == TransactionKind::Stake;
+        let stranger = mischief.as_ref().is_some_and(stakes);
         commands.extend(passer_by.and_then(|payment| sent(&payment.signed, payment.job)));
         commands.extend(mischief.and_then(|bad| sent(&bad, None)));
         let Some(replies) = self.step(ctx, coordinator, commands) else {
             return;
         };
+        let staked = matches!(replies.last(), Some(ledger::Reply::Recorded { .. }));
+        if stranger && staked {
+            ctx.checker.violated("a stranger staked".into());
+        }
         if lost {
             return;
         }
@@ -226,7 +246,9 @@ impl Ledger {
 /// A client whose job is known may pay for it; one that waits for funds always does.
 pub fn plan(ctx: &mut Context, n: usize, job: &ClientJob) {
     let rng = &mut ctx.random.ledger;
-    let times = if job.submission.hold || one_in(rng, 3) {
+    let times = if job.submission.least_funding > 0 {
+        rng.random_range(PARTS..=PARTS + 2)
+    } else if job.submission.hold || one_in(rng, 3) {
         rng.random_range(1..=3)
     } else {
         0

@@ -133,6 +133,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
         require_miner: false,
         retry_of: None,
         hold: false,
+        least_funding: 0,
     }
 }
 

@@ -5,6 +5,7 @@ mod kills;
 mod model_servers;
 mod money;
 mod processes;
+mod windows;
 
 use aitbc_common::hash::{hash_text, sha256};
 use aitbc_tests::harness::{Process, Stream, User};

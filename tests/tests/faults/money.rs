@@ -1,5 +1,5 @@
 //! kill -9 at random moments of pay, settle, void and seal: what was acknowledged is there, nothing is paid twice, and log,
-//! accounts and jobs agree. `AITBC_KILLS` says how often (default 100).
+//! accounts and jobs agree. `AITBC_KILLS` says how often (default 100); how many fell into each is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tonic::{Code, Status};
 
+use super::windows::{Diary, Kill, Logged, Window};
+
 const AIT: u64 = 1_000_000;
 const GIVEN: u64 = 1_000 * AIT;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +41,7 @@ struct Person {
     rng: StdRng,
     acknowledged: Vec<(Hash, u64)>,
     jobs: Vec<(String, JobStatus)>,
+    diary: Diary,
 }
 
 impl Person {
@@ -53,6 +56,7 @@ impl Person {
             rng: StdRng::seed_from_u64(9),
             acknowledged: Vec::new(),
             jobs: Vec::new(),
+            diary: Diary::default(),
         }
     }
 
@@ -127,6 +131,10 @@ impl Person {
             job_id: job_id.to_owned(),
             job_owner: Identity::from_seed(&self.owner).public().0.to_vec().into(),
         };
+        let asked_ms = match kind {
+            TransactionKind::Lock => self.diary.asks(Window::Pay),
+            _ => self.diary.asks(Window::Seal),
+        };
         let answer = self
             .until_answered(|owner, _| {
                 let (mut ledger, request) = (ledger(&owner), request.clone());
@@ -134,6 +142,10 @@ impl Person {
             })
             .await
             .expect("a good transaction is recorded");
+        if kind == TransactionKind::Lock {
+            let lock = signed.transaction.id();
+            self.diary.answered(Window::Pay, lock, asked_ms);
+        }
         let answer = answer.into_inner();
         assert_eq!(answer.transaction_id, signed.transaction.id()[..]);
         self.acknowledged
@@ -191,17 +203,19 @@ impl Person {
             &job_id,
         )
         .await;
+        let (lock, _) = *self.acknowledged.last().expect("it was answered");
         let ending = if self.rng.random_bool(0.5) {
-            self.cancel(&job_id).await;
+            self.cancel(&job_id, lock).await;
             JobStatus::Cancelled
         } else {
-            self.work(&job_id).await;
+            self.work(&job_id, lock).await;
             JobStatus::Completed
         };
         self.jobs.push((job_id, ending));
     }
 
-    async fn cancel(&mut self, job_id: &str) {
+    async fn cancel(&mut self, job_id: &str, lock: Hash) {
+        let asked_ms = self.diary.asks(Window::Void);
         let cancelled = self.until_answered(|owner, _| {
             let job_id = job_id.to_owned();
             async move {
@@ -212,10 +226,11 @@ impl Person {
             }
         });
         cancelled.await.expect("its own job");
+        self.diary.answered(Window::Void, lock, asked_ms);
     }
 
     /// Polls until it is there (once the lock has been adopted), and delivers.
-    async fn work(&mut self, job_id: &str) {
+    async fn work(&mut self, job_id: &str, lock: Hash) {
         let request = v1::PollJobRequest {
             wait: Some(prost_types::Duration {
                 seconds: 5,
@@ -237,11 +252,13 @@ impl Person {
         assert_eq!(assign.job_id, job_id);
         let miner = Identity::from_seed(&self.miner);
         let parts = Delivery::new(&assign, &miner, |receipt| receipt.work_ms = 500).parts();
+        let asked_ms = self.diary.asks(Window::Settle);
         let delivered = self.until_answered(|_, miner| {
             let parts = tokio_stream::iter(parts.clone());
             async move { miner.miners().complete_job(parts).await }
         });
         delivered.await.expect("an honest delivery");
+        self.diary.answered(Window::Settle, lock, asked_ms);
     }
 }
 
@@ -332,19 +349,23 @@ fn money_survives_kills_at_random_moments() {
             .expect("a development network");
     });
     let stop = Arc::new(AtomicBool::new(false));
+    let mut entries = person.diary.watch();
     let living = runtime.spawn(live(person, Arc::clone(&stop)));
     let mut rng = StdRng::seed_from_u64(7);
-    for _ in 0..kills {
+    let mut killed = Vec::new();
+    for number in 0..kills {
+        let window = Window::of_turn(number);
+        runtime.block_on(entries.next(window, PATIENCE));
         // The moment of the kill is what is random; nothing is waited for.
-        std::thread::park_timeout(Duration::from_millis(rng.random_range(0..150)));
-        network.kill_coordinator();
+        std::thread::park_timeout(window.width().mul_f64(rng.random()));
+        killed.push(Kill::by(|| network.kill_coordinator()));
         network.restart_coordinator();
     }
     stop.store(true, Ordering::Release);
     let mut person = runtime
         .block_on(living)
         .expect("every answer was as it must be");
-    let audit = runtime.block_on(check(&mut person));
+    let (audit, logged) = runtime.block_on(check(&mut person));
     let paid: u128 = u128::from(GIVEN)
         - audit
             .state()
@@ -357,6 +378,13 @@ fn money_survives_kills_at_random_moments() {
         audit.head().size
     );
     assert!(!person.jobs.is_empty());
+    let (hits, none) = logged.hits(&person.diary, &killed);
+    for (window, hits) in Window::ALL.iter().zip(hits) {
+        println!("{hits} kills fell into {window:?}");
+        // Of fewer kills each window gets fewer than 5.
+        assert!(hits > 0 || kills < 20, "no kill fell into {window:?}");
+    }
+    println!("{none} kills fell into none of them");
 }
 
 /// Waits until nothing of the wallet is locked: what the jobs decided has reached the ledger.
@@ -381,7 +409,7 @@ async fn unlocked(person: &mut Person) {
 }
 
 /// A stranger recomputes the ledger; what was acknowledged is compared with it.
-async fn check(person: &mut Person) -> Audit {
+async fn check(person: &mut Person) -> (Audit, Logged) {
     unlocked(person).await;
     let (owner, _) = person.connected().await.expect("the coordinator runs");
     let newest = ledger(&owner)
@@ -409,15 +437,16 @@ async fn check(person: &mut Person) -> Audit {
         .into_inner();
     let mut audit = Audit::default();
     let mut transactions = Vec::new();
+    let mut logged = Logged::default();
     while let Some(records) = stream.message().await.expect("the stream goes on") {
         for leaf in records.leaves {
             let index = audit.head().size;
             audit
                 .record(&leaf)
                 .unwrap_or_else(|error| panic!("{error}"));
-            if let RecordBody::Transaction(signed) =
-                Record::decode(&leaf).expect("it was audited").body
-            {
+            let record = Record::decode(&leaf).expect("it was audited");
+            logged.record(&record);
+            if let RecordBody::Transaction(signed) = record.body {
                 transactions.push((signed.transaction.id(), index));
             }
         }
@@ -435,5 +464,5 @@ async fn check(person: &mut Person) -> Audit {
         0,
         "every lock has its end"
     );
-    audit
+    (audit, logged)
 }

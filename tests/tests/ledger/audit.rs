@@ -51,6 +51,16 @@ fn the_network_its_export_and_python_come_to_the_same() {
         (&offline["checkpoint"], &offline["supply_ait"]),
         (&"matches".into(), &"100.000000".into())
     );
+    let named = network.folder().join("named.ndjson");
+    let _written = me
+        .types(&format!("aitbc ledger export {}", named.display()))
+        .succeeds();
+    assert_eq!(
+        std::fs::read(&named).expect("it was written"),
+        std::fs::read(&file).expect("it was written")
+    );
+    me.types("aitbc ledger export one --output two")
+        .refuses(2, "--output");
     let streamed = me.types("aitbc ledger export").succeeds();
     assert_eq!(
         streamed.stdout,

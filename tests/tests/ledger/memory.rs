@@ -192,7 +192,6 @@ impl Written {
     }
 
     fn end(mut self) {
-        self.seal();
         let text = checkpoint::sign(&self.chain_id, &self.edge.head(), &self.log_key);
         let line = serde_json::json!({"checkpoint": text});
         writeln!(self.out, "{line}").expect("a temporary folder is writable");
@@ -215,7 +214,24 @@ fn write(file: &Path, records: u64) {
             _ => written.small(number),
         }
     }
+    written.seal();
     written.end();
+}
+
+#[test]
+fn a_checkpoint_that_does_not_end_with_a_seal_is_refused() {
+    let network = Network::without_coordinator();
+    let file = network.folder().join("unsealed.ndjson");
+    let mut written = Written::begin(&file);
+    written.seal();
+    written.small(0);
+    written.end();
+    let user = network.user("me");
+    user.types(&format!("aitbc ledger audit {}", file.display()))
+        .refuses(
+            8,
+            "record 3 is bad: a checkpoint ends with it and it is no seal",
+        );
 }
 
 /// The most memory that a running process has had so far, in KiB; none once it has ended.

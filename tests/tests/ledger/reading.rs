@@ -39,6 +39,10 @@ fn a_transfer_is_shown_proven_and_explained() {
         told.text().contains("✓") && told.text().contains("sent 10 AIT from"),
         "{told:?}"
     );
+    for bad in ["x", "-1", "1e3", "18446744073709551616"] {
+        me.types(&format!("aitbc ledger record {bad}"))
+            .refuses(2, "no record's place");
+    }
     me.types("aitbc ledger record 1000")
         .refuses(5, "there is no record 1000");
     let unknown = format!("aitbc wallet verify 0x{}", "11".repeat(32));

@@ -1,13 +1,19 @@
 //! Money, as a user types it: wallets, the faucet, payments of jobs, and what happens when an answer is lost.
 
+mod adversarial;
 mod at_once;
 mod bench;
 mod binding;
+mod funding;
 mod lost_answers;
 mod metering;
+mod overflow;
+mod paid_only;
 mod refusals;
 mod samples;
 mod scenarios;
+mod thefts;
+mod wallets;
 
 use aitbc_tests::harness::{Network, User, model_file};
 

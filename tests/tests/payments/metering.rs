@@ -170,6 +170,33 @@ fn a_cancelled_job_pays_for_what_had_arrived_and_no_more() {
     assert_eq!(later["paid_ait"], status["paid_ait"]);
 }
 
+#[test]
+fn a_deadline_in_mid_stream_pays_for_what_had_arrived_and_no_more() {
+    let market = Market::open();
+    let job = market.submit(Script::Trickle, "--pay 5 --timeout 4s");
+    let status = market.paid(&job, "settled");
+    market.model_stops();
+    assert_eq!(status["status"], "expired", "{status}");
+    let paid = amount(&status["paid_ait"]);
+    assert!(paid > 0 && paid <= cost(RATE, 4_000), "{status}");
+    assert_eq!(paid + amount(&status["returned_ait"]), 5_000_000);
+    let post = post(&market.payer);
+    assert_eq!(post["outcome"], "deadline", "{post}");
+    assert!(
+        post["billed_seconds"].as_f64() <= post["observed_seconds"].as_f64(),
+        "{post}"
+    );
+    // The prefix is no result, and takes no more money.
+    let _none = market
+        .payer
+        .types(&format!("aitbc client result {job}"))
+        .exits(6);
+    market
+        .payer
+        .types(&format!("aitbc client pay {job} --amount 1"))
+        .refuses(4, "it is paid");
+}
+
 fn held(user: &User) -> String {
     let line = "aitbc client submit --model llama3 --prompt Hello --json --pay 5";
     let submitted = user.types(line).succeeds().json();

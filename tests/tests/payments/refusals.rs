@@ -181,7 +181,7 @@ fn bytes_that_were_sent_before_or_belong_elsewhere_move_nothing() {
     assert_eq!(count(&user, "sent"), 1);
 }
 
-async fn send(
+pub async fn send(
     connection: &Connection,
     bytes: Vec<u8>,
 ) -> Result<Response<SubmitTransactionResponse>, Status> {
@@ -206,7 +206,8 @@ fn transfer(key: &WalletKey, chain_id: Hash, nonce: u64) -> SignedTransaction {
     )
 }
 
-fn lock(key: &WalletKey, chain_id: Hash, nonce: u64, amount: u64) -> SignedTransaction {
+/// For a job that nobody knows.
+pub fn lock(key: &WalletKey, chain_id: Hash, nonce: u64, amount: u64) -> SignedTransaction {
     let terms = LockTerms {
         purpose: LockPurpose::Job,
         expires_at: aitbc_common::runtime::unix_ms() + 3_600_000,
@@ -224,7 +225,7 @@ fn lock(key: &WalletKey, chain_id: Hash, nonce: u64, amount: u64) -> SignedTrans
     )
 }
 
-fn sign(
+pub fn sign(
     key: &WalletKey,
     chain_id: Hash,
     nonce: u64,

@@ -21,20 +21,18 @@ fn document(output: &Output) -> String {
 
 /// How many records there are depends on how often the log was sealed meanwhile.
 fn height(text: &str) -> String {
-    let mut parts = text.split("height");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let digits = part.find(|c: char| c.is_ascii_digit());
-        let start = digits.filter(|start| *start <= 3).unwrap_or(part.len());
-        let rest = part[start..].trim_start_matches(|c: char| c.is_ascii_digit());
-        let number = if rest.len() < part[start..].len() {
-            "[height]"
-        } else {
-            ""
-        };
-        out.push_str(&format!("height{}{number}{rest}", &part[..start]));
-    }
-    out
+    ["\"height\": ", "(height ", "ledger height "]
+        .iter()
+        .fold(text.to_owned(), |text, before| {
+            let mut parts = text.split(before);
+            let mut out = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+                assert!(rest.len() < part.len(), "a number after {before}: {text}");
+                out.push_str(&format!("{before}[height]{rest}"));
+            }
+            out
+        })
 }
 
 fn finished_job(user: &User) -> String {

@@ -113,8 +113,39 @@ fn held(user: &User) {
     assert!((sum - 12.5).abs() < 1e-9, "{done}");
     let earned = user.types("aitbc miner earnings --json").succeeds().json();
     assert_eq!(earned["earnings"][0]["jobs"], 2);
+    proven_earnings(user, &earned);
     let result = user.types(&format!("aitbc client result {job}")).succeeds();
     assert!(result.stderr.contains("(settled)"), "{}", result.stderr);
+}
+
+/// What the coordinator counts is what the ledger proves, and both are told apart.
+fn proven_earnings(user: &User, earned: &Value) {
+    assert_eq!(earned["counted_by"], "coordinator", "{earned}");
+    let proven = &earned["proven"];
+    assert_eq!(proven["earned_ait"], earned["earned_ait"], "{earned}");
+    // A lock each: one job has two.
+    assert_eq!(
+        (&proven["payments"], &proven["complete"]),
+        (&3.into(), &true.into()),
+        "{earned}"
+    );
+    let text = user.types("aitbc miner earnings").succeeds().text();
+    assert!(
+        text.contains("✓ proven by the ledger: 3 payments to 0x"),
+        "{text}"
+    );
+    assert!(
+        text.contains("the table is the coordinator's count"),
+        "{text}"
+    );
+    // Paid elsewhere from now on: what came before is not among what is proven there, and that is said.
+    let elsewhere = format!("aitbc miner update --payout {OTHER}");
+    let _updated = user.types(&elsewhere).succeeds();
+    let later = user.types("aitbc miner earnings --json").succeeds().json();
+    assert_eq!(later["earned_ait"], earned["earned_ait"], "{later}");
+    assert_eq!(later["proven"]["payments"], 0, "{later}");
+    let text = user.types("aitbc miner earnings").succeeds().text();
+    assert!(text.contains("not proven: "), "{text}");
 }
 
 #[test]

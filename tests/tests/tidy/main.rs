@@ -1,6 +1,7 @@
 //! Style that matters is a test: what a compiler and Clippy do not see about the sources. `rules` has the rules, each with
 //! a test that it finds what it should.
 
+mod invariants;
 mod rules;
 
 use std::collections::BTreeSet;

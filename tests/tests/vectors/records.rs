@@ -135,7 +135,7 @@ fn reasons() -> Vec<(&'static str, RecordBody, Value)> {
         (body, fields)
     };
     let mut all = Vec::new();
-    for reason in 1..=9 {
+    for reason in 1..=10 {
         let body = RecordBody::Void {
             lock,
             reason: VoidReason::from_byte(reason).expect("a defined reason"),
@@ -242,7 +242,7 @@ fn record_of_each_type() {
             ("KEYCHANGE, reserved", 1, 11),
             ("undefined type", 1, 13),
             ("void reason 0", 50, 0),
-            ("void reason 10", 50, 10),
+            ("void reason 11", 50, 11),
             ("expire for a void's reason", 1, 5),
         ],
     );

@@ -26,6 +26,7 @@ pub async fn run(
     let request = ExplainJobRequest {
         // Nothing is proven about it, so its salt may be known.
         subject: Some(Subject::Spec(job.spec([0; 32]))),
+        paid: job.hold,
     };
     let answer = with_retries(connection.jobs(), request, |mut jobs, request| async move {
         jobs.explain_job(request).await
@@ -53,6 +54,7 @@ fn explanation_json(answer: &ExplainJobResponse) -> Value {
         "queued_jobs": answer.queued_jobs,
         "estimated_start_seconds": seconds(answer.estimated_start.as_ref()),
         "warnings": warnings(&answer.warnings),
+        "least_funding_ait": answer.least_micro_ait.map(ait),
     })
 }
 
@@ -97,6 +99,13 @@ fn explanation_text(answer: &ExplainJobResponse) -> String {
         if let Some(estimate) = estimate.filter(|estimate| duration_ms(estimate) > 0) {
             let _infallible = write!(text, ", would start in about {}", about(estimate));
         }
+    }
+    if let Some(least) = answer.least_micro_ait {
+        let _infallible = write!(
+            text,
+            "\n  paid, it would wait until {} AIT are locked for it: 10 s of the cheapest",
+            MicroAit(least)
+        );
     }
     if !answer.miners.is_empty() {
         let header = [

@@ -9,7 +9,7 @@ use aitbc_proto::v1::{Job, JobStatus, ListJobsRequest};
 use clap::Args;
 use serde_json::Value;
 
-use super::job_text::{payment_name, status_name};
+use super::job_text::{listed_payment, status_name};
 use crate::context::Context;
 use crate::output::job::job_json;
 use crate::output::json::{page, timestamp_ms};
@@ -148,7 +148,7 @@ fn row(job: &Job) -> Vec<String> {
             .map_or_else(unknown, |tokens| tokens.to_string()),
         job.cost_micro_ait
             .map_or_else(unknown, |cost| format!("{} AIT", MicroAit(cost))),
-        payment_name(job.payment_status),
+        listed_payment(job),
     ]
 }
 

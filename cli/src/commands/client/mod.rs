@@ -17,6 +17,7 @@ mod logs;
 pub mod new_job;
 mod pay;
 mod payment;
+mod payment_errors;
 mod proof_text;
 mod records;
 mod result;

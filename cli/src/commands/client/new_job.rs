@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aitbc_common::hash::{Hash, sha256};
-use aitbc_common::ids::MinerId;
+use aitbc_common::ids::{ListingId, MinerId, RentalId};
 use aitbc_common::job_input::JobType;
 use aitbc_common::layouts::{self, NO_MAX_RATE};
 use aitbc_common::limits::{DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS};
@@ -71,6 +71,12 @@ pub struct NewJob {
     pub min_vram_gib: u32,
     /// Only this miner.
     pub miner: Option<MinerId>,
+    /// Reputation at least, in millionths; 0 = any.
+    pub min_reputation_ppm: u32,
+    /// On this listing's miner, at its price.
+    pub offer: Option<ListingId>,
+    /// Under this rental.
+    pub rental: Option<RentalId>,
     /// Time until it expires.
     pub timeout: Duration,
     /// Rank among the owner's jobs.
@@ -81,6 +87,8 @@ pub struct NewJob {
     pub require_miner: bool,
     /// Keep it pending until funds are locked for it.
     pub hold: bool,
+    /// Keep it pending until so much is locked for it.
+    pub least_funding: Option<MicroAit>,
     /// Idempotency key; one is drawn where none is given.
     pub request_id: Option<String>,
 }
@@ -103,6 +111,7 @@ impl NewJob {
             max_retries: None,
             require_miner: false,
             hold: false,
+            least_funding: None,
             request_id: None,
         }
     }
@@ -165,6 +174,7 @@ impl NewJob {
             max_retries: self.max_retries,
             require_miner: self.require_miner,
             hold: self.hold,
+            least_funding_micro_ait: self.least_funding.map_or(0, |least| least.0),
         }
     }
 }

@@ -19,8 +19,8 @@ Examples:
   aitbc client pay job_01m83xj880emq8k9w39qsaekf4 --amount 0.5 --wallet savings
   aitbc client pay job_01m83xj880emq8k9w39qsaekf4 --amount 0.5 --payer 0x7099…79C8
 
-The amount is a limit: the miner gets what its work costs, the rest returns. Paying again adds to it. Anybody may pay for a
-job; paying gives no right to read it.";
+The amount is a limit: the miner gets what its work costs, the rest returns. Paying again adds to it, with at least a
+sixteenth of what is locked. Anybody may pay for a job; paying gives no right to read it.";
 
 /// For which job, how much, who.
 #[derive(Debug, Args)]
@@ -65,13 +65,14 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     payable.check(context, &connection, &payer)?;
     // What it has is asked by the ledger: an earlier try may have locked it.
     check_payer(context, &connection, &payer, None).await?;
+    payable.check_amount(context, &connection, &payer, arguments.amount)?;
     let signer = payer.unlock(&connection.identity).await?;
     let paid = payable
         .pay(context, &connection, &signer, arguments.amount)
         .await?;
     context.result(&paid.json(), paid.text())?;
-    if !payable.completed {
-        context.next(format_args!("aitbc client result {job} --wait"));
+    if let Some(next) = payable.next(&paid) {
+        context.next(next);
     }
     Ok(())
 }

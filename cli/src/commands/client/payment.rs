@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::lock_bound::check_deadline;
+use super::payment_errors::{refused, returned, too_small};
 use super::records;
 use super::submission::about;
 use crate::context::Context;
 use crate::output::json::{ait, timestamp_ms};
-use crate::output::record::void_text;
 use crate::retries::with_retries;
 use crate::transactions::{Chosen, Draft, Payload, Sent, Signer, has_unanswered, send};
 
@@ -48,6 +48,12 @@ pub struct Payable {
     locked: u64,
     /// Micro-AIT for which the cheapest miner that matches runs it.
     least: Option<u64>,
+    /// Micro-AIT that must be locked before it starts.
+    least_funding: u64,
+    /// Micro-AIT that a payment must have.
+    least_lock: Option<u64>,
+    /// Whether it is this user's.
+    yours: bool,
     refusal: Option<CommandError>,
 }
 
@@ -57,6 +63,8 @@ pub struct Paid {
     sent: Sent,
     job: JobId,
     amount: MicroAit,
+    /// Micro-AIT that the job waits for beside it, before it starts.
+    missing: u64,
     settlement: Option<Settlement>,
 }
 
@@ -66,7 +74,7 @@ struct Settlement {
     paid: u64,
     fee: u64,
     returned: u64,
-    height: u64,
+    index: u64,
 }
 
 impl Payable {
@@ -91,7 +99,8 @@ impl Payable {
         .map_err(about(job))
         .map_err(|error| match error.exit {
             ExitCode::NotFound => error.with_hint(
-                "check the id; a finished job of somebody else is found with --owner KEY",
+                "check the id, or ask the job's owner; a finished job of somebody else is found with --owner KEY, and paid where \
+                 its network is for development",
             ),
             _ => error,
         })?;
@@ -120,7 +129,10 @@ impl Payable {
             completed: answer.cost_micro_ait.is_some(),
             locked: answer.locked_micro_ait,
             least: answer.least_micro_ait,
-            refusal: (!answer.payable).then(|| refused(&job, &answer.refusal)),
+            least_funding: answer.least_funding_micro_ait,
+            least_lock: answer.least_lock_micro_ait,
+            yours: answer.yours,
+            refusal: (!answer.payable).then(|| refused(&job, answer.yours, &answer.refusal)),
         })
     }
 
@@ -132,15 +144,38 @@ impl Payable {
         connection: &Connection,
         payer: &Chosen,
     ) -> Result<(), CommandError> {
-        let identity = match payer {
-            Chosen::Wallet(..) => None,
-            Chosen::Allowance { .. } => Some(connection.identity.public()),
-        };
-        match &self.refusal {
-            Some(refusal) if !has_unanswered(context, connection, payer.account(), identity) => {
-                Err(refusal.clone())
-            }
-            _ => Ok(()),
+        unless_unanswered(self.refusal.as_ref(), context, connection, payer)
+    }
+
+    /// The same for an amount that would return.
+    pub fn check_amount(
+        &self,
+        context: &Context,
+        connection: &Connection,
+        payer: &Chosen,
+        amount: MicroAit,
+    ) -> Result<(), CommandError> {
+        unless_unanswered(self.refusal_of(amount).as_ref(), context, connection, payer)
+    }
+
+    /// Why it does not take this amount.
+    fn refusal_of(&self, amount: MicroAit) -> Option<CommandError> {
+        let least = MicroAit(self.least_lock.unwrap_or(0));
+        if self.refusal.is_some() || amount >= least {
+            return self.refusal.clone();
+        }
+        Some(too_small(&self.job, amount, least))
+    }
+
+    /// What to do after a payment.
+    pub fn next(&self, paid: &Paid) -> Option<String> {
+        let job = self.job;
+        match (self.completed, self.yours, paid.missing()) {
+            (true, ..) => None,
+            (_, true, Some(missing)) => Some(format!("aitbc client pay {job} --amount {missing}")),
+            (_, true, None) => Some(format!("aitbc client result {job} --wait")),
+            // Only its owner may read it: what becomes of the money is for everybody to see.
+            (_, false, _) => Some(format!("aitbc ledger tx 0x{}", hex::encode(paid.sent.id))),
         }
     }
 
@@ -168,7 +203,8 @@ impl Payable {
             target: self.job_ref,
             payload: Payload::Fixed(terms.encode()),
             job: Some((self.job, self.owner)),
-            refusal: self.refusal.clone(),
+            rental: None,
+            refusal: self.refusal_of(amount),
         };
         self.warn_of_little(context, amount);
         let sent = send(context, connection, signer, &draft).await?;
@@ -178,20 +214,25 @@ impl Payable {
         } else {
             Duration::ZERO
         };
-        let settlement = settlement(context, connection, &sent, amount, within)
+        let settlement = self
+            .settlement(context, connection, (&sent, amount), within)
             .await?
             .filter(|_| self.completed);
+        let locked = self.locked.saturating_add(amount.0);
         Ok(Paid {
             sent,
             job: self.job,
             amount,
+            missing: self.least_funding.saturating_sub(locked),
             settlement,
         })
     }
 
     fn warn_of_little(&self, context: &Context, amount: MicroAit) {
         let total = MicroAit(self.locked.saturating_add(amount.0));
-        if let Some(least) = self.least.filter(|least| total.0 < *least) {
+        let least = self.least.filter(|least| total.0 < *least);
+        // While its owner waits for more than that, the confirmation says so.
+        if let Some(least) = least.filter(|_| total.0 >= self.least_funding) {
             let least = MicroAit(least);
             context.warn(
                 "LITTLE_FUNDS",
@@ -203,6 +244,25 @@ impl Payable {
     }
 }
 
+/// A refusal, unless an earlier transaction has no answer yet: it may be the very payment.
+fn unless_unanswered(
+    refusal: Option<&CommandError>,
+    context: &Context,
+    connection: &Connection,
+    payer: &Chosen,
+) -> Result<(), CommandError> {
+    let identity = match payer {
+        Chosen::Wallet(..) => None,
+        Chosen::Allowance { .. } => Some(connection.identity.public()),
+    };
+    match refusal {
+        Some(refusal) if !has_unanswered(context, connection, payer.account(), identity) => {
+            Err(refusal.clone())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The highest rate that the specification allows; the network's highest where it allows any.
 fn highest_rate(own: Option<u64>, answer: &GetPayableResponse) -> u64 {
     let told = answer.max_price_per_hour_micro_ait;
@@ -211,7 +271,7 @@ fn highest_rate(own: Option<u64>, answer: &GetPayableResponse) -> u64 {
 }
 
 /// The network's fee as its genesis file says it, in hundredths of a percent.
-fn fee_bps(connection: &Connection) -> Result<u16, CommandError> {
+pub fn fee_bps(connection: &Connection) -> Result<u16, CommandError> {
     let genesis = Genesis::parse(&connection.info.genesis);
     genesis.map(|genesis| genesis.fee_bps).map_err(|error| {
         CommandError::new(
@@ -223,63 +283,52 @@ fn fee_bps(connection: &Connection) -> Result<u16, CommandError> {
     })
 }
 
-fn refused(job: &JobId, why: &str) -> CommandError {
-    CommandError::new(
-        ExitCode::Authentication,
-        "NOT_PAYABLE",
-        format!("{job} takes no payment: {why}"),
-    )
-    .with_hint(format!("see where it stands: aitbc client status {job}"))
-}
-
-/// What became of a lock, proven; `None` where the ledger has not said so in time.
-async fn settlement(
-    context: &Context,
-    connection: &Connection,
-    sent: &Sent,
-    amount: MicroAit,
-    within: Duration,
-) -> Result<Option<Settlement>, CommandError> {
-    let mut ledger = VerifiedLedger::open(connection, &context.home)?;
-    let end = Instant::now() + within;
-    loop {
-        let resolution = ledger.transaction(&sent.id).await?.resolution;
-        match resolution.map(|proven| proven.record) {
-            Some(Record {
-                index,
-                body: RecordBody::Post(post),
-                ..
-            }) => {
-                return Ok(Some(Settlement {
-                    paid: post.posted,
-                    fee: post.fee,
-                    returned: amount.0.saturating_sub(post.posted),
-                    height: index,
-                }));
+impl Payable {
+    /// What became of a lock, proven; `None` where the ledger has not said so in time.
+    async fn settlement(
+        &self,
+        context: &Context,
+        connection: &Connection,
+        (sent, amount): (&Sent, MicroAit),
+        within: Duration,
+    ) -> Result<Option<Settlement>, CommandError> {
+        let mut ledger = VerifiedLedger::open(connection, &context.home)?;
+        let end = Instant::now() + within;
+        loop {
+            let resolution = ledger.transaction(&sent.id).await?.resolution;
+            match resolution.map(|proven| proven.record) {
+                Some(Record {
+                    index,
+                    body: RecordBody::Post(post),
+                    ..
+                }) => {
+                    return Ok(Some(Settlement {
+                        paid: post.posted,
+                        fee: post.fee,
+                        returned: amount.0.saturating_sub(post.posted),
+                        index,
+                    }));
+                }
+                // It was taken, and what it paid for has ended since.
+                Some(Record {
+                    body:
+                        RecordBody::Void {
+                            reason:
+                                VoidReason::Failed | VoidReason::Cancelled | VoidReason::Deadline,
+                            ..
+                        },
+                    ..
+                }) if within.is_zero() => return Ok(None),
+                Some(record) => {
+                    let reason = match record.body {
+                        RecordBody::Void { reason, .. } => Some(reason),
+                        _ => None,
+                    };
+                    return Err(returned(&self.job, self.yours, amount, reason));
+                }
+                None if Instant::now() >= end => return Ok(None),
+                None => tokio::time::sleep(LOOK_AGAIN).await,
             }
-            // It was taken, and what it paid for has ended since.
-            Some(Record {
-                body:
-                    RecordBody::Void {
-                        reason: VoidReason::Failed | VoidReason::Cancelled | VoidReason::Deadline,
-                        ..
-                    },
-                ..
-            }) if within.is_zero() => return Ok(None),
-            Some(record) => {
-                let why = match record.body {
-                    RecordBody::Void { reason, .. } => void_text(reason),
-                    _ => "its time was up",
-                };
-                return Err(CommandError::new(
-                    ExitCode::Failed,
-                    "PAYMENT_RETURNED",
-                    format!("the {amount} AIT returned whole: {why}"),
-                )
-                .with_hint("see the records: aitbc wallet history"));
-            }
-            None if Instant::now() >= end => return Ok(None),
-            None => tokio::time::sleep(LOOK_AGAIN).await,
         }
     }
 }
@@ -287,8 +336,12 @@ async fn settlement(
 impl Paid {
     /// For people.
     pub fn text(&self) -> String {
+        let state = match self.missing() {
+            Some(missing) => format!("waits for {missing} AIT more"),
+            None => "is funded".to_owned(),
+        };
         let mut text = format!(
-            "Payment confirmed: {} is funded\n  transaction  0x{} (height {})     locked  {} AIT from {}; you pay what the job \
+            "Payment confirmed: {} {state}\n  transaction  0x{} (height {})     locked  {} AIT from {}; you pay what the job \
              uses, the rest returns",
             self.job,
             hex::encode(self.sent.id),
@@ -313,26 +366,41 @@ impl Paid {
         } else {
             "funded"
         };
-        json!({
+        let mut document = json!({
             "tx_hash": format!("0x{}", hex::encode(self.sent.id)),
             "height": self.sent.index,
+            "index": self.sent.index,
             "job_id": self.job.to_string(),
-            "status": "funded",
+            "status": if self.missing > 0 { "pending" } else { "funded" },
             "payment_status": payment,
             "amount_ait": ait(self.amount.0),
             "settlement": self.settlement.map(|settled| json!({
                 "paid_ait": ait(settled.paid),
                 "fee_ait": ait(settled.fee),
                 "returned_ait": ait(settled.returned),
-                "height": settled.height,
+                "height": settled.index,
+                "index": settled.index,
             })),
-        })
+        });
+        if let Some(missing) = self.missing() {
+            document["missing_ait"] = ait(missing.0);
+        }
+        document
     }
 
-    /// `10 AIT locked (transaction 0x…, height 13)`.
+    /// What its owner wants locked beside it before it starts.
+    pub fn missing(&self) -> Option<MicroAit> {
+        Some(MicroAit(self.missing)).filter(|missing| missing.0 > 0)
+    }
+
+    /// `funded, 10 AIT locked (transaction 0x…, height 13)`.
     pub fn short_text(&self) -> String {
+        let state = match self.missing() {
+            Some(missing) => format!("pending, waits for {missing} AIT more"),
+            None => "funded".to_owned(),
+        };
         format!(
-            "{} AIT locked (transaction 0x{}, height {})",
+            "{state}, {} AIT locked (transaction 0x{}, height {})",
             self.amount,
             hex::encode(self.sent.id),
             self.sent.index
@@ -363,72 +431,4 @@ pub fn job_payment(job: &Job) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_never_allows_more_than_the_specification() {
-        let told = |rate| GetPayableResponse {
-            max_price_per_hour_micro_ait: rate,
-            ..GetPayableResponse::default()
-        };
-        assert_eq!(highest_rate(Some(7), &told(Some(9))), 7);
-        assert_eq!(highest_rate(None, &told(Some(9))), 9);
-        for any in [
-            highest_rate(None, &told(None)),
-            highest_rate(Some(NO_MAX_RATE), &told(Some(9))),
-        ] {
-            assert_eq!(any, MAX_PRICE_PER_HOUR.0);
-        }
-    }
-
-    #[test]
-    fn a_payment_reads_as_documented() {
-        let mut paid = Paid {
-            sent: Sent {
-                id: [0x5c; 32],
-                index: 13,
-                time_ms: 0,
-                from: "test_wallet".into(),
-            },
-            job: "job_01m83xj880emq8k9w39qsaekf4".parse().unwrap(),
-            amount: MicroAit(10_000_000),
-            settlement: None,
-        };
-        let id = "5c".repeat(32);
-        let funded = format!(
-            "Payment confirmed: job_01m83xj880emq8k9w39qsaekf4 is funded\n  transaction  0x{id} (height 13)     locked  10 AIT \
-             from test_wallet; you pay what the job uses, the rest returns"
-        );
-        assert_eq!(paid.text(), funded);
-        let json = format!(
-            r#"{{"tx_hash":"0x{id}","height":13,"job_id":"job_01m83xj880emq8k9w39qsaekf4","status":"funded","payment_status":"funded","amount_ait":"10.000000","settlement":null}}"#
-        );
-        assert_eq!(paid.json().to_string(), json);
-        paid.settlement = Some(Settlement {
-            paid: 298,
-            fee: 8,
-            returned: 9_999_702,
-            height: 14,
-        });
-        let settled = "\n  settled      0.000298 AIT (fee included), 9.999702 AIT returned";
-        assert_eq!(paid.text(), format!("{funded}{settled}"));
-        assert_eq!(paid.json()["settlement"]["fee_ait"], "0.000008");
-    }
-
-    #[test]
-    fn a_jobs_payment_is_told_where_there_is_one() {
-        assert_eq!(job_payment(&Job::default()), None);
-        let job = Job {
-            locked_micro_ait: 10_000_000,
-            paid_micro_ait: 298,
-            fee_micro_ait: 8,
-            returned_micro_ait: 9_999_702,
-            ..Job::default()
-        };
-        assert_eq!(
-            job_payment(&job).unwrap(),
-            "10 AIT locked, 0.000298 AIT paid (0.000008 AIT of it fee), 9.999702 AIT returned"
-        );
-    }
-}
+mod tests;

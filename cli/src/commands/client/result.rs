@@ -13,9 +13,8 @@ use super::acknowledge::acknowledge;
 use super::delivery::{Delivery, print_delivery, proof_parts, write_file};
 use super::follow::{Target, follow};
 use super::ledger_proof::Logged;
-use super::payment::job_payment;
 use super::proof_text::{proof_line, result_json};
-use super::show::completed;
+use super::show::{completed, tell_payment};
 use super::status::{get, id_of, is_final};
 use super::submission::about;
 use super::watchers::Silent;
@@ -80,12 +79,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         print_delivery(&delivery)?;
     }
     context.note(clean_err(&proof_line(&delivery)));
-    if let Some(logged) = &logged {
-        context.note(format_args!("      {}", logged.line()));
-    }
-    if let Some(payment) = job_payment(&delivery.job) {
-        context.note(format_args!("payment {payment}"));
-    }
+    tell_payment(context, &delivery, logged.as_ref());
     if let Some(calls) = &delivery.verified.document.tool_calls {
         context.note(format_args!(
             "the model asks for {} tool calls: aitbc client result {} --json",

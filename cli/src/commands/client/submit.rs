@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use aitbc_common::ids::MinerId;
+use aitbc_common::ids::{ListingId, MinerId, RentalId};
 use aitbc_common::job_input::JobType;
 use aitbc_common::limits::{MAX_PRIORITY, MAX_RETRIES, MAX_VRAM_GIB, REQUEST_ID_CHARS};
 use aitbc_common::money::MicroAit;
@@ -24,9 +24,16 @@ use super::watchers::event;
 use super::{explain, job_text, submission};
 use crate::context::Context;
 use crate::interrupt::Interrupt;
-use crate::output::json::{enum_value, hash_or_null, seconds, time, warning_name, warnings};
+use crate::output::json::{ait, enum_value, hash_or_null, seconds, time, warning_name, warnings};
 use crate::transactions::{Chosen, PayerOptions, Signer};
 use crate::values;
+
+/// Times 10 s.
+const TEN_MINUTES: u64 = 60;
+/// What is proposed to a payer while nobody asks a price.
+const WITHOUT_A_PRICE: MicroAit = MicroAit(1_000_000);
+/// Payments that a job takes.
+const MOST_LOCKS: u64 = 16;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +43,7 @@ Examples:
   aitbc client submit --type inference --model llama3 --data @chat.json --max-price 0.5 --timeout 10m
   aitbc client submit --type inference --model llama3 --prompt Hi --explain
   aitbc client submit --type inference --model llama3 --prompt Hi --pay 1
+  aitbc client submit --type inference --model llama3 --prompt Hi --min-funding 10
 
 An inference job takes \"prompt\" or \"messages\", and \"system\", \"tools\", \"think\", \"keep_alive\", \"format\", \"options\".";
 
@@ -64,6 +72,15 @@ pub struct Arguments {
     /// Video memory that the miner's GPU must have, in GiB
     #[arg(long, value_name = "GIB", default_value = "0", hide_default_value = true, value_parser = vram, allow_hyphen_values = true)]
     min_vram: u32,
+    /// Only miners with at least this reputation, 0 to 1 (aitbc marketplace reputation)
+    #[arg(long, value_name = "R", value_parser = values::reputation, allow_hyphen_values = true)]
+    min_reputation: Option<u32>,
+    /// On the miner of this listing, at the listing's price (aitbc marketplace offers list)
+    #[arg(long, value_name = "LISTING_ID", value_parser = values::listing_id, conflicts_with_all = ["rental", "miner"])]
+    offer: Option<ListingId>,
+    /// Under this rental of yours, at no further cost (aitbc marketplace rent)
+    #[arg(long, value_name = "RENTAL_ID", value_parser = values::rental_id, conflicts_with_all = ["miner", "pay", "min_funding", "hold"])]
+    rental: Option<RentalId>,
     /// Only this miner
     #[arg(long, value_name = "MINER_ID", value_parser = values::miner_id)]
     miner: Option<MinerId>,
@@ -87,12 +104,15 @@ pub struct Arguments {
     /// Keep the job pending until funds are locked for it (aitbc client pay)
     #[arg(long)]
     hold: bool,
+    /// Keep the job pending until so much is locked for it in all, in AIT, by whomever
+    #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true)]
+    min_funding: Option<MicroAit>,
     /// Lock so much for it, in AIT: no miner gets it before
-    #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true, conflicts_with = "explain")]
+    #[arg(long, value_name = "AIT", value_parser = lock_amount, allow_hyphen_values = true)]
     pay: Option<MicroAit>,
     #[command(flatten)]
     payer: PayerOptions,
-    /// Submit nothing: show which miners match and what removed the others
+    /// Submit nothing: show which miners match and what removed the others; with --pay or --hold, as a paid job
     #[arg(long)]
     explain: bool,
     /// With --watch: Ctrl-C cancels the job instead of leaving it
@@ -146,21 +166,27 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         max_price: arguments.max_price,
         min_vram_gib: arguments.min_vram,
         miner: arguments.miner,
+        min_reputation_ppm: arguments.min_reputation.unwrap_or(0),
+        offer: arguments.offer,
+        rental: arguments.rental,
         timeout: arguments.timeout,
         priority: arguments.priority,
         max_retries: arguments.max_retries,
         require_miner: arguments.require_miner,
-        hold: arguments.hold || arguments.pay.is_some(),
+        hold: arguments.hold || arguments.pay.is_some() || arguments.min_funding.is_some(),
+        least_funding: arguments.min_funding,
         request_id: arguments.request_id,
     };
+    check_part(arguments.pay, arguments.min_funding)?;
+    if arguments.explain {
+        let connection = context.connect(Scope::Client).await?;
+        return explain::run(context, &connection, &job).await;
+    }
     let payer = match arguments.pay {
         Some(amount) => Some((arguments.payer.choose(context)?, amount)),
         None => None,
     };
     let connection = context.connect(Scope::Client).await?;
-    if arguments.explain {
-        return explain::run(context, &connection, &job).await;
-    }
     let payer = unlock(context, &connection, payer).await?;
     let submitted = submission::submit(context, &connection, &job).await?;
     let response = &submitted.response;
@@ -186,7 +212,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         aitbc_common::runtime::terminal::print_line(event("submitted", document))?;
     } else {
         let state = match &paid {
-            Some(paid) => format!("funded, {}", paid.short_text()),
+            Some(paid) => paid.short_text(),
             None => job_text::submitted_state(response),
         };
         context.note(format_args!("{}  {state}", response.job_id));
@@ -200,6 +226,23 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     )
     .await?;
     Ok(())
+}
+
+/// Whether a job that waits for so much takes this as its first lock.
+fn check_part(pay: Option<MicroAit>, min_funding: Option<MicroAit>) -> Result<(), CommandError> {
+    let Some((pay, min_funding)) = pay.zip(min_funding) else {
+        return Ok(());
+    };
+    let least = MicroAit(min_funding.0.div_ceil(MOST_LOCKS));
+    if pay >= least {
+        return Ok(());
+    }
+    Err(CommandError::usage(format!(
+        "{pay} AIT is too small a part of {min_funding} AIT: a job has at most {MOST_LOCKS} payments"
+    ))
+    .with_hint(format!(
+        "pay at least {least} AIT, or ask for less with --min-funding"
+    )))
 }
 
 /// Everything that can be refused or mistyped comes before there is a job.
@@ -246,12 +289,15 @@ fn print_paid(
     paid: &Paid,
 ) -> Result<(), CommandError> {
     let text = format!(
-        "Job submitted\n  job_id  {}\n  status  funded, {}",
+        "Job submitted\n  job_id  {}\n  status  {}",
         response.job_id,
         paid.short_text()
     );
     context.result(&paid_json(response, paid), text)?;
-    context.next("aitbc client result last --wait");
+    match paid.missing() {
+        Some(missing) => context.next(format_args!("aitbc client pay last --amount {missing}")),
+        None => context.next("aitbc client result last --wait"),
+    }
     Ok(())
 }
 
@@ -285,16 +331,32 @@ pub fn print(
     let text = format!("{title}\n  job_id  {}\n  status  {state}", response.job_id);
     context.result(&submitted_json(response), text)?;
     if response.status() == JobStatus::Pending {
-        context.next("aitbc client pay last --amount 10");
+        let amount = sensible_amount(response);
+        context.next(format_args!("aitbc client pay last --amount {amount}"));
     } else {
         context.next("aitbc client result last --wait");
     }
     Ok(())
 }
 
+/// What to propose to a payer: what the owner waits for; else ten minutes of the cheapest miner, where one is known by the 10 s
+/// that the job lacks. What is not used returns.
+fn sensible_amount(response: &SubmitJobResponse) -> MicroAit {
+    if response.least_funding_micro_ait > 0 {
+        let missing = response.missing_micro_ait;
+        return MicroAit(missing.unwrap_or(response.least_funding_micro_ait));
+    }
+    let ten_minutes = response.missing_micro_ait.map(|ten_seconds| {
+        let exact = ten_seconds.saturating_mul(TEN_MINUTES);
+        let digit = 10u64.pow(exact.max(1).ilog10());
+        MicroAit(exact.div_ceil(digit).saturating_mul(digit))
+    });
+    ten_minutes.unwrap_or(WITHOUT_A_PRICE)
+}
+
 /// A submitted job as JSON.
 pub fn submitted_json(response: &SubmitJobResponse) -> Value {
-    json!({
+    let mut document = json!({
         "job_id": response.job_id,
         "status": enum_value!(JobStatus, "JOB_STATUS_", response.status),
         "payment_status": enum_value!(PaymentStatus, "PAYMENT_STATUS_", response.payment_status),
@@ -307,7 +369,11 @@ pub fn submitted_json(response: &SubmitJobResponse) -> Value {
         "away_miners": response.away_miners,
         "estimated_start_seconds": seconds(response.estimated_start.as_ref()),
         "job_ref": hash_or_null(&response.job_ref),
-    })
+    });
+    if let Some(missing) = response.missing_micro_ait {
+        document["missing_ait"] = ait(missing);
+    }
+    document
 }
 
 #[cfg(test)]
@@ -334,6 +400,25 @@ mod tests {
         for bad in ["", "a\nb", &"x".repeat(65)] {
             assert!(request_id(bad).unwrap_err().hint.is_some());
         }
+    }
+
+    #[test]
+    fn a_payer_is_proposed_what_makes_sense() {
+        let proposed = |missing_micro_ait, least_funding_micro_ait| {
+            sensible_amount(&SubmitJobResponse {
+                missing_micro_ait,
+                least_funding_micro_ait,
+                ..Default::default()
+            })
+        };
+        // 0.5 AIT an hour: 10 s are 0.001389 AIT, ten minutes a little over 0.083 AIT.
+        assert_eq!(proposed(Some(1_389), 0), MicroAit(90_000));
+        assert_eq!(proposed(Some(7_000_000), 7_000_000), MicroAit(7_000_000));
+        assert_eq!(proposed(None, 0), WITHOUT_A_PRICE);
+        let part = |pay, least| check_part(Some(MicroAit(pay)), Some(MicroAit(least)));
+        assert!(part(625_000, 10_000_000).is_ok());
+        let refused = part(624_999, 10_000_000).unwrap_err();
+        assert!(refused.hint.unwrap().contains("at least 0.625 AIT"));
     }
 
     #[test]

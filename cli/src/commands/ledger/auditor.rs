@@ -109,7 +109,7 @@ impl Auditor {
                 "LEDGER_EXPORT_DAMAGED",
                 "there are no records",
             )
-            .with_hint("write an export with: aitbc ledger export --output FILE"));
+            .with_hint("write an export with: aitbc ledger export FILE"));
         };
         let checked = self.audit.check_state();
         checked.map_err(|error| failed("LEDGER_RECORD_INVALID", error.to_string()))?;
@@ -117,6 +117,10 @@ impl Auditor {
         if let Some(signed) = signed.filter(|signed| **signed != head) {
             let first = self.confirmed.unwrap_or_default().min(head.size);
             return Err(other_root(&head, signed, &(first..head.size)));
+        }
+        if signed.is_some() {
+            let sealed = self.audit.check_sealed();
+            sealed.map_err(|error| failed("LEDGER_RECORD_INVALID", error.to_string()))?;
         }
         let state = self.audit.state();
         let count =

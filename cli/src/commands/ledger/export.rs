@@ -17,7 +17,7 @@ use crate::context::Context;
 
 const EXAMPLES: &str = "\
 Examples:
-  aitbc ledger export --output ledger.ndjson
+  aitbc ledger export ledger.ndjson
   aitbc ledger export | gzip > ledger.ndjson.gz
   aitbc ledger audit ledger.ndjson             needs no coordinator
 
@@ -28,6 +28,9 @@ One JSON object a line, a record each, then the signed checkpoint: see docs/form
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Write to this file instead of stdout; it appears only once it is whole
+    #[arg(value_name = "FILE", conflicts_with = "output")]
+    file: Option<PathBuf>,
+    /// The same, as where a command has other arguments
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -37,7 +40,8 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
     let mut ledger = open(context).await?;
     let (checkpoint, _) = ledger.checkpoint().await?;
     let head = checkpoint.head;
-    let mut writer = Writer::create(arguments.output.as_deref())?;
+    let path = arguments.file.as_ref().or(arguments.output.as_ref());
+    let mut writer = Writer::create(path.map(PathBuf::as_path))?;
     let mut records = ledger.records(0, head.size).await?;
     let mut edge = Edge::default();
     let mut trail = Trail::from(Edge::default());
@@ -58,7 +62,7 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
     }
     writer.finish(&checkpoint.text)?;
     bar.finish_and_clear();
-    let Some(path) = &arguments.output else {
+    let Some(path) = path else {
         context.note(format_args!("{} records exported", head.size));
         return Ok(());
     };

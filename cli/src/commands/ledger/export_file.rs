@@ -51,7 +51,7 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Self, CommandError> {
         let failed = |error: io::Error| {
             CommandError::file(format_args!("read {}", path.display()), &error)
-                .with_hint("write one with: aitbc ledger export --output FILE")
+                .with_hint("write one with: aitbc ledger export FILE")
         };
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
@@ -83,6 +83,7 @@ impl Reader {
             .read_until(b'\n', &mut bytes);
         let read = read.map_err(|error| {
             CommandError::file(format_args!("read {}", self.path.display()), &error)
+                .with_hint("write one with: aitbc ledger export FILE")
         })?;
         if read == 0 {
             return Ok(None);
@@ -142,7 +143,7 @@ impl Reader {
                 self.line.saturating_sub(1)
             ),
         )
-        .with_hint("get the file again from where it came from, or write a new one: aitbc ledger export --output FILE")
+        .with_hint("get the file again from where it came from, or write a new one: aitbc ledger export FILE")
     }
 }
 

@@ -17,7 +17,16 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Its place in the log, from 0
+    #[arg(value_parser = index, allow_hyphen_values = true)]
     index: u64,
+}
+
+fn index(text: &str) -> Result<u64, CommandError> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(40).collect();
+        CommandError::usage(format!("{shown:?} is no record's place in the log"))
+            .with_hint("give a whole number from 0 on; a transaction is found by its hash with: aitbc ledger tx 0x…")
+    })
 }
 
 /// Proves and prints it.
@@ -44,4 +53,19 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
         proof_line(arguments.index, &proven.head)
     );
     context.result(&record_json(&proven), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_named_by_its_place() {
+        assert_eq!(index("0"), Ok(0));
+        assert_eq!(index("18446744073709551615"), Ok(u64::MAX));
+        for bad in ["", "x", "-1", "1.0", "1e3", "18446744073709551616", "0x5c"] {
+            let error = index(bad).unwrap_err();
+            assert!(error.hint.is_some() && error.exit.number() == 2, "{bad}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod list;
 mod pause;
 mod poll;
 mod polled;
+mod proven_pay;
 mod resume;
 mod status;
 mod update;

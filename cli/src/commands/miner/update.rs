@@ -34,8 +34,11 @@ pub struct Arguments {
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(u32).range(1..=256))]
     slots: Option<u32>,
     /// Address that its pay goes to
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::address)]
     payout: Option<Address>,
+    /// Take only jobs that are paid for; --paid-only=false takes all again
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    paid_only: Option<bool>,
     #[command(flatten)]
     own: OwnMiner,
 }
@@ -63,9 +66,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         paths.push("payout_address");
         wanted.payout_address = address.0.to_vec().into();
     }
+    if let Some(paid_only) = arguments.paid_only {
+        paths.push("paid_only");
+        wanted.paid_only = paid_only;
+    }
     if paths.is_empty() {
         return Err(CommandError::usage("nothing to change was given")
-            .with_hint("give --price-per-hour, --name, --slots or --payout; see: aitbc miner update --help"));
+            .with_hint("give --price-per-hour, --name, --slots, --payout or --paid-only; see: aitbc miner update --help"));
     }
     let connection = arguments.own.connect(context).await?;
     let before = arguments.own.get(context, &connection).await?;
@@ -93,6 +100,14 @@ fn changes_text(before: &Miner, after: &Miner) -> String {
     if before.payout_address != after.payout_address {
         let new = payout(after).map_or_else(|| "none".to_owned(), |address| address.to_string());
         changes.push(format!("payout to {new}"));
+    }
+    if before.paid_only != after.paid_only {
+        let taken = if after.paid_only {
+            "only jobs that are paid for"
+        } else {
+            "also jobs that nobody pays for"
+        };
+        changes.push(format!("takes {taken}"));
     }
     if changes.is_empty() {
         return "Miner unchanged: it was like this before".to_owned();

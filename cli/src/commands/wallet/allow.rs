@@ -66,6 +66,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         target: identity.0,
         payload: Payload::Allowance(term),
         job: None,
+        rental: None,
         refusal: None,
     };
     let text = if amount.0 == 0 {

@@ -7,10 +7,12 @@ use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::terminal::clock_s;
 use aitbc_common::token::Scope;
+use aitbc_proto::v1::Stake;
 use clap::Args;
 use serde_json::json;
 
-use super::select;
+use super::Which;
+use super::leaving::{Leaving, still_leaving, unstakings};
 use crate::context::Context;
 use crate::output::json::ait;
 use crate::transactions::{account, proven_entries};
@@ -20,29 +22,34 @@ Examples:
   aitbc wallet balance
   aitbc wallet balance savings --json
 
-No password is needed. The numbers are proven by the ledger's signed state: a coordinator cannot make them up.";
-/// Stakes that are proven in one answer: two entries each, and the account.
+What was taken out of a stake comes back 7 days later: until then it is staked, and shown with its time. No password is
+needed. The numbers are proven by the ledger's signed state: a coordinator cannot make them up.";
+/// Entries that are proven in one answer.
+const MOST_ENTRIES: usize = 64;
+/// Stakes that are counted: two entries each, beside the account.
 const MOST_STAKES: usize = 31;
 
 /// Which one.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The wallet [env: AITBC_WALLET] [default: the active one]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// What a wallet has, in micro-AIT.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Balance {
     available: u64,
+    /// What is leaving included.
     staked: u64,
+    leaving: u64,
     escrow: u64,
 }
 
 /// Asks, checks and prints.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
-    let wallet = select(context, arguments.name.as_deref())?;
+    let wallet = arguments.which.select(context)?;
     let connection = context.connect(Scope::Read).await?;
     // Which stakes there are is the coordinator's word; what is in them is proven.
     let told = account(&connection, wallet.address, None).await?;
@@ -61,17 +68,31 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         );
         miners.truncate(MOST_STAKES);
     }
-    let proven = proven_entries(context, &connection, &keys(wallet.address, &miners)).await?;
-    let balance = balance(wallet.address, &proven.entries);
+    let mut keys = keys(wallet.address, &miners);
+    let of_stakes = keys.len();
+    let leaves = |stake: &Stake| stake.leaving_micro_ait > 0;
+    let asked = if told.stakes.iter().any(leaves) {
+        unstakings(&connection, wallet.address, MOST_ENTRIES - of_stakes).await?
+    } else {
+        Vec::new()
+    };
+    keys.extend(asked.iter().copied().map(StateKey::Unstaking));
+    let proven = proven_entries(context, &connection, &keys).await?;
+    let (stakes, unstakings) = proven.entries.split_at(of_stakes.min(proven.entries.len()));
+    let balance = balance(wallet.address, stakes);
+    let leaving = still_leaving(wallet.address, &asked, unstakings);
     let total = balance.available + balance.escrow + balance.staked;
     let document = json!({
         "wallet": wallet.name,
         "address": wallet.address.to_string(),
         "available_ait": ait(balance.available),
         "staked_ait": ait(balance.staked),
+        "leaving_ait": ait(balance.leaving),
+        "leaving": leaving.iter().map(Leaving::json).collect::<Vec<_>>(),
         "escrow_ait": ait(balance.escrow),
         "total_ait": ait(total),
         "height": proven.size,
+        "size": proven.size,
         "proof": "valid",
     });
     let mut text = format!("{} {}:", wallet.name, wallet.address);
@@ -82,6 +103,9 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         ("total", total),
     ] {
         text.push_str(&format!("\n  {name:<9}  {} AIT", MicroAit(amount)));
+        if name == "staked" && balance.leaving > 0 {
+            text.push_str(&leaving_text(balance.leaving, &leaving));
+        }
     }
     text.push_str(&format!(
         "\n  ✓ proven at ledger height {} ({})",
@@ -89,6 +113,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         clock_s(proven.time_ms)
     ));
     context.result(&document, text)
+}
+
+/// `, of it leaving: 4 AIT on 2026-12-02T10:00:00.000Z`.
+fn leaving_text(micro: u64, leaving: &[Leaving]) -> String {
+    let dated = leaving.iter().map(|one| one.unstaking.amount);
+    let rest = micro.saturating_sub(dated.fold(0, u64::saturating_add));
+    let mut parts: Vec<String> = leaving.iter().map(Leaving::text).collect();
+    if rest > 0 {
+        parts.push(format!("{} AIT within 7 days", MicroAit(rest)));
+    }
+    format!(", of it leaving: {}", parts.join(", "))
 }
 
 /// The account, then two entries for each stake.
@@ -110,13 +145,19 @@ fn balance(address: Address, entries: &[Option<Entry>]) -> Balance {
     };
     let own = account_in(entries.first());
     let stakes = entries.get(1..).unwrap_or_default().chunks(2);
-    let staked = stakes
+    let own_stakes = stakes
         .filter(|pair| pair[0] == Some(Entry::Staker(address)))
-        .map(|pair| account_in(pair.get(1)).balance())
-        .fold(0_u128, u128::saturating_add);
+        .map(|pair| account_in(pair.get(1)));
+    let (staked, leaving) = own_stakes.fold((0_u128, 0_u128), |(staked, leaving), stake| {
+        (
+            staked.saturating_add(stake.balance()),
+            leaving.saturating_add(stake.debits_pending),
+        )
+    });
     Balance {
         available: micro(own.available()),
         staked: micro(staked),
+        leaving: micro(leaving),
         escrow: micro(own.debits_pending),
     }
 }
@@ -147,10 +188,13 @@ mod tests {
         let expected = Balance {
             available: 70,
             staked: 7,
+            leaving: 2,
             escrow: 30,
         };
         assert_eq!(balance(me, &entries), expected);
         assert_eq!(balance(me, &[None]), Balance::default());
         assert_eq!(keys(me, &[PublicKey([3; 32])]).len(), 3);
+        let undated = leaving_text(2, &[]);
+        assert_eq!(undated, ", of it leaving: 0.000002 AIT within 7 days");
     }
 }

@@ -103,6 +103,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         target: identity.0,
         payload: Payload::Fixed(terms.encode()),
         job: None,
+        rental: None,
         refusal: bound.then(|| bound_already(identity)),
     };
     send(context, &connection, chosen, &draft, identity).await

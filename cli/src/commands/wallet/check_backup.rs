@@ -6,7 +6,7 @@ use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use clap::Args;
 use serde_json::json;
 
-use super::select;
+use super::Which;
 use crate::context::Context;
 use crate::secrets::phrase;
 
@@ -21,8 +21,8 @@ No password is needed and nothing is changed: the words give an address, which i
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The wallet [env: AITBC_WALLET] [default: the active one]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// File with the words [env: AITBC_SEED_PHRASE_FILE] [default: ask]
     #[arg(long, value_name = "FILE")]
     seed_phrase_file: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct Arguments {
 
 /// Compares.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
-    let wallet = select(context, arguments.name.as_deref())?;
+    let wallet = arguments.which.select(context)?;
     let phrase = phrase::read(arguments.seed_phrase_file.as_deref())?;
     let passphrase = phrase::passphrase(arguments.passphrase_file.as_deref())?;
     let found = phrase.key(&passphrase).address();

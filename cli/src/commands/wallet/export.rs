@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::select;
+use super::Which;
 use crate::context::Context;
 use crate::secrets::password::PasswordOptions;
 use crate::secrets::{Terminal, check_new_file, write_file};
@@ -25,8 +25,8 @@ The seed phrase is not kept, so it cannot be exported: it is on your paper. The 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The wallet [env: AITBC_WALLET] [default: the active one]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -50,7 +50,7 @@ struct Target {
 
 /// Exports it.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
-    let wallet = select(context, arguments.name.as_deref())?;
+    let wallet = arguments.which.select(context)?;
     let target = &arguments.target;
     if let Some(path) = &target.keystore {
         write_file(path, &wallet.keystore_bytes())?;

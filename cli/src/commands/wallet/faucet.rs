@@ -40,7 +40,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let amount = arguments.amount.map_or(0, |amount| amount.0);
     let given = draw(&connection, wallet.address, amount).await?;
     let text = format!(
-        "{} AIT from the development faucet for {} {} (height {})",
+        "{} AIT from the development faucet for {} {} (record {})",
         MicroAit(given.amount_micro_ait),
         wallet.name,
         wallet.address,
@@ -51,6 +51,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         "address": wallet.address.to_string(),
         "faucet_ait": ait(given.amount_micro_ait),
         "height": given.index,
+        "index": given.index,
     });
     context.result(&document, text)
 }

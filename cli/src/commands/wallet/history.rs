@@ -14,7 +14,7 @@ use aitbc_proto::v1::ListTransactionsRequest;
 use clap::Args;
 
 use self::movement::{Movement, needs};
-use super::select;
+use super::Which;
 use crate::context::Context;
 use crate::output::json::page;
 use crate::output::table;
@@ -32,8 +32,8 @@ aitbc wallet verify TX";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The wallet [env: AITBC_WALLET] [default: the active one]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Records on one page, 1 to 1,000
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     page_size: u32,
@@ -49,7 +49,7 @@ pub struct Arguments {
 
 /// Asks and prints.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
-    let wallet = select(context, arguments.name.as_deref())?;
+    let wallet = arguments.which.select(context)?;
     let connection = context.connect(Scope::Read).await?;
     let request = ListTransactionsRequest {
         address: wallet.address.0.to_vec().into(),
@@ -85,7 +85,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         context.next("aitbc wallet show");
         return Ok(());
     }
-    let header = ["TIME", ">HEIGHT", "KIND", ">AIT", "", "TRANSACTION"];
+    let header = ["TIME", ">RECORD", "KIND", ">AIT", "", "TRANSACTION"];
     let row = |movement: &Movement| {
         vec![
             rfc3339_ms(movement.time_ms),

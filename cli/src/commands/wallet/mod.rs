@@ -9,6 +9,7 @@ mod export;
 mod faucet;
 mod history;
 mod import;
+mod leaving;
 mod list;
 mod send;
 mod show;
@@ -20,7 +21,7 @@ mod verify;
 
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::wallets::{StoredWallet, WALLET_VARIABLE};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -83,6 +84,23 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
         Command::Bind(arguments) => bind::run(context, arguments).await,
         Command::Stake(arguments) => stake::run(context, arguments).await,
         Command::Unstake(arguments) => unstake::run(context, arguments).await,
+    }
+}
+
+/// Which wallet, for the verbs that need no password or open it otherwise.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The wallet [env: AITBC_WALLET] [default: the active one]
+    #[arg(conflicts_with = "wallet")]
+    name: Option<String>,
+    /// The same, as where a wallet signs
+    #[arg(long, value_name = "NAME")]
+    wallet: Option<String>,
+}
+
+impl Which {
+    fn select(&self, context: &Context) -> Result<StoredWallet, CommandError> {
+        select(context, self.name.as_deref().or(self.wallet.as_deref()))
     }
 }
 

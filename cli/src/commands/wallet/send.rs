@@ -33,6 +33,9 @@ pub struct Arguments {
     /// A text that everybody can read in the log, at most 512 bytes
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = memo, allow_hyphen_values = true)]
     memo: String,
+    /// Send it also to an address that nobody can have the key of
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     signer: WalletOptions,
 }
@@ -47,6 +50,14 @@ fn memo(text: &str) -> Result<String, CommandError> {
 
 /// Signs, sends and prints.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
+    if values::is_nobodys(&arguments.address) && !arguments.force {
+        let message = format!(
+            "nobody can have the key of {}: what is sent there is lost",
+            arguments.address
+        );
+        return Err(CommandError::usage(message)
+            .with_hint("check the address; to destroy the money all the same: --force"));
+    }
     let chosen = arguments.signer.choose(context)?;
     let connection = context.connect(Scope::Client).await?;
     let (to, amount) = (arguments.address, arguments.amount);
@@ -56,6 +67,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         target: address_target(to),
         payload: Payload::Fixed(arguments.memo.into_bytes()),
         job: None,
+        rental: None,
         refusal: None,
     };
     let done = Done {

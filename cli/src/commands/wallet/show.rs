@@ -3,7 +3,7 @@
 use aitbc_common::runtime::errors::CommandError;
 use clap::Args;
 
-use super::{is_active, select, wallet_json};
+use super::{Which, is_active, wallet_json};
 use crate::context::Context;
 
 const EXAMPLES: &str = "\
@@ -17,13 +17,13 @@ No password is needed: the address is in the keystore file, and checked whenever
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The wallet [env: AITBC_WALLET] [default: the active one]
-    name: Option<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 /// Prints its address and file.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError> {
-    let wallet = select(context, arguments.name.as_deref())?;
+    let wallet = arguments.which.select(context)?;
     let active = is_active(context, &wallet)?;
     let text = format!(
         "{}  {}{}\n  keystore  {}",

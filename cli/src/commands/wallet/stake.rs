@@ -80,6 +80,7 @@ impl Change {
             target: key.0,
             payload: Payload::Fixed(Vec::new()),
             job: None,
+            rental: None,
             refusal,
         };
         let text = match kind {

@@ -35,6 +35,7 @@ pub async fn carry_out(
     let mut document = json!({
         "tx_hash": id,
         "height": sent.index,
+        "index": sent.index,
         "time": rfc3339_ms(sent.time_ms),
         "wallet": sent.from,
         "address": signer.account().to_string(),
@@ -44,7 +45,7 @@ pub async fn carry_out(
         document[name] = value;
     }
     let text = format!(
-        "{}\n  transaction  {id} (height {})     from  {}",
+        "{}\n  transaction  {id} (record {})     from  {}",
         done.text, sent.index, sent.from
     );
     context.result(&document, text)
@@ -64,7 +65,12 @@ pub fn miner_name(text: &str) -> Result<MinerName, CommandError> {
     if text.starts_with("ed25519:") {
         return values::identity_key(text).map(MinerName::Key);
     }
-    values::miner_id(text).map(MinerName::Id)
+    values::miner_id(text).map(MinerName::Id).map_err(|error| {
+        let hint = error.hint.clone().unwrap_or_default();
+        error.with_hint(format!(
+            "{hint}; or give its key: ed25519: and 64 hexadecimal digits"
+        ))
+    })
 }
 
 impl MinerName {

@@ -190,6 +190,7 @@ fn the_last_attempt_number_ends_a_job_however_it_ended() {
         deadline: 9,
         needs_funds: false,
         funded: false,
+        enough: false,
     };
     let event = Event::Fail {
         attempt: u16::MAX,

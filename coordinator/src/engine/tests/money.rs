@@ -1,9 +1,12 @@
 //! Money: locks are answered once, paid work is settled once, and nothing runs unfunded where that is required.
 
 mod downtime;
+mod funding;
 mod locks;
+mod paid_only;
 mod payees;
 mod property;
+mod rentals;
 mod settling;
 
 use aitbc_common::hash::Hash;
@@ -31,6 +34,7 @@ fn lock_of(n: u8, job: u8, by: u8, amount: u64) -> LockOpened {
         job: Some(job_id(job, by)),
         owner: Some(owner(by)),
         target_is_paid: false,
+        rental: None,
     }
 }
 
@@ -92,8 +96,14 @@ impl Rig {
     }
 
     fn hold(&mut self, n: u8) -> JobId {
+        self.hold_for(n, 0)
+    }
+
+    /// Holds a job until so much is locked for it.
+    fn hold_for(&mut self, n: u8, least_funding: u64) -> JobId {
         let held = Submission {
             hold: true,
+            least_funding,
             ..submission(n, 1)
         };
         self.ask(Command::Submit(Box::new(held)));
@@ -137,6 +147,19 @@ fn checkpoint(attempt: AttemptId, work_ms: u64) -> Command {
         attempt,
         checkpoint: Box::new(checkpoint),
         signature: [3; 64],
+    }
+}
+
+/// What a payer is told of a job, who is asked for as its owner.
+fn payable(rig: &mut Rig, job: JobId, named: Option<PublicKey>) -> v1::GetPayableResponse {
+    let ask = Command::GetPayable {
+        job,
+        owner: named,
+        caller: Some(owner(1)),
+    };
+    match rig.ask(ask) {
+        Reply::Payable(payable) => *payable,
+        other => panic!("{other:?}"),
     }
 }
 

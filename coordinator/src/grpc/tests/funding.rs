@@ -126,6 +126,7 @@ impl Payer {
         };
         self.nonce += 1;
         let submission = Submission {
+            rental: None,
             signed: SignedTransaction::by_wallet(transaction, terms.encode(), &self.key).unwrap(),
             job: Some(job_id.parse().unwrap()),
             owner: Some(owner.identity.public()),

@@ -2,10 +2,15 @@
 
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::{TransactionKind, VoidReason};
+use aitbc_common::ledger::log;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ledger::proofs::LogRows;
 use crate::payments::Order;
+
+/// The type byte of a SEAL.
+const SEAL: u8 = 12;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -63,7 +68,7 @@ proptest! {
         let mut generation = 0_u8;
         let mut orders: Vec<Order> = Vec::new();
         let mut recorded: Vec<(Hash, u64)> = Vec::new();
-        let mut newest_checkpoint = 0;
+        let mut checkpoints: BTreeMap<u64, Hash> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Transfer { from, to: receiver, amount } => {
@@ -138,8 +143,9 @@ proptest! {
                 }
             }
             if let Some(checkpoint) = world.checkpoint() {
-                prop_assert!(checkpoint.size >= newest_checkpoint);
-                newest_checkpoint = checkpoint.size;
+                prop_assert!(checkpoints.keys().all(|earlier| *earlier <= checkpoint.size));
+                let before = checkpoints.insert(checkpoint.size, checkpoint.root);
+                prop_assert!(before.is_none_or(|root| root == checkpoint.root), "one root of a size, ever");
             }
         }
         world.pass(4 * HOUR);
@@ -151,6 +157,11 @@ proptest! {
         prop_assert_eq!(at_rest.credits_pending, 0, "every lock was resolved");
         prop_assert_eq!(world.checkpoint().unwrap().size, world.core.next_index());
         let reads = World::reads(&world.store);
+        for (size, root) in checkpoints {
+            prop_assert_eq!(log::root(&LogRows(&reads), size).unwrap(), root);
+            let last = leaf(&reads, size - 1).unwrap().expect("a checkpoint covers it");
+            prop_assert_eq!(last[1], SEAL, "each checkpointed size ends with a seal");
+        }
         for (id, index) in recorded {
             let leaf = leaf(&reads, index).unwrap().expect("what was answered is there");
             let record = aitbc_common::layouts::Record::decode(&leaf).unwrap();

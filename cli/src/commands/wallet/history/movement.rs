@@ -90,6 +90,7 @@ impl Movement {
         json!({
             "tx_hash": self.transaction.map(|id| format!("0x{}", hex::encode(id))),
             "height": self.index,
+            "index": self.index,
             "time": rfc3339_ms(self.time_ms),
             "kind": self.kind,
             "change_ait": format!("{sign}{}", self.micro().six_decimals()),

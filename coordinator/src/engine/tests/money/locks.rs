@@ -107,14 +107,13 @@ fn locks_that_do_not_fit_go_back_each_with_its_reason() {
 fn a_job_goes_only_where_its_locks_pay_ten_seconds() {
     for (amount, matches) in [
         (AIT, true),
-        (999, false),
-        // The bound is coarse: at most a thirty-second more may be needed.
-        (1_032, true),
+        (1_388, false),
+        // As much as pays for 10 s of it.
+        (1_389, true),
     ] {
         let mut rig = Rig::new();
         rig.miner(1, 1);
-        // 1,000 micro-AIT pay for 10 s of it.
-        rig.price(1, 360_000);
+        rig.price(1, 500_000);
         rig.hold(1);
         rig.lock(lock_of(1, 1, 1, amount));
         assert_eq!(rig.assigned().len(), usize::from(matches), "{amount}");
@@ -127,18 +126,12 @@ fn a_payer_is_told_the_least_that_a_miner_works_for() {
     for short in [0, 1] {
         let mut rig = Rig::new();
         let job = rig.hold(1);
-        let least = |rig: &mut Rig| {
-            let owner = Some(owner(1));
-            match rig.ask(Command::GetPayable { job, owner }) {
-                Reply::Payable(payable) => payable.least_micro_ait,
-                other => panic!("{other:?}"),
-            }
-        };
+        let least = |rig: &mut Rig| payable(rig, job, Some(owner(1))).least_micro_ait;
         assert_eq!(least(&mut rig), None);
         rig.miner(1, 1);
-        rig.price(1, 360_000);
+        rig.price(1, 500_000);
         let least = least(&mut rig).unwrap();
-        assert!((1_000..=1_032).contains(&least));
+        assert_eq!(least, 1_389);
         rig.lock(lock_of(1, 1, 1, least - short));
         assert_eq!(rig.assigned().len() as u64, 1 - short);
     }
@@ -171,6 +164,7 @@ fn a_specification_is_paid_once_as_whatever_jobs_it_was_submitted() {
     rig.lock(for_the_other(3));
     rig.lock(LockOpened {
         target_is_paid: true,
+        rental: None,
         ..for_the_other(4)
     });
     let expected = [
@@ -286,8 +280,8 @@ fn a_running_job_takes_no_lock_that_its_miner_is_too_dear_for() {
         max_rate: 359_999,
         ..lock_of(2, 1, 1, AIT)
     });
-    let terms = VoidReason::Terms;
-    assert_eq!(rig.voids(), [(1, terms), (2, terms)]);
+    let expected = [(1, VoidReason::TooSmall), (2, VoidReason::Terms)];
+    assert_eq!(rig.voids(), expected);
     rig.lock(lock_of(3, 1, 1, 1_000));
     assert_eq!(rig.assignment(job).budget_ms, 10_000);
     assert_eq!(rig.payment(job), PaymentStatus::Funded);
@@ -363,24 +357,19 @@ fn no_lock_ends_by_itself_while_its_job_is_not_decided() {
 #[test]
 fn a_payer_learns_what_it_needs_and_no_more() {
     let (mut rig, first) = paid_and_running();
-    let ask = |rig: &mut Rig, owner| {
-        rig.ask(Command::GetPayable {
-            job: first.job_id,
-            owner,
-        })
-    };
-    let Reply::Payable(live) = ask(&mut rig, None) else {
-        panic!()
-    };
-    assert!(live.payable);
+    let live = payable(&mut rig, first.job_id, None);
+    assert!(live.payable && live.yours);
     assert_eq!((live.locked_micro_ait, live.fee_bps), (10 * AIT, 250));
     assert_eq!(live.job_ref, submission(1, 1).spec.job_ref()[..]);
     rig.ask(completion(first, 1));
-    let not_found = ask(&mut rig, None);
+    let not_found = rig.ask(Command::GetPayable {
+        job: first.job_id,
+        owner: None,
+        caller: None,
+    });
     assert_eq!(refusal(&not_found), Some(ErrorReason::JobNotFound));
-    let Reply::Payable(done) = ask(&mut rig, Some(owner(1))) else {
-        panic!()
-    };
+    let done = payable(&mut rig, first.job_id, Some(owner(1)));
     assert!(!done.payable && !done.refusal.is_empty());
+    assert_eq!(done.least_lock_micro_ait, None);
     assert!(done.cost_micro_ait.is_some());
 }

@@ -1,6 +1,6 @@
-//! Whatever happens: every lock is answered once.
+//! Whatever happens: every lock is answered once, and what is paid is what was assigned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -137,7 +137,7 @@ impl Story {
             let locks = match order {
                 Order::Void { lock, .. } => vec![lock],
                 Order::Settle { locks, .. } => locks,
-                Order::LogReceipt(_) | Order::LogAcknowledgement(..) => vec![],
+                _ => vec![],
             };
             locks
                 .into_iter()
@@ -147,11 +147,39 @@ impl Story {
     }
 }
 
+impl Story {
+    /// Each job is paid once, for an attempt that it had, to the payee, at the rate and by the miner of its assignment, and
+    /// by its receipt or a checkpoint of it.
+    fn check_payments(&mut self) {
+        let mut paid = BTreeSet::new();
+        for order in self.rig.orders() {
+            let Order::Settle { job, work, .. } = order else {
+                continue;
+            };
+            assert!(paid.insert(work.job_ref), "{job} is paid twice");
+            let row = self.rig.view(job, 1).row;
+            let attempts = row.attempts.iter();
+            let of = attempts.filter(|attempt| attempt.attempt == u32::from(work.attempt));
+            let assigned: Vec<_> = of
+                .map(|attempt| Assignment::decode(&attempt.assignment).unwrap())
+                .collect();
+            assert_eq!(assigned.len(), 1, "{job} had no such attempt");
+            let (job_ref, miner, payee, rate) = {
+                let first = &assigned[0];
+                (first.job_ref, first.miner_key, first.payee, first.rate)
+            };
+            let stated = (work.job_ref, work.miner, work.payee, work.rate);
+            assert_eq!(stated, (job_ref, miner, payee, rate), "{job}");
+            assert_ne!(work.evidence_id, [0; 32], "{job}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(crate::cases::cases(96, 30))]
 
     #[test]
-    fn every_lock_is_answered_once_and_nothing_runs_unfunded(
+    fn every_lock_is_answered_once_and_pays_what_was_assigned(
         required: bool,
         steps in proptest::collection::vec(step(), 1..60),
     ) {
@@ -166,5 +194,6 @@ proptest! {
         prop_assert_eq!(answers.len(), usize::from(story.locks));
         prop_assert!(answers.values().all(|times| *times == 1));
         prop_assert_eq!(story.rig.core.live_jobs(), 0);
+        story.check_payments();
     }
 }

@@ -1,5 +1,7 @@
 //! A real network: founded by `init`, encrypted by a certificate of an authority of its own, watched by Prometheus.
 
+mod trust;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -82,13 +84,19 @@ impl Real {
         operator.command(&program("aitbc-coordinator"), arguments)
     }
 
-    /// The command that starts it at a port of its own, with the certificate.
+    /// The command that starts it with the certificate, at a port of its own and then always there.
     fn serve(&self, more: &[&str]) -> Command {
+        let port = if self.port.is_empty() {
+            "0"
+        } else {
+            &self.port
+        };
+        let listen = format!("127.0.0.1:{port}");
         let file = |name: &str| self.place.folder().join(name);
         let (data, chain, key) = (self.place.data_dir(), file("chain.pem"), file("key.pem"));
         let usual = [
             "--listen",
-            "127.0.0.1:0",
+            &listen,
             "--data-dir",
             path(&data),
             "--tls-certificate",
@@ -113,13 +121,22 @@ impl Real {
         self.coordinator = Some(process);
     }
 
+    /// Asks it to stop and waits for its end.
+    fn stop(&mut self) {
+        let mut coordinator = self.coordinator.take().expect("it runs");
+        coordinator.terminate();
+        let _stopped = coordinator.wait().succeeds();
+    }
+
     fn user(&self, name: &str) -> User {
+        self.user_at(name, "localhost")
+    }
+
+    fn user_at(&self, name: &str, host: &str) -> User {
+        let url = format!("https://{host}:{}", self.port);
         self.place
             .user(name)
-            .with(
-                "AITBC_COORDINATOR",
-                &format!("https://localhost:{}", self.port),
-            )
+            .with("AITBC_COORDINATOR", &url)
             .with("AITBC_CA_CERTIFICATE", path(&self.ca))
     }
 }
@@ -247,9 +264,7 @@ async fn over_tls_an_unfunded_job_waits_and_no_miner_gets_it() {
     assert!(refused.message().contains("no faucet"), "{refused:?}");
     drop(connection);
 
-    let mut coordinator = real.coordinator.take().expect("it runs");
-    coordinator.terminate();
-    let _stopped = coordinator.wait().succeeds();
+    real.stop();
     real.start(&[]);
     let status = real
         .user("client")
