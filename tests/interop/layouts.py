@@ -86,13 +86,8 @@ def tagged(tag, data):
     return sha256(prefix + prefix + data)
 
 
-def requirements_hash(min_vram_gib=0, miner=None):
-    lines = []
-    if min_vram_gib:
-        lines.append(f"min_vram_gib={min_vram_gib}\n")
-    if miner:
-        lines.append(f"miner={miner}\n")
-    return sha256("".join(sorted(lines)).encode())
+def requirements_hash(**wanted):
+    return sha256("".join(f"{key}={value}\n" for key, value in sorted(wanted.items()) if value).encode())
 
 
 def public_key(seed):

@@ -82,8 +82,13 @@ fn counted_s(rental: &Rental) -> u64 {
 
 /// A few lines.
 pub fn rental_text(rental: &Rental) -> String {
-    let rate = rental.terms.last().map_or(0, |term| term.hourly_rate_micro_ait);
-    let sum = |of: fn(&RentalTerm) -> u64| MicroAit(rental.terms.iter().map(of).fold(0, u64::saturating_add));
+    let rate = rental
+        .terms
+        .last()
+        .map_or(0, |term| term.hourly_rate_micro_ait);
+    let sum = |of: fn(&RentalTerm) -> u64| {
+        MicroAit(rental.terms.iter().map(of).fold(0, u64::saturating_add))
+    };
     let mut text = format!(
         "  {}, {} AIT/hour, {}\n  from         {} until {}",
         rental.gpu_model,
@@ -93,11 +98,16 @@ pub fn rental_text(rental: &Rental) -> String {
         at(rental.ended_at.as_ref().or(rental.ends_at.as_ref())),
     );
     if rental.away_since.is_some() {
-        text.push_str(&format!("; its provider is away since {}", at(rental.away_since.as_ref())));
+        text.push_str(&format!(
+            "; its provider is away since {}",
+            at(rental.away_since.as_ref())
+        ));
     }
     let (counted, paid) = (counted_s(rental), sum(|term| term.paid_micro_ait));
     if counted > 0 || paid.0 > 0 {
-        text.push_str(&format!("\n  counted      {counted} s, {paid} AIT paid so far"));
+        text.push_str(&format!(
+            "\n  counted      {counted} s, {paid} AIT paid so far"
+        ));
         let returned = sum(|term| term.returned_micro_ait);
         if returned.0 > 0 {
             text.push_str(&format!(", {returned} AIT returned"));
@@ -106,7 +116,15 @@ pub fn rental_text(rental: &Rental) -> String {
     text
 }
 
-const HEADER: [&str; 7] = ["RENTAL", "GPU", "STATE", "FROM", "UNTIL", ">COUNTED", ">PAID AIT"];
+const HEADER: [&str; 7] = [
+    "RENTAL",
+    "GPU",
+    "STATE",
+    "FROM",
+    "UNTIL",
+    ">COUNTED",
+    ">PAID AIT",
+];
 
 /// Rentals with full ids where the terminal is wide enough.
 pub fn rentals_table(rentals: &[Rental]) -> String {
@@ -159,9 +177,15 @@ mod tests {
         };
         let text = rental_text(&rental);
         assert!(text.contains("0.5 AIT/hour, ended (released)"), "{text}");
-        assert!(text.contains("60 s, 0.008334 AIT paid so far, 0.991666 AIT returned"), "{text}");
+        assert!(
+            text.contains("60 s, 0.008334 AIT paid so far, 0.991666 AIT returned"),
+            "{text}"
+        );
         let document = rental_json(&rental);
-        assert_eq!((&document["status"], &document["end"]), (&json!("ended"), &json!("released")));
+        assert_eq!(
+            (&document["status"], &document["end"]),
+            (&json!("ended"), &json!("released"))
+        );
         assert_eq!(document["terms"][0]["billed_seconds"], 60);
         assert!(rentals_table(&[rental]).contains("RTX 4090"));
     }

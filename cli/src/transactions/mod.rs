@@ -11,5 +11,7 @@ mod signer;
 pub use kept::RentalHint;
 pub use payer::{PayerOptions, WalletOptions};
 pub use proven::proven_entries;
-pub use send::{Draft, Payload, Sent, account, has_unanswered, send, unanswered_rental, with_funds_hint};
+pub use send::{
+    Draft, Payload, Sent, account, has_unanswered, send, unanswered_rental, with_funds_hint,
+};
 pub use signer::{Chosen, Signer};

@@ -16,8 +16,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_common::runtime::{random_bytes, unix_ms};
 use aitbc_proto::v1::{
     ErrorReason, GetAccountRequest, GetAccountResponse, NetworkProfile, RentalTerms,
-    SubmitTransactionRequest,
-    SubmitTransactionResponse,
+    SubmitTransactionRequest, SubmitTransactionResponse,
 };
 use tonic::Status;
 

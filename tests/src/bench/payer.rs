@@ -160,6 +160,7 @@ impl Payer {
             transaction,
             job_id: job_id.to_owned(),
             job_owner: self.owner.0.to_vec().into(),
+            rental: None,
         };
         let answer = self.ledger.submit_transaction(request).await;
         let answer = answer.context("a transaction was refused")?.into_inner();

@@ -130,6 +130,7 @@ impl Person {
             transaction: signed.encode().into(),
             job_id: job_id.to_owned(),
             job_owner: Identity::from_seed(&self.owner).public().0.to_vec().into(),
+            rental: None,
         };
         let asked_ms = match kind {
             TransactionKind::Lock => self.diary.asks(Window::Pay),

@@ -4,7 +4,7 @@ use aitbc_common::address::Address;
 use aitbc_common::genesis::{Genesis, chain_id};
 use aitbc_common::hash::{hash_text, sha256, tagged};
 use aitbc_common::identity::Identity;
-use aitbc_common::ids::{JobId, MinerId, shard_of};
+use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId, shard_of};
 use aitbc_common::layouts::Requirements;
 use aitbc_common::names::canonical_model;
 use aitbc_common::token::{self, Scope};
@@ -85,19 +85,36 @@ fn ids() {
 
 #[test]
 fn requirements() {
-    let miner = MinerId::new(1_795_427_000_000, 12, counting(0xb0));
+    let (ms, shard, bytes) = (1_795_427_000_000, 12, counting(0xb0));
+    let miner = Some(MinerId::new(ms, shard, bytes));
+    let offer = Some(ListingId::new(ms, shard, bytes));
+    let rental = Some(RentalId::new(ms, shard, bytes));
     let vectors: Vec<Value> = [
-        (0, None),
-        (24, None),
-        (0, Some(miner)),
-        (4_096, Some(miner)),
+        (0, None, 0, None, None),
+        (24, None, 0, None, None),
+        (0, miner, 0, None, None),
+        (4_096, miner, 0, None, None),
+        (0, None, 1, None, None),
+        (8, miner, 1_000_000, offer, None),
+        (0, None, 0, None, rental),
+        (24, miner, 750_000, offer, rental),
     ]
     .into_iter()
-    .map(|(min_vram_gib, miner)| {
+    .map(|(min_vram_gib, miner, min_reputation_ppm, offer, rental)| {
+        let requirements = Requirements {
+            min_vram_gib,
+            miner,
+            min_reputation_ppm,
+            offer,
+            rental,
+        };
         json!({
             "min_vram_gib": min_vram_gib,
             "miner": miner.map(|miner| miner.to_string()),
-            "requirements_hash": hex::encode(Requirements { min_vram_gib, miner }.hash()),
+            "min_reputation_ppm": min_reputation_ppm,
+            "offer": offer.map(|offer| offer.to_string()),
+            "rental": rental.map(|rental| rental.to_string()),
+            "requirements_hash": hex::encode(requirements.hash()),
         })
     })
     .collect();

@@ -32,6 +32,9 @@ pub mod watchers;
 use aitbc_common::runtime::errors::CommandError;
 use clap::{Args, Subcommand};
 
+pub use funds::check_payer;
+pub use payment::fee_bps;
+
 use crate::context::Context;
 use crate::values::JobSelector;
 

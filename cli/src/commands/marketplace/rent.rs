@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{ListingId, RentalId};
-use aitbc_common::layouts::{LockPurpose, LockTerms, TransactionKind, rental_ref};
+use aitbc_common::layouts::{LockPurpose, LockTerms, RecordBody, TransactionKind, rental_ref};
 use aitbc_common::ledger::transactions::MIN_LOCK;
 use aitbc_common::money::{MicroAit, cost};
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::{random_bytes, unix_ms};
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::{
-    ExtendRentalRequest, GetListingRequest, GetTransactionRequest, Listing, Rental, RentRequest,
-};
+use aitbc_proto::v1::{ExtendRentalRequest, GetListingRequest, Listing, RentRequest, Rental};
+use bytes::Bytes;
 use clap::Args;
 
 use super::rentals::{find, selected};
@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::output::json::{duration_for_request, timestamp_ms};
 use crate::output::rental::{rental_json, rental_text};
 use crate::transactions::{
-    Chosen, Draft, Payload, PayerOptions, RentalHint, Sent, Signer, send, unanswered_rental,
+    Chosen, Draft, PayerOptions, Payload, RentalHint, Sent, Signer, send, unanswered_rental,
 };
 use crate::values::{self, RentalSelector};
 
@@ -70,8 +70,10 @@ fn term(text: &str) -> Result<Duration, CommandError> {
     if (SHORTEST_MS..=LONGEST_MS).contains(&ms) && ms.is_multiple_of(STEP_MS) {
         return Ok(time);
     }
-    Err(CommandError::usage(format!("a GPU cannot be rented for {text}"))
-        .with_hint("give 1m to 30d in steps of 10 s, for example --for 90m"))
+    Err(
+        CommandError::usage(format!("a GPU cannot be rented for {text}"))
+            .with_hint("give 1m to 30d in steps of 10 s, for example --for 90m"),
+    )
 }
 
 /// What to rent.
@@ -116,7 +118,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let payer = arguments.payer.choose(context)?;
     let connection = context.connect(Scope::Client).await?;
     let listing = listing(&connection, arguments.listing_id).await?;
-    let wanted = Wanted::of(&listing, None, &arguments.term, unix_ms(), arguments.max_price)?;
+    let wanted = Wanted::of(
+        &listing,
+        None,
+        &arguments.term,
+        unix_ms(),
+        arguments.max_price,
+    )?;
     let (rental, sent, amount) = wanted.rent(context, &connection, payer).await?;
     show(context, "GPU rented", &rental, &sent, amount)?;
     context.next(format_args!(
@@ -133,8 +141,18 @@ pub async fn extend(context: &Context, arguments: ExtendArguments) -> Result<(),
     let id = selected(&connection, arguments.rental_id).await?;
     let known = find(&connection, id).await?;
     let listing = listing(&connection, values::listing_id(&known.listing_id)?).await?;
-    let ends_ms = known.ends_at.as_ref().map_or(0, timestamp_ms).max(unix_ms());
-    let wanted = Wanted::of(&listing, Some(id), &arguments.term, ends_ms, arguments.max_price)?;
+    let ends_ms = known
+        .ends_at
+        .as_ref()
+        .map_or(0, timestamp_ms)
+        .max(unix_ms());
+    let wanted = Wanted::of(
+        &listing,
+        Some(id),
+        &arguments.term,
+        ends_ms,
+        arguments.max_price,
+    )?;
     let (rental, sent, amount) = wanted.rent(context, &connection, payer).await?;
     show(context, "Rental extended", &rental, &sent, amount)
 }
@@ -164,10 +182,21 @@ async fn listing(connection: &Connection, id: ListingId) -> Result<Listing, Comm
     let request = GetListingRequest {
         listing_id: id.to_string(),
     };
-    let offer = connection.marketplace().get_listing(request).await?.into_inner().offer;
+    let offer = connection
+        .marketplace()
+        .get_listing(request)
+        .await?
+        .into_inner()
+        .offer;
     offer.and_then(|offer| offer.listing).ok_or_else(|| {
-        CommandError::new(ExitCode::Failed, "INCOMPLETE_ANSWER", "the coordinator's answer lacks the listing")
-            .with_hint("the versions of aitbc and the coordinator may not fit together: aitbc --version")
+        CommandError::new(
+            ExitCode::Failed,
+            "INCOMPLETE_ANSWER",
+            "the coordinator's answer lacks the listing",
+        )
+        .with_hint(
+            "the versions of aitbc and the coordinator may not fit together: aitbc --version",
+        )
     })
 }
 
@@ -193,8 +222,11 @@ impl Wanted {
                 "it costs {} AIT/hour, over the highest price of {most}",
                 MicroAit(rate)
             );
-            return Err(CommandError::new(ExitCode::Failed, "NOT_AVAILABLE", message)
-                .with_hint(format!("see cheaper ones: aitbc marketplace offers list --max-price {most}")));
+            return Err(
+                CommandError::new(ExitCode::Failed, "NOT_AVAILABLE", message).with_hint(format!(
+                    "see cheaper ones: aitbc marketplace offers list --max-price {most}"
+                )),
+            );
         }
         let provider = <[u8; 32]>::try_from(&listing.provider_key[..]).map(PublicKey);
         Ok(Self {
@@ -206,8 +238,12 @@ impl Wanted {
                 rate,
             },
             provider: provider.map_err(|_| {
-                CommandError::new(ExitCode::Failed, "INCOMPLETE_ANSWER", "the listing names no provider")
-                    .with_hint("tell the coordinator's operator")
+                CommandError::new(
+                    ExitCode::Failed,
+                    "INCOMPLETE_ANSWER",
+                    "the listing names no provider",
+                )
+                .with_hint("tell the coordinator's operator")
             })?,
             begins_ms,
         })
@@ -233,7 +269,7 @@ impl Wanted {
         check_payer(context, connection, &payer, Some(amount)).await?;
         let signer = payer.unlock(&connection.identity).await?;
         let sent = self.lock(context, connection, &signer, amount).await?;
-        let rental = self.answer(connection, &sent).await?;
+        let rental = self.answer(context, connection, &sent).await?;
         Ok((rental, sent, amount))
     }
 
@@ -281,14 +317,24 @@ impl Wanted {
     }
 
     /// What became of the lock: the same bytes again are answered with the rental.
-    async fn answer(&self, connection: &Connection, sent: &Sent) -> Result<Rental, CommandError> {
-        let request = GetTransactionRequest {
-            transaction_id: sent.id.to_vec().into(),
+    async fn answer(
+        &self,
+        context: &Context,
+        connection: &Connection,
+        sent: &Sent,
+    ) -> Result<Rental, CommandError> {
+        let mut ledger = VerifiedLedger::open(connection, &context.home)?;
+        let RecordBody::Transaction(signed) =
+            ledger.transaction(&sent.id).await?.record.record.body
+        else {
+            return Err(incomplete("the transaction"));
         };
-        let recorded = connection.ledger().get_transaction(request).await?.into_inner();
-        let transaction = recorded.transaction;
+        let transaction: Bytes = signed.encode().into();
         let hint = &self.hint;
-        let (salt, term) = (hint.salt.to_vec().into(), duration_for_request(Duration::from_millis(hint.term_ms)));
+        let (salt, term) = (
+            hint.salt.to_vec().into(),
+            duration_for_request(Duration::from_millis(hint.term_ms)),
+        );
         let rental = match hint.extends {
             None => {
                 let request = RentRequest {
@@ -298,7 +344,12 @@ impl Wanted {
                     term: Some(term),
                     hourly_rate_micro_ait: hint.rate,
                 };
-                connection.marketplace().rent(request).await?.into_inner().rental
+                connection
+                    .marketplace()
+                    .rent(request)
+                    .await?
+                    .into_inner()
+                    .rental
             }
             Some(id) => {
                 let request = ExtendRentalRequest {
@@ -308,14 +359,22 @@ impl Wanted {
                     term: Some(term),
                     hourly_rate_micro_ait: hint.rate,
                 };
-                connection.marketplace().extend_rental(request).await?.into_inner().rental
+                connection
+                    .marketplace()
+                    .extend_rental(request)
+                    .await?
+                    .into_inner()
+                    .rental
             }
         };
-        rental.ok_or_else(|| {
-            CommandError::new(ExitCode::Failed, "INCOMPLETE_ANSWER", "the coordinator's answer lacks the rental")
-                .with_hint("see it with: aitbc marketplace rentals")
-        })
+        rental.ok_or_else(|| incomplete("the rental"))
     }
+}
+
+fn incomplete(lacks: &str) -> CommandError {
+    let message = format!("the coordinator's answer lacks {lacks}");
+    CommandError::new(ExitCode::Failed, "INCOMPLETE_ANSWER", message)
+        .with_hint("see your rentals with: aitbc marketplace rentals")
 }
 
 #[cfg(test)]

@@ -31,7 +31,12 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     page_size: u32,
     /// The page after the one that gave this token
-    #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        default_value = "",
+        hide_default_value = true
+    )]
     page_token: String,
 }
 
@@ -61,7 +66,11 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         page_size: arguments.page_size,
         page_token: arguments.page_token,
     };
-    let answer = connection.marketplace().list_rentals(request).await?.into_inner();
+    let answer = connection
+        .marketplace()
+        .list_rentals(request)
+        .await?
+        .into_inner();
     let token = &answer.next_page_token;
     let rentals = answer.rentals.iter().map(rental_json).collect();
     let document = page("rentals", rentals, token);
@@ -84,7 +93,11 @@ pub async fn release(context: &Context, arguments: ReleaseArguments) -> Result<(
     let request = ReleaseRequest {
         rental_id: id.to_string(),
     };
-    let answer = connection.marketplace().release(request).await?.into_inner();
+    let answer = connection
+        .marketplace()
+        .release(request)
+        .await?
+        .into_inner();
     let rental = answer.rental.unwrap_or_default();
     context.result(
         &rental_json(&rental),
@@ -97,7 +110,11 @@ pub async fn find(connection: &Connection, id: RentalId) -> Result<Rental, Comma
     let request = GetRentalRequest {
         rental_id: id.to_string(),
     };
-    let answer = connection.marketplace().get_rental(request).await?.into_inner();
+    let answer = connection
+        .marketplace()
+        .get_rental(request)
+        .await?
+        .into_inner();
     Ok(answer.rental.unwrap_or_default())
 }
 
@@ -113,8 +130,16 @@ pub async fn selected(
         page_size: 1,
         page_token: String::new(),
     };
-    let answer = connection.marketplace().list_rentals(request).await?.into_inner();
-    let newest = answer.rentals.iter().map(|rental| rental.rental_id.as_str()).max();
+    let answer = connection
+        .marketplace()
+        .list_rentals(request)
+        .await?
+        .into_inner();
+    let newest = answer
+        .rentals
+        .iter()
+        .map(|rental| rental.rental_id.as_str())
+        .max();
     newest.and_then(|id| id.parse().ok()).ok_or_else(|| {
         CommandError::new(ExitCode::NotFound, "RENTAL_NOT_FOUND", "you have no rental")
             .with_hint("see what can be rented: aitbc marketplace offers list --available")
