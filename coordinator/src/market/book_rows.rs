@@ -398,7 +398,7 @@ mod tests {
         book.locks.insert([5; 32], signed);
         book.bindings.insert(miner, client);
         book.paid.insert(miner, 12);
-        let old = trade(3, 10);
+        let old = trade(3, 20);
         let new = trade(8, 40);
         let changes = Changes {
             pairs: [(miner, client)].into(),
@@ -423,18 +423,14 @@ mod tests {
             (&loaded.locks, &loaded.bindings, &loaded.paid),
             (&book.locks, &book.bindings, &book.paid)
         );
-        assert_eq!(
-            loaded.trades[&[9; 32]].settled(40, 30).trades,
-            1,
-            "the old one is too old"
-        );
+        assert_eq!(loaded.trades[&[9; 32]].settled(40, 30).trades, 2);
         assert_eq!(live.of(&[9; 32], 40, 7), 1_000);
 
         let mut batch = Batch::new();
         forget_before(&mut batch, 40);
         store.commit(&fence, batch, Durability::Buffered).unwrap();
         let (loaded, live, _) = load(&store).unwrap();
-        assert_eq!(loaded.trades[&[9; 32]].settled(10, 1).trades, 0);
+        assert_eq!(loaded.trades[&[9; 32]].settled(40, 30).trades, 1);
         assert_eq!(live.of(&[9; 32], 40, 1), 1_000);
 
         let mut batch = Batch::new();

@@ -41,7 +41,7 @@ fn a_rentals_payment_follows_from_its_time_and_number() {
          market rents a for term observed=3599999   ! work_ms is 3600000 where 3590000 follows
          market rents a for term work=15000 ms=15000 ! work_ms is 15000 where 10000 follows
          market rents a for term work=10000 ms=20000 ! billed_ms is 20000 where 10000 follows
-         market rents a for term work=20000 ms=10000 ! billed_ms is 10000 where 20000 follows
+         market rents a for term work=20000 ms=10000 observed=20000 ! billed_ms is 10000 where 20000 follows
          market rents a for term work=10000 ms=60000 ! billed_ms is 60000 where 10000 follows
          market rents a for term work=10000 ms=60001 end=1 ! billed_ms is 60001 where 10000 follows
          market rents a for term posted=9999        ! posted is 9999 where 10000 follows
@@ -91,7 +91,8 @@ fn rentals_and_jobs_pay_beside_each_other() {
          alice locks 10000 on term as=c purpose=rental miner=rig
          market posts a for job ms=5_400_000
          market rents c for term ms=10000
-         market posts b for job ms=5_400_000        ! the job was paid before",
+         market posts b for job ms=5_400_000
+         market rents c for term n=2 ms=10000",
     );
 }
 

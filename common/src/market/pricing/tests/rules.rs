@@ -58,13 +58,13 @@ fn too_few_owners_leave_it_to_the_offers() {
         let settled = all(trades).settled(today, USUAL_DAYS);
         suggest(&settled, of_offers.as_ref(), Some(10_000))
     };
-    assert_eq!(suggest(&trades, 106).rate, Some(150));
+    assert_eq!(suggest(&trades, 129).rate, Some(150));
     let from_offers = Suggestion {
         rate: Some(7),
         basis: Basis::Offers,
         adjustment_bps: 0,
     };
-    assert_eq!(suggest(&trades, 107), from_offers, "a week is over");
+    assert_eq!(suggest(&trades, 130), from_offers, "30 days are over");
     trades[0].fee = LEAST_FEES;
     assert_eq!(suggest(&trades, 100).basis, Basis::Trades);
     trades[0].fee = LEAST_FEES - 1;
