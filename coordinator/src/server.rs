@@ -70,11 +70,7 @@ pub async fn run(
     let ledger = LedgerServiceServer::new(Ledger(Arc::clone(&services)));
     let market = MarketplaceServiceServer::new(Market(Arc::clone(&services)));
     let miners = MinerServiceServer::new(Miners(services));
-    let mut builder = Server::builder();
-    if let Some(tls) = tls {
-        let encrypted = builder.tls_config(tls);
-        builder = encrypted.map_err(|error| stopped(&format!("TLS: {error}")))?;
-    }
+    let builder = builder(tls)?;
     let router = builder
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -121,15 +117,22 @@ pub async fn run(
     set_health(&health, ServingStatus::NotServing).await;
     hub.close();
     draining.cancel();
-    if tokio::time::timeout(settings.drain, &mut server)
-        .await
-        .is_err()
-    {
+    let drained = tokio::time::timeout(settings.drain, &mut server).await;
+    if drained.is_err() {
         let seconds = settings.drain.as_secs();
         tracing::warn!("some calls did not end within {seconds} s and are cut off");
         server.abort();
     }
     Ok(())
+}
+
+fn builder(tls: Option<ServerTlsConfig>) -> Result<Server, CommandError> {
+    let builder = Server::builder();
+    let Some(tls) = tls else {
+        return Ok(builder);
+    };
+    let encrypted = builder.tls_config(tls);
+    encrypted.map_err(|error| stopped(&format!("TLS: {error}")))
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {

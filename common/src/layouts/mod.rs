@@ -4,6 +4,7 @@
 mod acknowledgement;
 mod assignment;
 mod checkpoint;
+mod fault;
 mod payload;
 mod receipt;
 mod record;
@@ -14,11 +15,11 @@ mod transaction;
 pub use acknowledgement::{Acknowledgement, Verdict};
 pub use assignment::{Assignment, NO_BUDGET, locks_hash};
 pub use checkpoint::StreamCheckpoint;
+pub use fault::{FaultEntry, FaultReason};
 pub use payload::{AllowTerms, BindConsent, LockPurpose, LockTerms, rental_ref};
 pub use receipt::{MANUAL_ENGINE, Outcome, Receipt};
 pub use record::{
-    ExpireReason, FaultEntry, FaultReason, MAX_GENESIS, MintReason, Post, ReceiptEntry, Record,
-    RecordBody, Seal, VoidReason,
+    ExpireReason, MAX_GENESIS, MintReason, Post, ReceiptEntry, Record, RecordBody, Seal, VoidReason,
 };
 pub use session_proof::SessionProof;
 pub use spec::{JobSpec, NO_MAX_RATE, Requirements};

@@ -111,10 +111,10 @@ impl Book {
             RecordBody::Transaction(signed) => self.transaction(signed, changes),
             RecordBody::Post(post) => self.post(post, record, changes),
             RecordBody::Fault(fault) => self.fault(fault, record, changes),
-            RecordBody::Void { lock, .. } | RecordBody::Expire { lock, .. } => {
-                if self.locks.remove(lock).is_some() {
-                    changes.locks.insert(*lock, None);
-                }
+            RecordBody::Void { lock, .. } | RecordBody::Expire { lock, .. }
+                if self.locks.remove(lock).is_some() =>
+            {
+                changes.locks.insert(*lock, None);
             }
             _ => {}
         }

@@ -79,45 +79,50 @@ impl EngineCore {
             epoch: 0,
             models: Models::default(),
         };
+        core.restore_rows(reads)?;
+        core.queue.restored();
+        core.restore_funded(reads)?;
+        Ok(core)
+    }
+
+    fn restore_rows(&mut self, reads: &dyn Reads) -> Result<(), StoreError> {
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::miners_in(shard), |_, value| {
-                core.restore_miner(value)
+                self.restore_miner(value)
             })?;
         }
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::bindings_in(shard), |_, value| {
-                core.restore_binding(value)
+                self.restore_binding(value)
             })?;
         }
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::listings_in(shard), |_, value| {
-                core.restore_listing(value)
+                self.restore_listing(value)
             })?;
         }
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::rentals_in(shard), |_, value| {
-                core.restore_rental(rental_rows::read(value)?);
+                self.restore_rental(rental_rows::read(value)?);
                 Ok(())
             })?;
         }
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::active_jobs_in(shard), |key, value| {
-                core.restore_job(key, value)
+                self.restore_job(key, value)
             })?;
         }
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::checkpoints_in(shard), |key, value| {
-                core.restore_checkpoint(key, value)
+                self.restore_checkpoint(key, value)
             })?;
         }
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::stopped_in(shard), |key, value| {
-                core.restore_stopped(key, value)
+                self.restore_stopped(key, value)
             })?;
         }
-        core.queue.restored();
-        core.restore_funded(reads)?;
-        Ok(core)
+        Ok(())
     }
 
     fn restore_miner(&mut self, value: Bytes) -> Result<(), StoreError> {

@@ -28,6 +28,12 @@ const FULL_RETRY: Duration = Duration::from_secs(1);
 /// When a submission may be tried again that was refused for a full disk.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(30);
 
+fn full_disk() -> ApiError {
+    let message =
+        "the coordinator's disk is nearly full; no new jobs are taken until there is room";
+    ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY)
+}
+
 impl EngineCore {
     pub(super) fn submit(&mut self, turn: &mut Turn, submission: Submission) {
         let request_key = submission.request_key();
@@ -67,11 +73,7 @@ impl EngineCore {
             return turn.refuse(ErrorReason::NoMatchingMiner, warning.message.clone());
         }
         if !self.has_room {
-            let message =
-                "the coordinator's disk is nearly full; no new jobs are taken until there is room";
-            let error =
-                ApiError::new(ErrorReason::StorageFull, message).retry_after(FULL_DISK_RETRY);
-            return turn.reply(Reply::Refused(error));
+            return turn.reply(Reply::Refused(full_disk()));
         }
         // A job that waits for funds takes its turn once it has them.
         let tag = if waits {

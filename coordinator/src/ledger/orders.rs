@@ -125,76 +125,86 @@ impl LedgerCore {
             if sequence < next && !self.config.broken.repeat_orders {
                 continue;
             }
-            match order {
-                Order::Void { lock, reason } => self.void(turn, lock, reason, reads)?,
-                Order::Settle {
-                    job,
-                    owner,
-                    work,
-                    locks,
-                } => {
-                    let paid = self.settle(turn, &work, &locks, reads)?;
-                    turn.notify(
-                        self,
-                        &Notice::Settled {
-                            job,
-                            owner,
-                            posted: paid.posted,
-                            fee: paid.fee,
-                            returned: paid.returned,
-                        },
-                    );
-                }
-                Order::PayRental {
-                    rental,
-                    renter,
-                    lock,
-                    work,
-                } => {
-                    let paid = self.pay_rental(turn, &work, lock, reads)?;
-                    let notice = Notice::RentalPaid {
-                        rental,
-                        renter,
-                        lock,
-                        number: work.attempt,
-                        posted: paid.posted,
-                        fee: paid.fee,
-                        returned: paid.returned,
-                    };
-                    turn.notify(self, &notice);
-                }
-                Order::LogFault {
-                    lock,
-                    job_ref,
-                    attempt,
-                    miner,
-                    reason,
-                } => {
-                    let fault = FaultEntry {
-                        job_ref,
-                        attempt,
-                        miner,
-                        client: Address::default(),
-                        reason,
-                        weight: 0,
-                        lock,
-                    };
-                    self.log_fault(turn, fault, reads)?;
-                }
-                Order::LogReceipt(entry) => {
-                    turn.record(self, RecordBody::Receipt(entry), reads)?
-                        .expect("a receipt's record has no rule of its own");
-                }
-                Order::LogAcknowledgement(acknowledgement, signature) => {
-                    let body = RecordBody::Acknowledgement(acknowledgement, signature);
-                    turn.record(self, body, reads)?
-                        .expect("its chain and signature were checked when it came");
-                }
-            }
+            self.apply_order(turn, order, reads)?;
             self.applied_orders = self.applied_orders.max(sequence);
             turn.heard = true;
         }
         Ok(Reply::Applied(self.applied_orders))
+    }
+
+    fn apply_order(
+        &mut self,
+        turn: &mut Turn,
+        order: Order,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        match order {
+            Order::Void { lock, reason } => self.void(turn, lock, reason, reads)?,
+            Order::Settle {
+                job,
+                owner,
+                work,
+                locks,
+            } => {
+                let paid = self.settle(turn, &work, &locks, reads)?;
+                turn.notify(
+                    self,
+                    &Notice::Settled {
+                        job,
+                        owner,
+                        posted: paid.posted,
+                        fee: paid.fee,
+                        returned: paid.returned,
+                    },
+                );
+            }
+            Order::PayRental {
+                rental,
+                renter,
+                lock,
+                work,
+            } => {
+                let paid = self.pay_rental(turn, &work, lock, reads)?;
+                let notice = Notice::RentalPaid {
+                    rental,
+                    renter,
+                    lock,
+                    number: work.attempt,
+                    posted: paid.posted,
+                    fee: paid.fee,
+                    returned: paid.returned,
+                };
+                turn.notify(self, &notice);
+            }
+            Order::LogFault {
+                lock,
+                job_ref,
+                attempt,
+                miner,
+                reason,
+            } => {
+                let fault = FaultEntry {
+                    job_ref,
+                    attempt,
+                    miner,
+                    client: Address::default(),
+                    reason,
+                    weight: 0,
+                    lock,
+                };
+                self.log_fault(turn, fault, reads)?;
+            }
+            Order::LogReceipt(entry) => {
+                turn.record(self, RecordBody::Receipt(entry), reads)?
+                    .expect("a receipt's record has no rule of its own");
+            }
+            Order::LogAcknowledgement(acknowledgement, signature) => {
+                let body = RecordBody::Acknowledgement(acknowledgement, signature);
+                turn.record(self, body, reads)?
+                    .expect("its chain and signature were checked when it came");
+            }
+        }
+        Ok(())
     }
 
     /// Returns what has come to its end; orders that were decided before have been applied.

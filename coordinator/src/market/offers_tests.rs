@@ -80,77 +80,40 @@ fn each_filter_removes_what_it_should() {
     let found = |filter: Filter| ids(&offers.page(&filter, Sort::Price, None, 10));
     let any = Filter::default;
     assert_eq!(found(any()), [1, 2]);
-    assert_eq!(
-        found(Filter {
-            gpu: Some("B".into()),
-            ..any()
-        }),
-        [2]
-    );
-    assert_eq!(
-        found(Filter {
-            gpu: Some("C".into()),
-            ..any()
-        }),
-        [0u8; 0]
-    );
-    assert_eq!(
-        found(Filter {
-            max_rate: Some(199),
-            ..any()
-        }),
-        [1]
-    );
-    assert_eq!(
-        found(Filter {
-            max_rate: Some(200),
-            ..any()
-        }),
-        [1, 2]
-    );
-    assert_eq!(
-        found(Filter {
-            min_vram_gib: 24,
-            ..any()
-        }),
-        [1, 2]
-    );
-    assert_eq!(
-        found(Filter {
-            min_vram_gib: 25,
-            ..any()
-        }),
-        [0u8; 0]
-    );
-    assert_eq!(
-        found(Filter {
-            region: "eu-west".into(),
-            ..any()
-        }),
-        [1, 2]
-    );
-    assert_eq!(
-        found(Filter {
-            region: "us".into(),
-            ..any()
-        }),
-        [0u8; 0]
-    );
-    assert_eq!(
-        found(Filter {
-            min_reputation_ppm: 25_001,
-            ..any()
-        }),
-        [2]
-    );
-    assert_eq!(
-        found(Filter {
-            available: true,
-            ..any()
-        }),
-        [2],
-        "1 has no miner"
-    );
+    let gpu = |gpu: &str| Filter {
+        gpu: Some(gpu.into()),
+        ..any()
+    };
+    assert_eq!(found(gpu("B")), [2]);
+    assert_eq!(found(gpu("C")), [0u8; 0]);
+    let max_rate = |rate| Filter {
+        max_rate: Some(rate),
+        ..any()
+    };
+    assert_eq!(found(max_rate(199)), [1]);
+    assert_eq!(found(max_rate(200)), [1, 2]);
+    let min_vram_gib = |min_vram_gib| Filter {
+        min_vram_gib,
+        ..any()
+    };
+    assert_eq!(found(min_vram_gib(24)), [1, 2]);
+    assert_eq!(found(min_vram_gib(25)), [0u8; 0]);
+    let region = |region: &str| Filter {
+        region: region.into(),
+        ..any()
+    };
+    assert_eq!(found(region("eu-west")), [1, 2]);
+    assert_eq!(found(region("us")), [0u8; 0]);
+    let reputed = Filter {
+        min_reputation_ppm: 25_001,
+        ..any()
+    };
+    assert_eq!(found(reputed), [2]);
+    let available = Filter {
+        available: true,
+        ..any()
+    };
+    assert_eq!(found(available), [2], "1 has no miner");
 }
 
 #[test]

@@ -6,12 +6,12 @@ use aitbc_common::genesis::{Faucet, Genesis, PreviousChain, chain_id};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, FaultEntry, FaultReason, LockPurpose, MintReason, Outcome, Post, ReceiptEntry,
-    RecordBody, Seal, TransactionKind, Verdict, VoidReason, address_target,
+    ExpireReason, MintReason, Post, ReceiptEntry, RecordBody, Seal, TransactionKind, Verdict,
+    VoidReason, address_target,
 };
 use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::entry::{Entry, StateKey};
-use aitbc_common::ledger::settlement::{Work, fee_of, posts, rental_post};
+use aitbc_common::ledger::settlement::posts;
 use aitbc_common::ledger::state::State;
 use serde_json::{Value, json};
 
@@ -21,6 +21,7 @@ use super::cast::{
 };
 use super::history::{DAY, History};
 use super::records::acknowledgement;
+use super::renting::renting;
 use super::{check, counting, number};
 
 fn genesis() -> Genesis {
@@ -168,111 +169,6 @@ fn paying(history: &mut History) -> Hash {
     );
     history.refuse_body("paid twice", RecordBody::Post(good[1].clone()));
     void.0
-}
-
-/// A rental that is paid twice, and a miner that fails a paid attempt.
-fn renting(history: &mut History) {
-    let mut open = terms(history.now + DAY, 3_600_000);
-    open.purpose = LockPurpose::Rental;
-    open.miner_key = identity(&MINER).public();
-    let (lock, amount) = history.lock("lock of a rental", &ALICE, 30_000, &open);
-    let work = Work {
-        outcome: Outcome::Rental,
-        evidence_id: [0; 32],
-        observed_ms: 45_678,
-        work_ms: 40_000,
-        ..history.work(1_000_000, 40_000)
-    };
-    let first = rental_post(&work, lock, amount, 250);
-    let changed = |change: fn(&mut Post)| {
-        let mut post = first.clone();
-        change(&mut post);
-        RecordBody::Post(post)
-    };
-    for (name, body) in [
-        (
-            "a rental's second payment first",
-            changed(|post| post.attempt = 2),
-        ),
-        (
-            "a rental's payment with evidence",
-            changed(|post| post.evidence_id = [1; 32]),
-        ),
-        ("no whole beats", changed(|post| post.work_ms = 40_001)),
-        (
-            "more beats than time",
-            changed(|post| post.observed_ms = 39_999),
-        ),
-        (
-            "a rental that goes on billed for a minute",
-            changed(|post| post.billed_ms = 60_000),
-        ),
-        (
-            "a rental's lock for a job",
-            changed(|post| post.outcome = Outcome::Complete),
-        ),
-        ("a rental's fee too low", changed(|post| post.fee -= 1)),
-    ] {
-        history.refuse_body(name, body);
-    }
-    history.append("first payment of a rental", RecordBody::Post(first.clone()));
-    history.refuse_body(
-        "a rental's first payment twice",
-        RecordBody::Post(first.clone()),
-    );
-    let last = Work {
-        attempt: 2,
-        outcome: Outcome::RentalEnd,
-        observed_ms: 12_345,
-        work_ms: 10_000,
-        billed_ms: 20_000,
-        ..work
-    };
-    let mut last = rental_post(&last, lock, amount - first.posted, 250);
-    history.append("last payment of a rental", RecordBody::Post(last.clone()));
-    last.attempt = 3;
-    history.refuse_body("a rental that is over", RecordBody::Post(last));
-
-    let (lock, amount) = history.lock(
-        "lock of a job whose miner fails",
-        &BOB,
-        8_000,
-        &terms(history.now + DAY, 1),
-    );
-    let fault = FaultEntry {
-        job_ref: counting(history.job),
-        attempt: 2,
-        miner: identity(&MINER).public(),
-        client: address(&BOB),
-        reason: FaultReason::Lost,
-        weight: fee_of(amount, 250),
-        lock,
-    };
-    let wrong = |change: fn(&mut FaultEntry)| {
-        let mut fault = fault.clone();
-        change(&mut fault);
-        RecordBody::Fault(fault)
-    };
-    history.refuse_body("a fault that weighs more", wrong(|fault| fault.weight += 1));
-    history.refuse_body(
-        "a fault with another's lock",
-        wrong(|fault| fault.client = address(&ALICE)),
-    );
-    history.refuse_body(
-        "a fault with another job's lock",
-        wrong(|fault| fault.job_ref = [1; 32]),
-    );
-    history.append("fault of a miner", RecordBody::Fault(fault.clone()));
-    history.refuse_body("a fault twice", RecordBody::Fault(fault.clone()));
-    let reason = VoidReason::Failed;
-    history.append("void of a failed job", RecordBody::Void { lock, reason });
-    history.refuse_body(
-        "a fault after its lock",
-        RecordBody::Fault(FaultEntry {
-            attempt: 3,
-            ..fault
-        }),
-    );
 }
 
 fn returning(history: &mut History, lock: Hash) {

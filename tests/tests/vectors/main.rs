@@ -9,6 +9,7 @@ mod layouts;
 mod ledger;
 mod merkle;
 mod records;
+mod renting;
 mod texts;
 mod transactions;
 

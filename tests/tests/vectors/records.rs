@@ -39,6 +39,7 @@ fn post() -> Post {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one list")]
 fn all() -> Vec<(&'static str, RecordBody, Value)> {
     let chain = counting(0x01);
     let transfer = draft(
@@ -212,6 +213,7 @@ fn record(index: u64, body: RecordBody) -> Record {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one list")]
 fn record_of_each_type() {
     let vectors: Vec<Value> = (0..)
         .zip(all())

@@ -152,17 +152,23 @@ fn request_id(text: &str) -> Result<String, CommandError> {
         .with_hint(format!("give 1 to {REQUEST_ID_CHARS} characters")))
 }
 
-/// Submits, or explains.
-pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
-    let source = match (arguments.data, arguments.prompt) {
+fn source(data: Option<OsString>, prompt: Option<OsString>) -> Source {
+    match (data, prompt) {
         (Some(data), _) => Source::Data(data),
         (None, Some(prompt)) => Source::Prompt(prompt),
         (None, None) => unreachable!("the command line takes one of the two"),
-    };
+    }
+}
+
+/// Submits, or explains.
+pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let job = NewJob {
         job_type: arguments.job_type,
         model: arguments.model,
-        input: input::read(arguments.job_type, &source)?,
+        input: input::read(
+            arguments.job_type,
+            &source(arguments.data, arguments.prompt),
+        )?,
         max_price: arguments.max_price,
         min_vram_gib: arguments.min_vram,
         miner: arguments.miner,
@@ -204,19 +210,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         };
     }
     let interrupt = Interrupt::listen(arguments.cancel_on_interrupt);
-    if context.json {
-        let document = match &paid {
-            Some(paid) => paid_json(response, paid),
-            None => submitted_json(response),
-        };
-        aitbc_common::runtime::terminal::print_line(event("submitted", document))?;
-    } else {
-        let state = match &paid {
-            Some(paid) => paid.short_text(),
-            None => job_text::submitted_state(response),
-        };
-        context.note(format_args!("{}  {state}", response.job_id));
-    }
+    tell_submitted(context, response, paid.as_ref())?;
     show::submitted(
         context,
         &connection,
@@ -225,6 +219,28 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         Telling::Everything,
     )
     .await?;
+    Ok(())
+}
+
+/// The first line of a job that is watched.
+fn tell_submitted(
+    context: &Context,
+    response: &SubmitJobResponse,
+    paid: Option<&Paid>,
+) -> Result<(), CommandError> {
+    if context.json {
+        let document = match paid {
+            Some(paid) => paid_json(response, paid),
+            None => submitted_json(response),
+        };
+        aitbc_common::runtime::terminal::print_line(event("submitted", document))?;
+    } else {
+        let state = match paid {
+            Some(paid) => paid.short_text(),
+            None => job_text::submitted_state(response),
+        };
+        context.note(format_args!("{}  {state}", response.job_id));
+    }
     Ok(())
 }
 
