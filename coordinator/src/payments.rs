@@ -12,9 +12,6 @@ use aitbc_common::ids::JobId;
 use aitbc_common::layouts::{Acknowledgement, LockPurpose, ReceiptEntry, VoidReason};
 use aitbc_common::ledger::settlement::Work;
 
-/// A job has at most this many locks.
-pub const MAX_LOCKS: usize = 16;
-
 /// From the jobs to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -105,6 +102,8 @@ pub struct LockOpened {
     pub job: Option<JobId>,
     /// That job's owner: a hint, not signed.
     pub owner: Option<PublicKey>,
+    /// The identity that locks it, proven: its allowance signed it, or its token came with it.
+    pub by: Option<PublicKey>,
     /// Whether the log has paid for this target before: it does so once.
     pub target_is_paid: bool,
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
+use aitbc_common::limits::OWNERS_LOCKS;
 use aitbc_common::price::{highest_rate, least_locked};
 
 use super::core::{EngineCore, LiveJob, Paid};
@@ -29,12 +31,21 @@ impl LiveJob {
 }
 
 impl EngineCore {
-    /// The least micro-AIT of a live job's next lock; `None` = it takes none. With it, its locks pay 10 s of the miner that
-    /// runs it.
-    pub(super) fn least_lock(&self, live: &LiveJob) -> Option<u64> {
-        let funding = live.funding();
-        let holder = live.job.phase.holder();
-        let rate = holder.and_then(|miner| self.running_rate(live, miner));
+    /// The least micro-AIT of the next lock that this identity makes for a live job; `None` = it takes none. With it, the
+    /// locks pay 10 s of the miner that runs it; while none does, small ones must not use up the places that bring 10 s of the
+    /// cheapest.
+    pub(super) fn least_lock(&self, live: &LiveJob, by: Option<PublicKey>) -> Option<u64> {
+        let mut funding = live.funding();
+        // Whatever others lock, its owner can still pay.
+        if by != Some(live.owner) && funding.places <= OWNERS_LOCKS as u64 {
+            return None;
+        }
+        let Some(miner) = live.job.phase.holder() else {
+            let cheapest = self.least_for(&self.wanted(live)).unwrap_or(0);
+            funding.least = funding.least.max(cheapest);
+            return funding.least_lock();
+        };
+        let rate = self.running_rate(live, miner);
         let for_the_miner = rate.map_or(0, least_locked).saturating_sub(funding.open);
         Some(funding.least_lock()?.max(for_the_miner))
     }

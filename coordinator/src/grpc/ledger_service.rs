@@ -88,7 +88,12 @@ impl LedgerService for Ledger {
             .await
             .map_err(|_| unexpected())?
             .map_err(|error| refusal(&error.into()))?;
-        let submission = Submission { signed, job, owner };
+        let submission = Submission {
+            signed,
+            job,
+            owner,
+            caller,
+        };
         match self
             .0
             .ledger

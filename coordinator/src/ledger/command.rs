@@ -67,6 +67,8 @@ pub struct Submission {
     pub job: Option<JobId>,
     /// Its owner.
     pub owner: Option<PublicKey>,
+    /// Whose token came with it.
+    pub caller: Option<PublicKey>,
 }
 
 /// An answer.

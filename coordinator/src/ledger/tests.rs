@@ -290,6 +290,7 @@ fn submit(signed: SignedTransaction) -> Command {
         signed,
         job: None,
         owner: None,
+        caller: None,
     }))
 }
 

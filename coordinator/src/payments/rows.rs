@@ -166,6 +166,9 @@ pub struct LockRow {
     /// The log has paid for this target before.
     #[prost(bool, tag = "13")]
     pub target_is_paid: bool,
+    /// The identity that locks it, or empty.
+    #[prost(bytes = "bytes", tag = "14")]
+    pub by: Bytes,
 }
 
 /// [`Notice::Settled`].
@@ -349,6 +352,7 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
                 job: lock.job.map(|job| copied(&job.0)).unwrap_or_default(),
                 owner: lock.owner.map(|owner| copied(&owner.0)).unwrap_or_default(),
                 target_is_paid: lock.target_is_paid,
+                by: lock.by.map(|by| copied(&by.0)).unwrap_or_default(),
             }),
             ..NoticeRow::default()
         },
@@ -407,6 +411,7 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
         let owner = (!lock.owner.is_empty())
             .then(|| fixed(&lock.owner))
             .transpose()?;
+        let by = (!lock.by.is_empty()).then(|| fixed(&lock.by)).transpose()?;
         return Ok(Notice::Locked(LockOpened {
             lock: fixed(&lock.lock)?,
             target: fixed(&lock.target)?,
@@ -420,6 +425,7 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             log_index: lock.log_index,
             job: job.map(JobId),
             owner: owner.map(PublicKey),
+            by: by.map(PublicKey),
             target_is_paid: lock.target_is_paid,
         }));
     }
