@@ -10,14 +10,18 @@ use aitbc_common::price::{highest_rate, least_locked};
 
 use super::core::{EngineCore, LiveJob, Paid};
 use super::payment::{funding, open_amount};
+use super::timers::Timer;
 use crate::jobs::funding::Funding;
-use crate::jobs::lifecycle::Phase;
+use crate::jobs::lifecycle::{Millis, Phase};
 use crate::jobs::matching::{Requirement, removed_by};
 use crate::jobs::queue::Queue;
 use crate::store::rows::JobRow;
 
 /// Miners that are asked for their price, at most.
 const LOOKED_AT: usize = 1_000;
+/// Jobs that are looked at for new prices, at most, for each millisecond that follows without: whoever names new prices all
+/// the time takes no more of the writer than that.
+const REGROUPED_PER_MS: u64 = 10;
 /// Leading bits of the highest rate that locks pay 10 s of, the others cleared: so that jobs with about the same funds
 /// share a class, unless a miner's price is between them.
 const RATE_BITS: u32 = 6;
@@ -143,13 +147,33 @@ impl EngineCore {
     }
 
     /// A miner asks a price that no other asks: jobs whose locks pay 10 s of it do not wait any more with those whose locks do
-    /// not.
+    /// not. At once, unless the new prices before it took their time: then with those that come meanwhile.
     pub(super) fn regroup(&mut self, price: u64) {
-        for job in self.queue.priced(coarse(price), price) {
-            if self.requeue_by_funds(job) {
-                self.enqueue(job);
+        let highest = self.regroups.entry(coarse(price)).or_default();
+        *highest = price.max(*highest);
+        self.regroup_due();
+    }
+
+    /// Regroups by the new prices, where it is time for that.
+    pub(super) fn regroup_due(&mut self) {
+        if self.regroups.is_empty() {
+            return;
+        }
+        if self.regroup_at > self.now {
+            self.timers.insert((self.regroup_at, Timer::Regroup));
+            return;
+        }
+        let mut looked_at = 0;
+        for (from, below) in std::mem::take(&mut self.regroups) {
+            let jobs = self.queue.priced(from, below);
+            looked_at += jobs.len() as Millis;
+            for job in jobs {
+                if self.requeue_by_funds(job) {
+                    self.enqueue(job);
+                }
             }
         }
+        self.regroup_at = self.now + looked_at / REGROUPED_PER_MS;
     }
 
     /// The locks of a stored live job, and what it asks of miners then.

@@ -72,6 +72,8 @@ impl EngineCore {
             has_room: true,
             epoch: 0,
             models: Models::default(),
+            regroups: BTreeMap::new(),
+            regroup_at: 0,
         };
         for shard in 0..SHARDS {
             each_active_row(reads, &keys::miners_in(shard), |_, value| {

@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Receipt(JobId),
     /// Checkpoints are to be stored.
     Checkpoints,
+    /// Jobs are to be regrouped by new prices.
+    Regroup,
 }
 
 impl EngineCore {
@@ -59,6 +61,7 @@ impl EngineCore {
                 Timer::Readmit(job) => self.readmit(turn, job),
                 Timer::Receipt(job) => self.receipt_due(turn, job),
                 Timer::Checkpoints => self.save_checkpoints(turn),
+                Timer::Regroup => self.regroup_due(),
             }
         }
     }

@@ -231,6 +231,37 @@ fn a_funded_job_says_what_the_cheapest_miner_takes_more() {
 }
 
 #[test]
+fn new_prices_take_their_turn_where_many_jobs_wait() {
+    let mut rig = Rig::new();
+    rig.miner(1, 0);
+    rig.price(1, 600_000);
+    for n in 1..=40 {
+        rig.hold(n);
+        // 10 s of 504,000 an hour, one class with what pays 500,000 only.
+        rig.lock(lock_of(n, n, 1, 1_400));
+    }
+    let waiting = |rig: &Rig, price| {
+        let jobs = rig.core.jobs.values();
+        jobs.filter(|live| live.requirement.max_rate >= price)
+            .count()
+    };
+    assert_eq!(waiting(&rig, 500_000), 0);
+    // The first new price is looked at at once, the ones that follow with each other, 4 ms later.
+    rig.price(1, 500_000);
+    assert_eq!(waiting(&rig, 500_000), 40);
+    for price in 501_000..501_100 {
+        rig.price(1, price);
+    }
+    assert_eq!(waiting(&rig, 501_000), 0);
+    assert_eq!(rig.core.regroups.len(), 1);
+    rig.wait(3);
+    assert_eq!(waiting(&rig, 501_000), 0);
+    rig.wait(1);
+    assert_eq!(waiting(&rig, 501_099), 40);
+    assert!(rig.core.regroups.is_empty());
+}
+
+#[test]
 fn who_pays_a_job_of_somebody_else_too_late_is_told_why_it_returned() {
     for required in [true, false] {
         let mut rig = Rig::with(|config| config.funding_required = required);
@@ -380,6 +411,7 @@ proptest! {
                     }
                 }
             }
+            rig.wait(5);
             let prices: Vec<(bool, u64)> = rig
                 .core
                 .miners
