@@ -44,5 +44,11 @@ pub const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
 pub const MIN_POLL_LEASE_MS: u64 = 10_000;
 /// Longest lease of a polled job, in milliseconds: 1 hour.
 pub const MAX_POLL_LEASE_MS: u64 = 3_600_000;
+
+/// A job has at most this many locks.
+pub const MAX_LOCKS: usize = 16;
+
+/// The last of a job's [`MAX_LOCKS`] places, which are kept for its owner: whoever else pays for it never takes them.
+pub const OWNERS_LOCKS: usize = 4;
 /// Time from acceptance to a job's deadline where its owner does not say, in milliseconds: 1 hour.
 pub const DEFAULT_TIMEOUT_MS: u64 = 3_600_000;

@@ -14,9 +14,6 @@ use aitbc_common::layouts::{
 };
 use aitbc_common::ledger::settlement::Work;
 
-/// A job has at most this many locks.
-pub const MAX_LOCKS: usize = 16;
-
 /// From the jobs to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
@@ -148,6 +145,8 @@ pub struct LockOpened {
     pub job: Option<JobId>,
     /// That job's owner: a hint, not signed.
     pub owner: Option<PublicKey>,
+    /// The identity that locks it, proven: its allowance signed it, or its token came with it.
+    pub by: Option<PublicKey>,
     /// Whether the log has paid for this target before: it does so once.
     pub target_is_paid: bool,
     /// The rental that the payer wants: not signed, but the target is the hash of its terms.

@@ -220,7 +220,9 @@ pub fn void_text(reason: VoidReason) -> &'static str {
         VoidReason::UnknownJob => "no such job waits or runs",
         VoidReason::Finished => "the job is finished and takes no payment",
         VoidReason::WrongTarget => "not for this job, or its specification is paid as another one",
-        VoidReason::TooManyLocks => "the job has its 16 locks",
+        VoidReason::TooManyLocks => {
+            "the job has its 16 locks, or the last 4 are kept for its owner"
+        }
         VoidReason::Failed => "the job failed",
         VoidReason::Cancelled => "the job was cancelled",
         VoidReason::Deadline => "the job's deadline passed",

@@ -104,7 +104,7 @@ pub enum VoidReason {
     Finished = 2,
     /// For something that is no job.
     WrongTarget = 3,
-    /// The job has its 16 locks.
+    /// The job has its 16 locks, or the last 4, which are kept for its owner, are all that is left.
     TooManyLocks = 4,
     /// The job failed.
     Failed = 5,

@@ -282,6 +282,10 @@ pub struct EngineCore {
     /// Whether new jobs are taken.
     pub(super) has_room: bool,
     pub(super) models: Models,
+    /// Prices that jobs are not regrouped by yet: of each range of classes, the highest.
+    pub(super) regroups: BTreeMap<u64, u64>,
+    /// Not before this is a new price looked at: the writer has others to serve.
+    pub(super) regroup_at: Millis,
     /// Of the store's fence: rises with every recovery.
     pub(super) epoch: u64,
 }

@@ -115,7 +115,7 @@ impl EngineCore {
         if opened.target != live.job_ref {
             return Some(VoidReason::WrongTarget);
         }
-        let Some(least) = self.least_lock(live) else {
+        let Some(least) = self.least_lock(live, opened.by) else {
             return Some(VoidReason::TooManyLocks);
         };
         if opened.amount < least {

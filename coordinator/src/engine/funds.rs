@@ -3,19 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
+use aitbc_common::limits::OWNERS_LOCKS;
 use aitbc_common::price::{highest_rate, least_locked};
 
 use super::core::{EngineCore, LiveJob, Paid};
 use super::payment::{funding, open_amount};
+use super::timers::Timer;
 use crate::jobs::funding::Funding;
-use crate::jobs::lifecycle::Phase;
+use crate::jobs::lifecycle::{Millis, Phase};
 use crate::jobs::matching::{Requirement, removed_by};
 use crate::jobs::queue::Queue;
 use crate::store::rows::JobRow;
 
 /// Miners that are asked for their price, at most.
 const LOOKED_AT: usize = 1_000;
+/// Jobs that are looked at for new prices, at most, for each millisecond that follows without: whoever names new prices all
+/// the time takes no more of the writer than that.
+const REGROUPED_PER_MS: u64 = 10;
 /// Leading bits of the highest rate that locks pay 10 s of, the others cleared: so that jobs with about the same funds
 /// share a class, unless a miner's price is between them.
 const RATE_BITS: u32 = 6;
@@ -29,12 +35,21 @@ impl LiveJob {
 }
 
 impl EngineCore {
-    /// The least micro-AIT of a live job's next lock; `None` = it takes none. With it, its locks pay 10 s of the miner that
-    /// runs it.
-    pub(super) fn least_lock(&self, live: &LiveJob) -> Option<u64> {
-        let funding = live.funding();
-        let holder = live.job.phase.holder();
-        let rate = holder.and_then(|miner| self.running_rate(live, miner));
+    /// The least micro-AIT of the next lock that this identity makes for a live job; `None` = it takes none. With it, the
+    /// locks pay 10 s of the miner that runs it; while none does, small ones must not use up the places that bring 10 s of the
+    /// cheapest.
+    pub(super) fn least_lock(&self, live: &LiveJob, by: Option<PublicKey>) -> Option<u64> {
+        let mut funding = live.funding();
+        // Whatever others lock, its owner can still pay.
+        if by != Some(live.owner) && funding.places <= OWNERS_LOCKS as u64 {
+            return None;
+        }
+        let Some(miner) = live.job.phase.holder() else {
+            let cheapest = self.least_for(&self.wanted(live)).unwrap_or(0);
+            funding.least = funding.least.max(cheapest);
+            return funding.least_lock();
+        };
+        let rate = self.running_rate(live, miner);
         let for_the_miner = rate.map_or(0, least_locked).saturating_sub(funding.open);
         Some(funding.least_lock()?.max(for_the_miner))
     }
@@ -132,13 +147,33 @@ impl EngineCore {
     }
 
     /// A miner asks a price that no other asks: jobs whose locks pay 10 s of it do not wait any more with those whose locks do
-    /// not.
+    /// not. At once, unless the new prices before it took their time: then with those that come meanwhile.
     pub(super) fn regroup(&mut self, price: u64) {
-        for job in self.queue.priced(coarse(price), price) {
-            if self.requeue_by_funds(job) {
-                self.enqueue(job);
+        let highest = self.regroups.entry(coarse(price)).or_default();
+        *highest = price.max(*highest);
+        self.regroup_due();
+    }
+
+    /// Regroups by the new prices, where it is time for that.
+    pub(super) fn regroup_due(&mut self) {
+        if self.regroups.is_empty() {
+            return;
+        }
+        if self.regroup_at > self.now {
+            self.timers.insert((self.regroup_at, Timer::Regroup));
+            return;
+        }
+        let mut looked_at = 0;
+        for (from, below) in std::mem::take(&mut self.regroups) {
+            let jobs = self.queue.priced(from, below);
+            looked_at += jobs.len() as Millis;
+            for job in jobs {
+                if self.requeue_by_funds(job) {
+                    self.enqueue(job);
+                }
             }
         }
+        self.regroup_at = self.now + looked_at / REGROUPED_PER_MS;
     }
 
     /// The locks of a stored live job, and what it asks of miners then.

@@ -6,6 +6,7 @@ use aitbc_common::layouts::{
     Assignment, JobSpec, Outcome, Receipt, ReceiptEntry, StreamCheckpoint, VoidReason, locks_hash,
 };
 use aitbc_common::ledger::settlement::Work;
+use aitbc_common::limits::MAX_LOCKS;
 use aitbc_common::price::{billed_ms, billed_ms_so_far, budget_ms, price};
 use aitbc_proto::v1::{JobStatus, PaymentStatus};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use super::core::EngineCore;
 use super::outbox::Outbox;
 use crate::jobs::funding::Funding;
-use crate::payments::{LockOpened, MAX_LOCKS, Order};
+use crate::payments::{LockOpened, Order};
 use crate::store::rows::{JobRow, LockRow, StoppedRow};
 
 /// What a miner did until its job was stopped, as far as it is proven.

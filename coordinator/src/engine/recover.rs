@@ -78,6 +78,8 @@ impl EngineCore {
             has_room: true,
             epoch: 0,
             models: Models::default(),
+            regroups: BTreeMap::new(),
+            regroup_at: 0,
         };
         core.restore_rows(reads)?;
         core.queue.restored();

@@ -18,6 +18,7 @@ use super::turn::Turn;
 use crate::jobs::lifecycle::{Event, Millis, Phase};
 use crate::store::rows::{JobRow, StoppedRow};
 use aitbc_common::ledger::transactions::MIN_LOCK;
+use aitbc_common::limits::MAX_LOCKS;
 use aitbc_common::runtime::status::ApiError;
 
 /// A miner may see a deadline this much before the engine does, in milliseconds.
@@ -222,18 +223,21 @@ impl EngineCore {
             match rows.owned(&job, &owner) {
                 Some(row) => Reply::Payable(Box::new(v1::GetPayableResponse {
                     yours: caller == Some(owner),
-                    ..core.payable(row)
+                    ..core.payable(row, caller)
                 })),
                 None => unknown(job),
             }
         });
     }
 
-    fn payable(&self, row: &JobRow) -> v1::GetPayableResponse {
+    fn payable(&self, row: &JobRow, caller: Option<PublicKey>) -> v1::GetPayableResponse {
         let spec = JobSpec::decode(&row.spec).ok();
         let live = self.jobs.get(&row.id());
-        let least_lock = live.map_or(Some(MIN_LOCK), |live| self.least_lock(live));
+        let least_lock = live.map_or(Some(MIN_LOCK), |live| self.least_lock(live, caller));
         let refusal = match row.payment() {
+            _ if least_lock.is_none() && row.locks.len() < MAX_LOCKS => {
+                "the last 4 of its 16 payments are kept for its owner"
+            }
             _ if least_lock.is_none() => "it has its 16 locks",
             _ if live.is_some() || payment::payable_late(row, self) => "",
             PaymentStatus::Settling => "its payment is being settled",

@@ -35,6 +35,8 @@ pub(super) enum Timer {
     Checkpoints,
     /// A beat of a rental is over.
     Beat(RentalId),
+    /// Jobs are to be regrouped by new prices.
+    Regroup,
 }
 
 impl EngineCore {
@@ -62,6 +64,7 @@ impl EngineCore {
                 Timer::Receipt(job) => self.receipt_due(turn, job),
                 Timer::Checkpoints => self.save_checkpoints(turn),
                 Timer::Beat(rental) => self.rental_beat(turn, rental),
+                Timer::Regroup => self.regroup_due(),
             }
         }
     }

@@ -96,6 +96,7 @@ impl LedgerService for Ledger {
             job,
             owner,
             rental,
+            caller,
         };
         match self
             .0

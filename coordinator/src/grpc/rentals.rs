@@ -79,6 +79,7 @@ pub async fn rent(
         signed,
         job: None,
         owner: None,
+        caller: Some(renter),
         rental: Some(terms),
     };
     let command = ledger::Command::Submit(Box::new(submission));

@@ -8,7 +8,7 @@ const PART: u64 = 16;
 /// What is locked for a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Funding {
-    /// Micro-AIT that its owner wants locked before it starts; 0 = any lock starts it.
+    /// Micro-AIT that must be locked before it starts; 0 = any lock starts it.
     pub least: u64,
     /// Micro-AIT in its open locks.
     pub open: u64,
@@ -23,7 +23,7 @@ impl Funding {
         self.open > 0 && self.rest() == 0
     }
 
-    /// Micro-AIT that its owner wants locked beside what is.
+    /// Micro-AIT that must be locked beside what is.
     #[must_use]
     pub fn rest(&self) -> u64 {
         self.least.saturating_sub(self.open)

@@ -69,6 +69,8 @@ pub struct Submission {
     pub owner: Option<PublicKey>,
     /// The rental that a lock is for.
     pub rental: Option<RentalTerms>,
+    /// Whose token came with it.
+    pub caller: Option<PublicKey>,
 }
 
 /// An answer.

@@ -451,6 +451,7 @@ fn lock_opened(submission: &Submission, id: Hash, index: u64, target_is_paid: bo
         log_index: index,
         job: submission.job,
         owner: submission.owner,
+        by: transaction.signing_identity().or(submission.caller),
         target_is_paid,
         rental: submission.rental.clone(),
     }

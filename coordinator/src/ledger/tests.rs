@@ -291,6 +291,7 @@ fn submit(signed: SignedTransaction) -> Command {
         signed,
         job: None,
         owner: None,
+        caller: None,
     }))
 }
 

@@ -14,6 +14,7 @@ use prost::Message;
 
 use super::{LockOpened, Notice, Order, RentalTerms};
 use crate::store::{StoreError, rows::decode};
+
 mod messages;
 
 pub use messages::{
@@ -235,6 +236,7 @@ fn lock_row(lock: &LockOpened) -> LockRow {
         job: lock.job.map(|job| copied(&job.0)).unwrap_or_default(),
         owner: lock.owner.map(|owner| copied(&owner.0)).unwrap_or_default(),
         target_is_paid: lock.target_is_paid,
+        by: lock.by.map(|by| copied(&by.0)).unwrap_or_default(),
         rental: lock.rental.as_ref().map(rental_terms_row),
     }
 }
@@ -322,6 +324,7 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
         let owner = (!lock.owner.is_empty())
             .then(|| fixed(&lock.owner))
             .transpose()?;
+        let by = (!lock.by.is_empty()).then(|| fixed(&lock.by)).transpose()?;
         return Ok(Notice::Locked(LockOpened {
             lock: fixed(&lock.lock)?,
             target: fixed(&lock.target)?,
@@ -335,6 +338,7 @@ pub fn read_notice(bytes: Bytes) -> Result<Notice, StoreError> {
             log_index: lock.log_index,
             job: job.map(JobId),
             owner: owner.map(PublicKey),
+            by: by.map(PublicKey),
             target_is_paid: lock.target_is_paid,
             rental: lock.rental.as_ref().map(rental_terms).transpose()?,
         }));

@@ -190,6 +190,7 @@ impl Ledger {
                 signed,
                 job: job.map(|(job, _)| job),
                 owner: job.map(|(_, owner)| owner),
+                caller: None,
             };
             Some(ledger::Command::Submit(Box::new(submission)))
         };

@@ -20,7 +20,8 @@ Examples:
   aitbc client pay job_01m83xj880emq8k9w39qsaekf4 --amount 0.5 --payer 0x7099…79C8
 
 The amount is a limit: the miner gets what its work costs, the rest returns. Paying again adds to it, with at least a
-sixteenth of what is locked. Anybody may pay for a job; paying gives no right to read it.";
+sixteenth of what is locked. Anybody may pay for a job, its owner alone with the last 4 of its 16 payments; paying gives no
+right to read it.";
 
 /// For which job, how much, who.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aitbc_common::ids::{ListingId, MinerId, RentalId};
 use aitbc_common::job_input::JobType;
-use aitbc_common::limits::{MAX_PRIORITY, MAX_RETRIES, MAX_VRAM_GIB, REQUEST_ID_CHARS};
+use aitbc_common::limits::{MAX_LOCKS, MAX_PRIORITY, MAX_RETRIES, MAX_VRAM_GIB, REQUEST_ID_CHARS};
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
@@ -32,8 +32,6 @@ use crate::values;
 const TEN_MINUTES: u64 = 60;
 /// What is proposed to a payer while nobody asks a price.
 const WITHOUT_A_PRICE: MicroAit = MicroAit(1_000_000);
-/// Payments that a job takes.
-const MOST_LOCKS: u64 = 16;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +99,8 @@ pub struct Arguments {
     /// Refuse the job if no known miner could run it
     #[arg(long)]
     require_miner: bool,
-    /// Keep the job pending until funds are locked for it (aitbc client pay)
+    /// Keep the job pending until funds are locked for it (aitbc client pay), by whomever; the last 4 of its 16 payments are
+    /// kept for you
     #[arg(long)]
     hold: bool,
     /// Keep the job pending until so much is locked for it in all, in AIT, by whomever
@@ -249,12 +248,12 @@ fn check_part(pay: Option<MicroAit>, min_funding: Option<MicroAit>) -> Result<()
     let Some((pay, min_funding)) = pay.zip(min_funding) else {
         return Ok(());
     };
-    let least = MicroAit(min_funding.0.div_ceil(MOST_LOCKS));
+    let least = MicroAit(min_funding.0.div_ceil(MAX_LOCKS as u64));
     if pay >= least {
         return Ok(());
     }
     Err(CommandError::usage(format!(
-        "{pay} AIT is too small a part of {min_funding} AIT: a job has at most {MOST_LOCKS} payments"
+        "{pay} AIT is too small a part of {min_funding} AIT: a job has at most {MAX_LOCKS} payments"
     ))
     .with_hint(format!(
         "pay at least {least} AIT, or ask for less with --min-funding"

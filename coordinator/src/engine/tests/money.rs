@@ -33,6 +33,7 @@ fn lock_of(n: u8, job: u8, by: u8, amount: u64) -> LockOpened {
         log_index: n.into(),
         job: Some(job_id(job, by)),
         owner: Some(owner(by)),
+        by: Some(owner(by)),
         target_is_paid: false,
         rental: None,
     }

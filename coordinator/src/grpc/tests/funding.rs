@@ -130,6 +130,7 @@ impl Payer {
             signed: SignedTransaction::by_wallet(transaction, terms.encode(), &self.key).unwrap(),
             job: Some(job_id.parse().unwrap()),
             owner: Some(owner.identity.public()),
+            caller: None,
         };
         let command = Command::Submit(Box::new(submission));
         match running.services.ledger.call(command).await.unwrap() {

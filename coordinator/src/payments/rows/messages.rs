@@ -242,8 +242,11 @@ pub struct LockRow {
     #[prost(bool, tag = "13")]
     pub target_is_paid: bool,
     /// The rental that the payer wants.
-    #[prost(message, optional, tag = "14")]
+    #[prost(message, optional, tag = "15")]
     pub rental: Option<RentalTermsRow>,
+    /// The identity that locks it, or empty.
+    #[prost(bytes = "bytes", tag = "14")]
+    pub by: Bytes,
 }
 
 /// [`Notice::Settled`].

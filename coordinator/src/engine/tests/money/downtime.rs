@@ -82,6 +82,7 @@ fn record_lock(store: &Arc<dyn Store>, config: &LedgerConfig) -> (Hash, u64) {
         job: Some(job_id(1, 1)),
         owner: Some(owner(1)),
         rental: None,
+        caller: None,
     };
     let command = ToLedger::Submit(Box::new(signed));
     let mut output = core.apply(START, vec![command], store).unwrap();

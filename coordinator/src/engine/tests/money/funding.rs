@@ -103,6 +103,97 @@ fn small_locks_neither_start_a_job_nor_fill_its_places() {
     assert!(!full.payable && full.least_lock_micro_ait.is_none());
 }
 
+/// A lock by somebody who does not own the job.
+fn by_a_stranger(n: u8, amount: u64) -> LockOpened {
+    LockOpened {
+        by: Some(owner(7)),
+        ..lock_of(n, 1, 1, amount)
+    }
+}
+
+#[test]
+fn strangers_never_fill_the_places_of_a_held_job() {
+    // No miner is there: nobody knows what the job takes.
+    let mut rig = Rig::new();
+    let job = rig.hold(1);
+    for n in 1..=12 {
+        rig.lock(by_a_stranger(n, 1_000));
+    }
+    assert!(rig.voids().is_empty());
+    // Neither a stranger, nor one who says nothing of himself, takes what is kept for the owner.
+    for n in 13..=16 {
+        rig.lock(LockOpened {
+            by: (n < 15).then(|| owner(7)),
+            ..by_a_stranger(n, AIT)
+        });
+        assert_eq!(rig.voids().last(), Some(&(n, VoidReason::TooManyLocks)));
+    }
+    let told = |rig: &mut Rig, caller| {
+        let ask = Command::GetPayable {
+            job,
+            owner: None,
+            caller,
+        };
+        match rig.ask(ask) {
+            Reply::Payable(payable) => *payable,
+            other => panic!("{other:?}"),
+        }
+    };
+    for stranger in [None, Some(owner(7))] {
+        let told = told(&mut rig, stranger);
+        assert!(!told.payable && told.least_lock_micro_ait.is_none());
+        assert_eq!(
+            told.refusal,
+            "the last 4 of its 16 payments are kept for its owner"
+        );
+    }
+    assert!(told(&mut rig, Some(owner(1))).payable);
+    // Nor after a restart, nor where one of theirs returned by itself.
+    rig.hear(vec![Notice::Returned {
+        lock: [1; 32],
+        target: submission(1, 1).spec.job_ref(),
+        amount: 1_000,
+    }]);
+    rig.restart();
+    rig.lock(by_a_stranger(17, AIT));
+    assert_eq!(rig.voids().last(), Some(&(17, VoidReason::TooManyLocks)));
+    rig.miner(1, 0);
+    rig.price(1, AIT * 360);
+    assert_eq!(rig.view(job, 1).missing, Some(AIT - 11_000));
+    rig.lock(lock_of(18, 1, 1, AIT));
+    assert_eq!(rig.view(job, 1).missing, None);
+    assert_eq!(rig.voids().len(), 5);
+}
+
+#[test]
+fn before_a_miner_has_a_job_each_lock_is_a_part_of_10_s_of_the_cheapest() {
+    let mut rig = Rig::new();
+    rig.miner(1, 1);
+    // 10 s of it are 0.16 AIT.
+    rig.price(1, 160_000 * 360);
+    let job = rig.hold(1);
+    let least = |rig: &mut Rig| payable(rig, job, None).least_lock_micro_ait;
+    assert_eq!(least(&mut rig), Some(10_000));
+    rig.lock(by_a_stranger(1, 9_999));
+    assert_eq!(rig.voids(), [(1, VoidReason::TooSmall)]);
+    for n in 2..=13 {
+        rig.lock(by_a_stranger(n, 10_000));
+    }
+    assert_eq!(rig.status(job, 1), JobStatus::Funded);
+    assert!(rig.assigned().is_empty());
+    assert_eq!(least(&mut rig), Some(10_000));
+    // A cheaper miner: less is missing.
+    rig.miner(2, 0);
+    rig.price(2, 130_000 * 360);
+    assert_eq!(least(&mut rig), Some(2_500));
+    rig.lock(lock_of(14, 1, 1, 2_499));
+    assert_eq!(rig.voids().len(), 2);
+    // The owner pays what is missing to the miner that is free.
+    rig.lock(lock_of(15, 1, 1, 40_000));
+    assert_eq!(rig.assigned().len(), 1);
+    assert_eq!(rig.voids().len(), 2);
+}
+
 #[test]
 fn a_lock_for_a_funded_job_is_a_sixteenth_of_what_it_has() {
     let (mut rig, first) = paid_and_running();
@@ -137,6 +228,37 @@ fn a_funded_job_says_what_the_cheapest_miner_takes_more() {
     rig.price(1, 540_000);
     assert_eq!(rig.assigned().len(), 1);
     assert_eq!(rig.view(job, 1).missing, None);
+}
+
+#[test]
+fn new_prices_take_their_turn_where_many_jobs_wait() {
+    let mut rig = Rig::new();
+    rig.miner(1, 0);
+    rig.price(1, 600_000);
+    for n in 1..=40 {
+        rig.hold(n);
+        // 10 s of 504,000 an hour, one class with what pays 500,000 only.
+        rig.lock(lock_of(n, n, 1, 1_400));
+    }
+    let waiting = |rig: &Rig, price| {
+        let jobs = rig.core.jobs.values();
+        jobs.filter(|live| live.requirement.max_rate >= price)
+            .count()
+    };
+    assert_eq!(waiting(&rig, 500_000), 0);
+    // The first new price is looked at at once, the ones that follow with each other, 4 ms later.
+    rig.price(1, 500_000);
+    assert_eq!(waiting(&rig, 500_000), 40);
+    for price in 501_000..501_100 {
+        rig.price(1, price);
+    }
+    assert_eq!(waiting(&rig, 501_000), 0);
+    assert_eq!(rig.core.regroups.len(), 1);
+    rig.wait(3);
+    assert_eq!(waiting(&rig, 501_000), 0);
+    rig.wait(1);
+    assert_eq!(waiting(&rig, 501_099), 40);
+    assert!(rig.core.regroups.is_empty());
 }
 
 #[test]
@@ -289,6 +411,7 @@ proptest! {
                     }
                 }
             }
+            rig.wait(5);
             let prices: Vec<(bool, u64)> = rig
                 .core
                 .miners
