@@ -3,6 +3,7 @@
 
 mod evidence;
 mod kept;
+mod lists;
 mod proofs;
 mod records;
 mod refusals;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tonic::Request;
 
+pub use self::lists::{NewestFirst, differ, sum};
 pub use self::records::Records;
 
 use self::kept::Kept;

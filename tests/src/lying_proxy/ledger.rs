@@ -120,6 +120,14 @@ fn retime(leaf: &[u8]) -> Bytes {
     record.encode().into()
 }
 
+/// Each as often, one beside the other.
+fn repeated<T: Clone>(list: &[T], times: usize) -> Vec<T> {
+    list.iter()
+        .flat_map(|one| std::iter::repeat_n(one, times))
+        .cloned()
+        .collect()
+}
+
 /// The same with one bit of the last byte changed.
 fn flipped(bytes: &Bytes) -> Bytes {
     let mut bytes = BytesMut::from(&bytes[..]);
@@ -133,7 +141,17 @@ fn flipped(bytes: &Bytes) -> Bytes {
 impl LedgerService for Ledger {
     pass_on! {
         get_transaction(GetTransactionRequest) -> GetTransactionResponse;
-        list_transactions(ListTransactionsRequest) -> ListTransactionsResponse;
+    }
+
+    async fn list_transactions(
+        &self,
+        request: Request<ListTransactionsRequest>,
+    ) -> Result<Response<ListTransactionsResponse>, Status> {
+        let mut answer = self.client().list_transactions(request).await?;
+        if self.lie() == Lie::HistoryRepeated {
+            answer.get_mut().records = repeated(&answer.get_ref().records, 2);
+        }
+        Ok(answer)
     }
 
     async fn get_account(
@@ -146,6 +164,7 @@ impl LedgerService for Ledger {
         match shared.lie {
             Lie::NonceSkipped if !shared.ledger.refused.is_empty() => account.next_nonce += 1,
             Lie::NonceUsed if shared.ledger.refused.is_empty() => account.next_nonce -= 1,
+            Lie::StakeRepeated => account.stakes = repeated(&account.stakes, 30),
             _ => {}
         }
         drop(shared);
@@ -201,6 +220,7 @@ impl LedgerService for Ledger {
                 }
             }
             Lie::EvidenceWithheld => shown.records.clear(),
+            Lie::EvidenceRepeated => shown.records = repeated(&shown.records, 2),
             Lie::EvidenceCut => {
                 let is_post = |record: &LogRecord| record.leaf.get(1) == Some(&3);
                 if let Some(last) = shown.records.iter().rposition(is_post) {

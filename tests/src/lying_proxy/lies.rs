@@ -59,6 +59,12 @@ pub enum Lie {
     EvidenceWithheld,
     /// Of what locks paid for a receipt, the last record is left out.
     EvidenceCut,
+    /// The records of a receipt come twice.
+    EvidenceRepeated,
+    /// The records of an account come twice.
+    HistoryRepeated,
+    /// A stake is told 30 times.
+    StakeRepeated,
     /// A job is said to have cost more than the ledger has.
     PaymentOverstated,
     /// A transaction is refused for its nonce and kept for later; the next nonce is told one too high.

@@ -204,3 +204,25 @@ fn the_first_bad_record_is_named_and_missing_ones_are_missed() {
         .types("aitbc ledger audit nowhere.ndjson")
         .refuses(1, "nowhere.ndjson");
 }
+
+#[test]
+fn a_file_of_an_earlier_version_has_no_hashes_and_is_audited() {
+    let network = aitbc_tests::harness::Network::start();
+    let me = network.user("me");
+    let file = network.folder().join("earlier.ndjson");
+    let export = format!("aitbc ledger export {}", file.display());
+    let _exported = me.types(&export).succeeds();
+    let text = std::fs::read_to_string(&file).expect("an export");
+    let without: String = text
+        .lines()
+        .map(|line| match line.split_once(",\"hash\"") {
+            Some((record, _)) => format!("{record}}}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    assert!(without != text && !without.contains("hash"));
+    std::fs::write(&file, without).expect("a file to write to");
+    let audit = format!("aitbc ledger audit {} --json", file.display());
+    let checked = me.types(&audit).succeeds().json();
+    assert_eq!(checked["checkpoint"], "matches", "{checked}");
+}

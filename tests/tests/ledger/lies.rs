@@ -24,7 +24,8 @@ fn lab() -> Lab {
     proxy.has_log_key(Identity::from_seed(&seed));
     let me = network
         .user("me")
-        .with("AITBC_COORDINATOR", proxy.address());
+        .with("AITBC_COORDINATOR", proxy.address())
+        .with("AITBC_WALLET_PASSWORD", "correct horse battery staple");
     let payer = Payer::new(&me);
     Lab {
         network,
@@ -143,6 +144,30 @@ fn proofs_that_prove_nothing_are_caught() {
     let _newer = lab.checkpoint();
     let caught = lab.caught(Lie::StateStale, &tx, "LEDGER_ROLLBACK");
     assert_eq!(lab.evidence("rollback", &caught).len(), 2);
+}
+
+#[test]
+fn nothing_is_counted_twice() {
+    let mut lab = lab();
+    lab.payer.unstakes();
+    let key = lab.network.folder().join("key.txt");
+    std::fs::write(&key, hex::encode([7; 32])).expect("a folder to write to");
+    let import = format!(
+        "aitbc wallet import --name payer --private-key-file {} --json",
+        key.display()
+    );
+    let me = &lab.me;
+    let _imported = me.types(&import).succeeds();
+    let balance = me.types("aitbc wallet balance --json").succeeds().json();
+    assert_eq!(balance["total_ait"], "100.000000", "{balance}");
+    let _honest = me.types("aitbc wallet history").succeeds();
+    for (lie, line) in [
+        (Lie::StakeRepeated, "aitbc wallet balance"),
+        (Lie::HistoryRepeated, "aitbc wallet balance"),
+        (Lie::HistoryRepeated, "aitbc wallet history"),
+    ] {
+        lab.caught(lie, line, "LEDGER_PROOF_INVALID");
+    }
 }
 
 #[test]

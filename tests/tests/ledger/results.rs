@@ -217,6 +217,7 @@ fn lies_about_the_record_of_a_result_are_caught_and_silence_is_said() {
         (Lie::InclusionChanged, "LEDGER_PROOF_INVALID"),
         (Lie::OtherEvidence, "LEDGER_PROOF_INVALID"),
         (Lie::EvidenceChanged, "LEDGER_PROOF_INVALID"),
+        (Lie::EvidenceRepeated, "LEDGER_PROOF_INVALID"),
         (Lie::Rollback, "LEDGER_ROLLBACK"),
         (Lie::Fork, "LEDGER_FORK"),
     ] {

@@ -5,7 +5,7 @@ use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{Record, RecordBody};
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
-use aitbc_common::runtime::ledger::VerifiedLedger;
+use aitbc_common::runtime::ledger::{NewestFirst, VerifiedLedger};
 use aitbc_proto::v1::{ListTransactionsRequest, LogRecord};
 
 use crate::context::Context;
@@ -39,6 +39,7 @@ pub async fn proven_pay(
 ) -> Result<ProvenPay, CommandError> {
     let mut ledger = VerifiedLedger::open(connection, &context.home)?;
     let mut pay = ProvenPay::default();
+    let mut order = NewestFirst::default();
     let mut page_token = String::new();
     for _ in 0..PAGES {
         let request = ListTransactionsRequest {
@@ -53,6 +54,7 @@ pub async fn proven_pay(
         )
         .await?;
         for shown in answer.records {
+            order.take(shown.index)?;
             let Some((time_ms, earned)) = earned(&shown, miner, payee) else {
                 continue;
             };

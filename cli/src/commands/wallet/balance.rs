@@ -5,6 +5,7 @@ use aitbc_common::identity::PublicKey;
 use aitbc_common::ledger::entry::{Account, AccountId, Entry, StateKey};
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::ledger::{differ, sum};
 use aitbc_common::runtime::terminal::clock_s;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::Stake;
@@ -58,6 +59,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         .iter()
         .filter_map(|stake| stake.miner_key.as_ref().try_into().ok().map(PublicKey))
         .collect();
+    differ("a stake", &miners)?;
     if miners.len() > MOST_STAKES {
         context.warn(
             "STAKES_LEFT_OUT",
@@ -81,7 +83,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let (stakes, unstakings) = proven.entries.split_at(of_stakes.min(proven.entries.len()));
     let balance = balance(wallet.address, stakes);
     let leaving = still_leaving(wallet.address, &asked, unstakings);
-    let total = balance.available + balance.escrow + balance.staked;
+    let total = sum(&[balance.available, balance.escrow, balance.staked])?;
     let document = json!({
         "wallet": wallet.name,
         "address": wallet.address.to_string(),

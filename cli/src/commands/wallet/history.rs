@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use aitbc_common::hash::Hash;
 use aitbc_common::layouts::{Record, RecordBody, SignedTransaction};
 use aitbc_common::runtime::errors::CommandError;
-use aitbc_common::runtime::ledger::VerifiedLedger;
+use aitbc_common::runtime::ledger::{NewestFirst, VerifiedLedger};
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::ListTransactionsRequest;
@@ -63,8 +63,10 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     )
     .await?;
     let mut ledger = VerifiedLedger::open(&connection, &context.home)?;
+    let mut order = NewestFirst::default();
     let mut records = Vec::with_capacity(answer.records.len());
     for record in answer.records {
+        order.take(record.index)?;
         records.push(ledger.prove(record).await?.record);
     }
     let made = transactions(&mut ledger, &records).await?;

@@ -8,6 +8,7 @@ use aitbc_common::ledger::transactions::UNSTAKING_MS;
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::ledger::{NewestFirst, differ};
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use aitbc_proto::v1::ListTransactionsRequest;
 use serde_json::{Value, json};
@@ -30,12 +31,15 @@ pub struct Leaving {
 
 /// Transactions of a wallet that took something out of a stake within the time that this takes, newest first, at most `most`.
 /// Which there are is the coordinator's word; what is left of each is to be proven.
+///
+/// Exit code 8 where one is shown twice, or they are not shown newest first.
 pub async fn unstakings(
     connection: &Connection,
     address: Address,
     most: usize,
 ) -> Result<Vec<Hash>, CommandError> {
     let mut found = Vec::new();
+    let mut order = NewestFirst::default();
     let mut page_token = String::new();
     let mut since = None;
     for _ in 0..PAGES {
@@ -50,12 +54,15 @@ pub async fn unstakings(
             |mut ledger, request| async move { ledger.list_transactions(request).await },
         )
         .await?;
-        let records = answer.records.iter();
-        for record in records.filter_map(|record| Record::decode(&record.leaf).ok()) {
+        for shown in &answer.records {
+            order.take(shown.index)?;
+            let Ok(record) = Record::decode(&shown.leaf) else {
+                continue;
+            };
             // The newest one is as old as ledger time, or younger.
             let since = *since.get_or_insert(record.time_ms.saturating_sub(UNSTAKING_MS));
             if record.time_ms < since || found.len() == most {
-                return Ok(found);
+                return once(found);
             }
             found.extend(unstaking(&record, address));
         }
@@ -64,6 +71,12 @@ pub async fn unstakings(
             break;
         }
     }
+    once(found)
+}
+
+/// What is shown is not proven: its place may be made up, so that the order says nothing.
+fn once(found: Vec<Hash>) -> Result<Vec<Hash>, CommandError> {
+    differ("one withdrawal of a stake", &found)?;
     Ok(found)
 }
 
@@ -119,6 +132,13 @@ mod tests {
     use aitbc_common::identity::PublicKey;
 
     use super::*;
+
+    #[test]
+    fn nothing_leaves_twice() {
+        assert!(once(vec![[1; 32], [2; 32]]).is_ok());
+        let error = once(vec![[1; 32], [2; 32], [1; 32]]).unwrap_err();
+        assert_eq!(error.exit.number(), 8);
+    }
 
     #[test]
     fn what_leaves_is_this_wallets_and_comes_soonest_first() {

@@ -40,6 +40,12 @@ impl VerifiedLedger {
                 client.list_evidence_records(request).await
             });
             let shown = shown.await?.records;
+            let is_ordered = shown.windows(2).all(|two| two[0].index < two[1].index);
+            if !is_ordered {
+                return Err(refusals::proof(
+                    "the records of the receipt are not shown oldest first, each once",
+                ));
+            }
             let mut last = None;
             for record in &shown {
                 let decoded = Record::decode(&record.leaf).map_err(refusals::proof)?;
