@@ -26,7 +26,7 @@ pub enum AmountError {
     TooPrecise(String),
     /// Over the bound.
     #[error("{0:?} is too much: the bound is {1} AIT")]
-    TooMuch(String, u64),
+    TooMuch(String, MicroAit),
 }
 
 impl AmountError {
@@ -58,7 +58,7 @@ impl MicroAit {
         }
         let micro = format!("{whole}{decimals:0<6}").parse().unwrap_or(u64::MAX);
         if micro > bound.0 {
-            return Err(AmountError::TooMuch(given(), bound.0 / MICRO_PER_AIT));
+            return Err(AmountError::TooMuch(given(), bound));
         }
         Ok(Self(micro))
     }

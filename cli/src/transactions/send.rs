@@ -147,7 +147,8 @@ pub async fn send(
                 let allowed = signer.identity().is_some();
                 return Err(match draft.kind {
                     // What is missing is a stake: no faucet gives that.
-                    TransactionKind::Unstake => *error,
+                    TransactionKind::Unstake => error
+                        .with_hint("see what this wallet has staked with: aitbc wallet balance"),
                     _ => with_funds_hint(connection, allowed, *error),
                 });
             }

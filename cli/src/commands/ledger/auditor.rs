@@ -45,6 +45,8 @@ pub struct Summary {
     head: TreeHead,
     /// Size of a checkpoint seen earlier that the records begin with.
     confirmed: Option<u64>,
+    /// Size of a checkpoint seen earlier that is beyond the records.
+    beyond: Option<u64>,
     seals: u64,
     accounts: usize,
     supply: u128,
@@ -129,6 +131,7 @@ impl Auditor {
             log,
             head,
             confirmed: self.confirmed,
+            beyond: self.seen.as_ref().map(|seen| seen.head.size),
             seals: state.position().height,
             accounts: count(|key| matches!(key, StateKey::Account(AccountId::Wallet(_)))),
             supply: {
@@ -227,6 +230,7 @@ impl Summary {
             "log_root": hash_text(&self.head.root),
             "checkpoint": if signed { "matches" } else { "not_given" },
             "seen_checkpoint_size": self.confirmed,
+            "seen_beyond_size": self.beyond,
             "records_per_second": self.rate(seconds),
         })
     }
@@ -238,9 +242,12 @@ impl Summary {
         } else {
             "no checkpoint to compare it with".to_owned()
         };
-        let seen = match self.confirmed {
-            Some(size) => format!("; it begins with the {size} records seen before"),
-            None => String::new(),
+        let seen = match (self.confirmed, self.beyond) {
+            (Some(size), _) => format!("; it begins with the {size} records seen before"),
+            (None, Some(size)) => {
+                format!("; you have seen {size} records of this chain before, and these are fewer")
+            }
+            (None, None) => String::new(),
         };
         format!(
             "Ledger checked: {records} records, each by its rules ({rate} a second)\n  \

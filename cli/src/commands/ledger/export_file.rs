@@ -244,5 +244,5 @@ impl Drop for PartFile {
 
 fn write_failed(path: &Path, error: &io::Error) -> CommandError {
     CommandError::file(format_args!("write {}", path.display()), error)
-        .with_hint("name a file in a folder that you may write to: --output FILE")
+        .with_hint("name a file in a folder that is there and that you may write to")
 }

@@ -23,7 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   aitbc wallet stake miner_01m83xj880es8r65rzyjka792g 50
 
-A stake speaks for a miner and is lost where it cheats. Only the wallet that a miner is bound to stakes on it: bind it first
+A stake speaks for a miner: everybody sees it in the ledger, and it cannot be had back at once. Only the wallet that a miner is bound to stakes on it: bind it first
 with aitbc wallet bind. What was staked stays that wallet's when the miner is bound to another one later.";
 
 /// What to stake.

@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   aitbc wallet unstake miner_01m83xj880es8r65rzyjka792g 50
 
-The money is back in the wallet after 7 days; until then it can still be lost.";
+The money is back in the wallet after 7 days.";
 
 /// From which miner, and how much.
 #[derive(Debug, Args)]

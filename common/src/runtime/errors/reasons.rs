@@ -203,7 +203,7 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
     (
         "FAUCET_EMPTY",
         Authentication,
-        "ask somebody who has AIT for a transfer to: aitbc wallet show",
+        "ask for no more than that, or somebody who has AIT for a transfer to: aitbc wallet show",
     ),
     (
         "LISTING_NOT_FOUND",
