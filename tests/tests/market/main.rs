@@ -2,3 +2,4 @@
 
 mod listings;
 mod prices;
+mod rentals;
