@@ -2,6 +2,7 @@
 //! their fate is known. So a lost answer never pays twice.
 
 mod kept;
+mod listed;
 mod payer;
 mod proven;
 mod refused;
@@ -9,6 +10,7 @@ mod send;
 mod signer;
 
 pub use kept::RentalHint;
+pub use listed::listed;
 pub use payer::{PayerOptions, WalletOptions};
 pub use proven::proven_entries;
 pub use send::{

@@ -8,7 +8,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{ListingId, RentalId, shard_of};
 use aitbc_common::layouts::{
-    LockPurpose, LockTerms, RecordBody, SignedTransaction, TransactionKind,
+    LockPurpose, LockTerms, Record, RecordBody, SignedTransaction, TransactionKind,
 };
 use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
@@ -17,17 +17,16 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::convert::timestamp;
-use super::{Services, ledger_service, unexpected, validate};
+use super::{Services, ledger_reads, ledger_service, unexpected, validate};
 use crate::engine::command::{Command, RentalSelector, Reply};
 use crate::engine::rental_rows::read;
 use crate::engine::rentals::{Kept, TERM_MS};
 use crate::ledger::command::{self as ledger, Submission};
-use crate::ledger::proofs::leaf;
 use crate::market::rental::{BEAT_MS, End};
 use crate::payments::RentalTerms;
 use crate::sessions::messages::duration;
 use crate::sessions::stored::blocking;
-use crate::store::{Family, Store, StoreError, keys, ledger_keys, rows};
+use crate::store::{Family, Store, StoreError, keys};
 
 /// The engine answers a lock within this, or the caller asks again.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
@@ -144,15 +143,9 @@ async fn answered(services: &Arc<Services>, lock: Hash) -> Result<v1::Rental, Ap
 
 /// Whether a lock has returned whole.
 fn is_void(store: &Arc<dyn Store>, lock: &Hash) -> Result<bool, StoreError> {
-    let name = ledger_keys::transaction(lock);
-    let stored = store.get_many(&[(Family::Archive, name.as_slice())])?;
-    let row = stored.into_iter().next().flatten();
-    let row: Option<crate::ledger::rows::TransactionRow> = row.map(rows::decode).transpose()?;
-    let Some(index) = row.and_then(|row| row.resolution) else {
-        return Ok(false);
-    };
-    let leaf = leaf(store, index)?;
-    let record = leaf.and_then(|leaf| aitbc_common::layouts::Record::decode(&leaf).ok());
+    let known = ledger_reads::transaction(store, lock)?;
+    let resolution = known.and_then(|known| known.resolution);
+    let record = resolution.and_then(|record| Record::decode(&record.leaf).ok());
     Ok(record.is_some_and(|record| {
         matches!(
             record.body,

@@ -114,6 +114,18 @@ pub fn page_size(given: u32, default: u32) -> Result<usize, ApiError> {
     }
 }
 
+/// The fields that an update names: one at least.
+pub fn mask_paths(mask: Option<prost_types::FieldMask>) -> Result<Vec<String>, ApiError> {
+    let paths = mask.map(|mask| mask.paths).unwrap_or_default();
+    if paths.is_empty() {
+        return Err(ApiError::field(
+            "update_mask",
+            "names no field: say which to change",
+        ));
+    }
+    Ok(paths)
+}
+
 /// A page token that was not given out.
 #[must_use]
 pub fn bad_page_token() -> ApiError {

@@ -102,16 +102,7 @@ pub fn change(request: v1::UpdateListingRequest) -> Result<(ListingId, TermsChan
         .listing
         .ok_or_else(|| ApiError::field("listing", "is missing"))?;
     let id = validate::listing_id(&listing.listing_id)?;
-    let paths = request
-        .update_mask
-        .map(|mask| mask.paths)
-        .unwrap_or_default();
-    if paths.is_empty() {
-        return Err(ApiError::field(
-            "update_mask",
-            "names no field: say which to change",
-        ));
-    }
+    let paths = validate::mask_paths(request.update_mask)?;
     let mut change = TermsChange::default();
     for path in paths {
         match path.as_str() {

@@ -6,7 +6,7 @@ use aitbc_common::names::canonical_model;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
 
-use super::validate::{MAX_PRICE, short_text};
+use super::validate::{MAX_PRICE, mask_paths, short_text};
 use crate::engine::command::MinerChange;
 
 /// Bytes of a model server's name and version.
@@ -161,16 +161,7 @@ pub fn update(request: v1::UpdateMinerRequest) -> Result<MinerChange, ApiError> 
     let miner = request
         .miner
         .ok_or_else(|| ApiError::field("miner", "is missing"))?;
-    let paths = request
-        .update_mask
-        .map(|mask| mask.paths)
-        .unwrap_or_default();
-    if paths.is_empty() {
-        return Err(ApiError::field(
-            "update_mask",
-            "names no field: say which to change",
-        ));
-    }
+    let paths = mask_paths(request.update_mask)?;
     let mut change = MinerChange::default();
     for path in paths {
         match path.as_str() {

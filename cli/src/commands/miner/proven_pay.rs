@@ -6,10 +6,10 @@ use aitbc_common::layouts::{Record, RecordBody};
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::ledger::{NewestFirst, VerifiedLedger};
-use aitbc_proto::v1::{ListTransactionsRequest, LogRecord};
+use aitbc_proto::v1::LogRecord;
 
 use crate::context::Context;
-use crate::retries::with_retries;
+use crate::transactions::listed;
 
 /// Payments that are proven, at most: each is asked for alone.
 const MOST: usize = 200;
@@ -42,17 +42,7 @@ pub async fn proven_pay(
     let mut order = NewestFirst::default();
     let mut page_token = String::new();
     for _ in 0..PAGES {
-        let request = ListTransactionsRequest {
-            address: payee.0.to_vec().into(),
-            page_size: PAGE_SIZE,
-            page_token,
-        };
-        let answer = with_retries(
-            connection.ledger(),
-            request,
-            |mut ledger, request| async move { ledger.list_transactions(request).await },
-        )
-        .await?;
+        let answer = listed(connection, payee, PAGE_SIZE, page_token).await?;
         for shown in answer.records {
             order.take(shown.index)?;
             let Some((time_ms, earned)) = earned(&shown, miner, payee) else {

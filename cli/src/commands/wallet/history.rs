@@ -10,7 +10,6 @@ use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::ledger::{NewestFirst, VerifiedLedger};
 use aitbc_common::runtime::terminal::rfc3339_ms;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::ListTransactionsRequest;
 use clap::Args;
 
 use self::movement::{Movement, needs};
@@ -18,7 +17,7 @@ use super::Which;
 use crate::context::Context;
 use crate::output::json::page;
 use crate::output::table;
-use crate::retries::with_retries;
+use crate::transactions::listed;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,17 +50,8 @@ pub struct Arguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let wallet = arguments.which.select(context)?;
     let connection = context.connect(Scope::Read).await?;
-    let request = ListTransactionsRequest {
-        address: wallet.address.0.to_vec().into(),
-        page_size: arguments.page_size,
-        page_token: arguments.page_token,
-    };
-    let answer = with_retries(
-        connection.ledger(),
-        request,
-        |mut ledger, request| async move { ledger.list_transactions(request).await },
-    )
-    .await?;
+    let (size, token) = (arguments.page_size, arguments.page_token);
+    let answer = listed(&connection, wallet.address, size, token).await?;
     let mut ledger = VerifiedLedger::open(&connection, &context.home)?;
     let mut order = NewestFirst::default();
     let mut records = Vec::with_capacity(answer.records.len());

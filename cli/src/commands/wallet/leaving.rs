@@ -10,11 +10,10 @@ use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::ledger::{NewestFirst, differ};
 use aitbc_common::runtime::terminal::rfc3339_ms;
-use aitbc_proto::v1::ListTransactionsRequest;
 use serde_json::{Value, json};
 
 use crate::output::json::ait;
-use crate::retries::with_retries;
+use crate::transactions::listed;
 
 /// Records of a wallet's history that are looked at, at most: two pages.
 const PAGES: usize = 2;
@@ -43,17 +42,7 @@ pub async fn unstakings(
     let mut page_token = String::new();
     let mut since = None;
     for _ in 0..PAGES {
-        let request = ListTransactionsRequest {
-            address: address.0.to_vec().into(),
-            page_size: PAGE_SIZE,
-            page_token,
-        };
-        let answer = with_retries(
-            connection.ledger(),
-            request,
-            |mut ledger, request| async move { ledger.list_transactions(request).await },
-        )
-        .await?;
+        let answer = listed(connection, address, PAGE_SIZE, page_token).await?;
         for shown in &answer.records {
             order.take(shown.index)?;
             let Ok(record) = Record::decode(&shown.leaf) else {

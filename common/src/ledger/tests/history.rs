@@ -252,6 +252,13 @@ impl World {
         }
     }
 
+    fn staker(&self, miner: PublicKey) -> Option<Address> {
+        match self.state.get(&StateKey::Staker(miner)) {
+            Some(Entry::Staker(staker)) => Some(*staker),
+            _ => None,
+        }
+    }
+
     fn transact(&mut self, what: u16, [_, a, b, c, d, e]: Step) {
         let kind = kind_of(what);
         let identity = &self.identities[usize::from(b) % self.identities.len()];
@@ -259,6 +266,7 @@ impl World {
         let binding = self.binding(key);
         let account = match kind {
             TransactionKind::Stake if c % 4 > 0 => binding.account,
+            TransactionKind::Unstake if c % 4 > 0 => self.staker(key).unwrap_or(self.wallet(a)),
             _ => self.wallet(a),
         };
         let wallet = self.state.account(AccountId::Wallet(account));
@@ -266,8 +274,10 @@ impl World {
             Some(Entry::Allowance(allowance)) => *allowance,
             _ => Allowance::default(),
         };
+        let staked = self.state.account(AccountId::Stake(key)).available();
         let amount = match d % 8 {
             0 => 0,
+            1..4 if kind == TransactionKind::Unstake => u64::try_from(staked).unwrap(),
             1 => u64::try_from(wallet.available()).unwrap(),
             2 => u64::try_from(wallet.available()).unwrap() + 1,
             _ => 900 + u64::from(c),
@@ -409,7 +419,7 @@ impl World {
         };
         let fault = FaultEntry {
             job_ref: open.target,
-            attempt: open.newest.wrapping_add(c % 4),
+            attempt: open.newest.wrapping_add(c % 8),
             miner: self.identities[1].public(),
             client: open.payer,
             reason: FaultReason::Failed,
