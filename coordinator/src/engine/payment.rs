@@ -225,10 +225,16 @@ fn settle(
     }
     let gpu = gpu(row, core);
     row.payment = PaymentStatus::Settling.into();
-    let work = Work {
+    let mut work = Work {
         gpu,
         ..work(row, &assignment)
     };
+    if core.config.broken.pay_first_payee
+        && let Some(first) = row.attempts.first()
+        && let Ok(first) = Assignment::decode(&first.assignment)
+    {
+        work.payee = first.payee;
+    }
     outbox.orders.push(Order::Settle {
         job: row.id(),
         owner,

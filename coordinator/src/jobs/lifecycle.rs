@@ -191,6 +191,8 @@ pub struct BrokenRules {
     pub no_requeue_on_loss: bool,
     /// Take locks for a specification that is paid as another job.
     pub fund_again: bool,
+    /// Pay the payee of a job's first attempt, whichever is paid.
+    pub pay_first_payee: bool,
 }
 
 impl Phase {

@@ -6,6 +6,7 @@ const RULES: BrokenRules = BrokenRules {
     skip_attempt_check: false,
     no_requeue_on_loss: false,
     fund_again: false,
+    pay_first_payee: false,
 };
 
 fn miner(n: u8) -> MinerId {

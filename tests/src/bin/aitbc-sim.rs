@@ -28,7 +28,8 @@ struct Arguments {
     /// queue; resume-offset: output goes where its offset says; sync: nothing is answered before it is synced;
     /// orders-once: the ledger carries out each order once; double-post: a specification is paid once, whoever submits
     /// it again; lock-signature: money is locked only by who signed; remainder: what a lock does not pay returns whole;
-    /// nonce: nonces have no gaps; seal-before-sync: a checkpoint is signed once its seal is durable.
+    /// nonce: nonces have no gaps; seal-before-sync: a checkpoint is signed once its seal is durable; assigned-payee: who is paid is
+    /// the payee of the assignment.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.

@@ -198,6 +198,7 @@ pub fn command(ctx: &mut Context, job: &ClientJob, call: Call) -> Command {
         },
         _ => {
             let job_id = work::new_job_id(&mut ctx.random.coordinator, ctx.now, &job.submission);
+            ctx.wire.submits(job_id, job.submission.spec.job_ref());
             Command::Submit(Box::new(Submission {
                 job_id,
                 ..job.submission.clone()

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::check::Checker;
 use super::network::Network;
 use super::trace::Trace;
+use super::wire::Wire;
 use super::world::Event;
 
 /// When every run begins: Unix time in ms.
@@ -143,11 +144,13 @@ pub enum Rule {
     Nonce,
     /// A checkpoint is signed once its seal is durable.
     SealBeforeSync,
+    /// Who is paid is the payee of the assignment.
+    AssignedPayee,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -158,6 +161,7 @@ impl Rule {
         Self::Remainder,
         Self::Nonce,
         Self::SealBeforeSync,
+        Self::AssignedPayee,
     ];
 
     /// Its name on the command line.
@@ -174,6 +178,7 @@ impl Rule {
             Self::Remainder => "remainder",
             Self::Nonce => "nonce",
             Self::SealBeforeSync => "seal-before-sync",
+            Self::AssignedPayee => "assigned-payee",
         }
     }
 }
@@ -265,6 +270,7 @@ pub struct Context {
     pub network: Network,
     pub trace: Trace,
     pub checker: Checker,
+    pub wire: Wire,
     events: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
 }
@@ -279,6 +285,7 @@ impl Context {
             network: Network::default(),
             trace: Trace::new(options.trace),
             checker: Checker::default(),
+            wire: Wire::default(),
             events: BTreeMap::new(),
             scheduled: 0,
         }

@@ -88,6 +88,8 @@ impl Coordinator {
             skip_attempt_check: ctx.broken(Rule::AttemptCheck),
             no_requeue_on_loss: ctx.broken(Rule::RequeueOnLoss),
             fund_again: ctx.broken(Rule::DoublePost),
+            pay_first_payee: ctx.broken(Rule::AssignedPayee),
+            ..BrokenRules::default()
         };
         let store: Arc<dyn Store> = memory.clone();
         let mut coordinator = Self {

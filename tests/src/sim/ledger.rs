@@ -64,6 +64,8 @@ pub struct Ledger {
     heard: u64,
     told: u64,
     applied: u64,
+    /// Records that were held against what passed on the wire.
+    followed: u64,
 }
 
 impl Ledger {
@@ -119,6 +121,7 @@ impl Ledger {
             heard: 0,
             told: 0,
             applied: 0,
+            followed: 0,
         }
     }
 
@@ -250,7 +253,10 @@ impl Ledger {
         // Whatever was signed may be seen by somebody, whether the commit works or not.
         for effect in &output.effects {
             match effect {
-                Effect::Released { checkpoint, .. } => self.show(ctx, checkpoint),
+                Effect::Released { checkpoint, .. } => {
+                    let size = self.show(ctx, checkpoint);
+                    self.follow(ctx, &store, size);
+                }
                 Effect::ExpiryDue { until_ms } => self.due = Some(*until_ms),
                 _ => {}
             }
@@ -323,7 +329,8 @@ impl Ledger {
         self.running = Some((core, fence));
     }
 
-    fn show(&mut self, ctx: &mut Context, checkpoint: &str) {
+    /// The size of the checkpoint.
+    fn show(&mut self, ctx: &mut Context, checkpoint: &str) -> u64 {
         let log = LogIdentity {
             chain_id: self.config.rules.chain_id,
             key: self.config.log_key.public(),
@@ -333,7 +340,23 @@ impl Ledger {
         if head.size < newest {
             ctx.checker.violated("a checkpoint shrank".into());
         }
+        let size = head.size;
         self.shown.push(head);
+        size
+    }
+
+    /// Holds the records up to `size` against what passed on the wire.
+    pub fn follow(&mut self, ctx: &mut Context, store: &Arc<dyn Store>, size: u64) {
+        while self.followed < size
+            && let Ok(Some(bytes)) = leaf(store, self.followed)
+            && let Ok(record) = Record::decode(&bytes)
+        {
+            if let Err(problem) = ctx.wire.check(&record.body) {
+                ctx.checker
+                    .violated(format!("record {} {problem}", self.followed));
+            }
+            self.followed += 1;
+        }
     }
 
     /// What is not answered, resolved or told yet.

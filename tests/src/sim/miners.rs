@@ -163,6 +163,7 @@ impl Miner {
         }
         match item {
             DownItem::Message(message) => {
+                ctx.wire.got(&message);
                 self.handle(
                     ctx,
                     MinerEvent::Message(CoordinatorMessage {
@@ -221,6 +222,7 @@ impl Miner {
         if let Some(connection) = self.connection {
             while let Some(batch) = core.outgoing(now) {
                 for message in batch.into_iter().filter_map(|message| message.message) {
+                    ctx.wire.sends(self.identity.public(), &message);
                     send_up(ctx, connection, message);
                 }
             }

@@ -22,6 +22,7 @@ mod streams;
 mod trace;
 mod watchers;
 mod watches;
+mod wire;
 mod work;
 mod world;
 

@@ -193,7 +193,12 @@ impl Poller {
                     2 | 3 => Plan::ExtendAndDeliver,
                     _ => Plan::Deliver,
                 };
-                let parcel = self.parcel_for(&info, service);
+                let facts = AttemptFacts::sign(&info, service).expect("the engine's layouts parse");
+                ctx.wire
+                    .assigned(facts.assignment.clone(), &facts.signature);
+                let parcel = self.parcel_for(&info, &facts);
+                let (layout, signature) = (&parcel.complete.receipt, &parcel.complete.signature);
+                ctx.wire.signs_receipt(parcel.miner, layout, signature);
                 self.work = Some(Work { info, parcel, plan });
             }
             Ok(Reply::Completed(_) | Reply::Failed(_)) => self.work = None,
@@ -205,8 +210,7 @@ impl Poller {
         }
     }
 
-    fn parcel_for(&self, info: &AttemptInfo, service: &Identity) -> Parcel {
-        let facts = AttemptFacts::sign(info, service).expect("the engine's layouts parse");
+    fn parcel_for(&self, info: &AttemptInfo, facts: &AttemptFacts) -> Parcel {
         let assignment = &facts.assignment;
         let text = work::text(info.attempt.job_id, info.attempt.attempt);
         let run = work::run_result(text.clone());

@@ -49,6 +49,11 @@ pub fn price(n: usize) -> u64 {
     [340_000, 0, 90_000][n % 3]
 }
 
+/// Where miner `n` is paid.
+pub fn payout(n: usize) -> [u8; 20] {
+    [u8::try_from(n + 1).unwrap_or(u8::MAX); 20]
+}
+
 /// A model as miners offer it.
 pub fn model(name: &str) -> v1::MinerModel {
     v1::MinerModel {

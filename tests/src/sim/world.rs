@@ -305,6 +305,7 @@ impl World {
                     new_id: work::miner_id(miner),
                     change: Box::new(MinerChange {
                         price: Some(work::price(miner)),
+                        payout: Some(work::payout(miner)),
                         ..change
                     }),
                 };
@@ -400,6 +401,7 @@ impl World {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
+            self.ledger.follow(ctx, &self.coordinator.store, u64::MAX);
             let totals = &mut ctx.trace.totals;
             if let Err(problem) = self.ledger.audit(&self.coordinator.store, totals) {
                 ctx.checker.violated(problem);
