@@ -40,11 +40,23 @@ fn the_invariants_hold() {
         payments,
         expired,
         stakes,
+        rentals,
+        rentals_released,
+        rentals_gone,
+        rental_jobs,
         ..
     } = totals;
     assert!(
         payments > SEEDS && expired > SEEDS / 10 && stakes > SEEDS,
         "{payments} payments, {expired} locks expired, {stakes} stakes in {SEEDS} seeds"
+    );
+    assert!(
+        rentals > SEEDS
+            && rental_jobs > SEEDS / 2
+            && rentals_released > SEEDS / 10
+            && rentals_gone > 0,
+        "{rentals} rentals, {rentals_released} released, {rentals_gone} without their provider, {rental_jobs} jobs under \
+         them in {SEEDS} seeds"
     );
 }
 

@@ -121,10 +121,11 @@ impl EngineCore {
         match self.miners.get(&id) {
             Some(miner) => {
                 self.listings.miner_changed(&miner.key);
-                let (supply, price) = (
-                    supply(miner, self.now),
-                    miner.record.price_per_hour_micro_ait,
-                );
+                let mut supply = supply(miner, self.now);
+                if self.config.broken.serve_strangers {
+                    supply.offer.rental = None;
+                }
+                let price = miner.record.price_per_hour_micro_ait;
                 let known = self.queue.price_up_to(price) == Some(price);
                 self.queue.set_miner(id, supply);
                 if !known {

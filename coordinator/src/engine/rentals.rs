@@ -209,7 +209,8 @@ impl EngineCore {
             .get(terms.listing)
             .ok_or(VoidReason::NotAvailable)?;
         let has = self.rentals.of(&terms.renter).count();
-        let free = miner.rental.is_none() && miner.serves(self.now);
+        let is_free = miner.rental.is_none() || self.config.broken.rent_again;
+        let free = is_free && miner.serves(self.now);
         if !free || has >= PER_RENTER || self.rentals.get(terms.new_id).is_some() {
             return Err(VoidReason::NotAvailable);
         }
@@ -275,7 +276,8 @@ impl EngineCore {
             return;
         };
         let miner = self.miners.get(&kept.rental.miner);
-        let is_there = miner.is_some_and(|miner| miner.serves(self.now));
+        let is_there = miner.is_some_and(|miner| miner.serves(self.now))
+            || self.config.broken.count_every_beat;
         let now = self.now;
         self.change_rental(turn, id, |rental| rental.beat(now, is_there));
     }
@@ -309,7 +311,13 @@ impl EngineCore {
         let payments = change(&mut kept.rental);
         let rental = kept.rental.clone();
         for payment in payments {
-            turn.outbox.orders.push(order(&rental, payment, self.now));
+            let mut order = order(&rental, payment, self.now);
+            if self.config.broken.keep_rest
+                && let Order::PayRental { work, .. } = &mut order
+            {
+                work.outcome = Outcome::Rental;
+            }
+            turn.outbox.orders.push(order);
         }
         turn.rentals.insert(id, kept.clone());
         match rental.end {

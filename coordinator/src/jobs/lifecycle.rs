@@ -193,6 +193,14 @@ pub struct BrokenRules {
     pub fund_again: bool,
     /// Pay the payee of a job's first attempt, whichever is paid.
     pub pay_first_payee: bool,
+    /// Rent a GPU to whoever pays, though somebody has it.
+    pub rent_again: bool,
+    /// Let anybody's jobs run on a rented GPU.
+    pub serve_strangers: bool,
+    /// Count each beat of a rental, whether the provider is there or not.
+    pub count_every_beat: bool,
+    /// Keep what a rental's last payment leaves of its lock.
+    pub keep_rest: bool,
 }
 
 impl Phase {

@@ -7,6 +7,10 @@ const RULES: BrokenRules = BrokenRules {
     no_requeue_on_loss: false,
     fund_again: false,
     pay_first_payee: false,
+    rent_again: false,
+    serve_strangers: false,
+    count_every_beat: false,
+    keep_rest: false,
 };
 
 fn miner(n: u8) -> MinerId {

@@ -29,7 +29,9 @@ struct Arguments {
     /// orders-once: the ledger carries out each order once; double-post: a specification is paid once, whoever submits
     /// it again; lock-signature: money is locked only by who signed; remainder: what a lock does not pay returns whole;
     /// nonce: nonces have no gaps; seal-before-sync: a checkpoint is signed once its seal is durable; assigned-payee: who is paid is
-    /// the payee of the assignment.
+    /// the payee of the assignment; one-renter: one of two who want a GPU at once gets it; rented-out: nobody else's jobs
+    /// run on a rented GPU; heard-beats: only time counts in which the provider was there; rental-rest: a rental's last
+    /// payment gives the rest of its lock back.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.
@@ -132,7 +134,8 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
          {} events; {} watched bytes verified, {} payments audited, {} \
-         locks expired, {} stakes",
+         locks expired, {} stakes; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
+         {} jobs under them",
         totals.jobs,
         totals.completed,
         totals.attempts,
@@ -142,7 +145,13 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         totals.watched_bytes,
         totals.payments,
         totals.expired,
-        totals.stakes
+        totals.stakes,
+        totals.rentals,
+        totals.rentals_released,
+        totals.rentals_gone,
+        totals.rentals_refused,
+        totals.rental_payments,
+        totals.rental_jobs
     )?;
     writeln!(
         out,

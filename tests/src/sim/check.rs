@@ -47,7 +47,7 @@ pub fn stored_jobs(store: &Arc<dyn Store>) -> Result<BTreeMap<JobId, JobRow>, St
 }
 
 /// The job of a stored row; `None` where it is another kind of row.
-fn job_row(family: Family, key: &[u8], value: &Bytes) -> Option<JobRow> {
+pub(super) fn job_row(family: Family, key: &[u8], value: &Bytes) -> Option<JobRow> {
     let table = match family {
         Family::Active => b'j',
         Family::Archive => b'a',

@@ -1,13 +1,15 @@
 //! Clients: they submit until they are answered, cancel some jobs, and watch some.
 
-use aitbc_common::ids::JobId;
+use aitbc_common::hash::sha256;
+use aitbc_common::ids::{JobId, RentalId};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{Command, JobSelector, Reply, Submission};
-use aitbc_proto::v1::JobStatus;
+use aitbc_proto::v1::{ErrorReason, JobStatus};
 use rand::Rng;
 
 use super::context::{Context, Fault, one_in};
 use super::coordinator::{Caller, Coordinator};
+use super::market::Asked;
 use super::network::latency;
 use super::payers::PLENTY;
 use super::watchers::Watcher;
@@ -25,6 +27,8 @@ pub enum Call {
     Poller(usize, u64, PollerCall),
     /// A miner registers.
     Register(usize),
+    /// Somebody of the market.
+    Market(Asked),
 }
 
 /// What a poller asks.
@@ -46,6 +50,8 @@ pub struct ClientJob {
     cancels: bool,
     pub cancelled: bool,
     pub watcher: Option<Watcher>,
+    /// Its rental was over before it was submitted.
+    pub too_late: bool,
 }
 
 impl ClientJob {
@@ -82,12 +88,32 @@ impl ClientJob {
             cancels,
             cancelled: false,
             watcher,
+            too_late: false,
+        }
+    }
+
+    /// Job `n`, under a rental of client `by`.
+    pub fn under(ctx: &mut Context, n: usize, by: usize, rental: RentalId) -> Self {
+        let rng = &mut ctx.random.market;
+        let mut submission = work::submission(rng, n, by);
+        submission.requirements.rental = Some(rental);
+        submission.spec.requirements_hash = submission.requirements.hash();
+        submission.body_hash = sha256(&submission.spec.encode());
+        let (cancels, watches) = (one_in(rng, 10), one_in(rng, 2));
+        ctx.after(0, Event::Submit(n));
+        Self {
+            watcher: watches.then(|| Watcher::new(work::client(by).public(), &submission)),
+            submission,
+            id: None,
+            cancels,
+            cancelled: false,
+            too_late: false,
         }
     }
 
     /// Submits, and again until there is an answer.
     pub fn submit(&mut self, ctx: &mut Context, n: usize) {
-        if self.id.is_none() {
+        if self.id.is_none() && !self.too_late {
             call(ctx, Call::Submit(n));
             let again = ctx.random.people.random_range(500..5_000);
             ctx.after(again, Event::Submit(n));
@@ -105,8 +131,13 @@ impl ClientJob {
 
     /// The answer to a submission arrived.
     pub fn submitted(&mut self, ctx: &mut Context, n: usize, answer: Result<Reply, ApiError>) {
-        let Ok(Reply::Submitted(submitted)) = answer else {
-            return;
+        let submitted = match answer {
+            Ok(Reply::Submitted(submitted)) => submitted,
+            Err(error) if error.reason == ErrorReason::RentalNotFound => {
+                self.too_late = self.id.is_none();
+                return;
+            }
+            _ => return,
         };
         let id = submitted.view.row.id();
         match self.id {
@@ -117,13 +148,17 @@ impl ClientJob {
             None => {
                 self.id = Some(id);
                 ctx.trace.totals.jobs += 1;
+                let is_rented = self.submission.requirements.rental.is_some();
+                ctx.trace.totals.rental_jobs += u64::from(is_rented);
                 ctx.trace.note(ctx.now, format_args!("request {n} is {id}"));
                 ctx.checker.acknowledged(id, submitted.view.row);
                 if self.cancels {
                     let delay = ctx.random.people.random_range(0..20_000);
                     ctx.after(delay, Event::Cancel(n));
                 }
-                super::payers::plan(ctx, n, self);
+                if !is_rented {
+                    super::payers::plan(ctx, n, self);
+                }
                 if self.watcher.is_some() {
                     ctx.after(0, Event::Watch(n));
                 }

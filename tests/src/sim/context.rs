@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 
 use super::check::Checker;
 use super::network::Network;
+use super::rentals::Rentals;
 use super::trace::Trace;
 use super::wire::Wire;
 use super::world::Event;
@@ -146,11 +147,19 @@ pub enum Rule {
     SealBeforeSync,
     /// Who is paid is the payee of the assignment.
     AssignedPayee,
+    /// One of two who want a GPU at once gets it.
+    OneRenter,
+    /// Nobody else's jobs run on a rented GPU.
+    RentedOut,
+    /// Only time counts in which the provider was there.
+    HeardBeats,
+    /// A rental's last payment gives the rest of its lock back.
+    RentalRest,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -162,6 +171,10 @@ impl Rule {
         Self::Nonce,
         Self::SealBeforeSync,
         Self::AssignedPayee,
+        Self::OneRenter,
+        Self::RentedOut,
+        Self::HeardBeats,
+        Self::RentalRest,
     ];
 
     /// Its name on the command line.
@@ -179,6 +192,10 @@ impl Rule {
             Self::Nonce => "nonce",
             Self::SealBeforeSync => "seal-before-sync",
             Self::AssignedPayee => "assigned-payee",
+            Self::OneRenter => "one-renter",
+            Self::RentedOut => "rented-out",
+            Self::HeardBeats => "heard-beats",
+            Self::RentalRest => "rental-rest",
         }
     }
 }
@@ -238,6 +255,8 @@ pub struct Randomness {
     pub coordinator: StdRng,
     /// What payers and the ledger do.
     pub ledger: StdRng,
+    /// What providers and renters do.
+    pub market: StdRng,
 }
 
 impl Randomness {
@@ -250,6 +269,7 @@ impl Randomness {
             models: rng(3),
             coordinator: rng(4),
             ledger: rng(5),
+            market: rng(6),
         }
     }
 }
@@ -271,6 +291,7 @@ pub struct Context {
     pub trace: Trace,
     pub checker: Checker,
     pub wire: Wire,
+    pub rentals: Rentals,
     events: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
 }
@@ -286,6 +307,7 @@ impl Context {
             trace: Trace::new(options.trace),
             checker: Checker::default(),
             wire: Wire::default(),
+            rentals: Rentals::default(),
             events: BTreeMap::new(),
             scheduled: 0,
         }

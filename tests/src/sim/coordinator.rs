@@ -89,7 +89,10 @@ impl Coordinator {
             no_requeue_on_loss: ctx.broken(Rule::RequeueOnLoss),
             fund_again: ctx.broken(Rule::DoublePost),
             pay_first_payee: ctx.broken(Rule::AssignedPayee),
-            ..BrokenRules::default()
+            rent_again: ctx.broken(Rule::OneRenter),
+            serve_strangers: ctx.broken(Rule::RentedOut),
+            count_every_beat: ctx.broken(Rule::HeardBeats),
+            keep_rest: ctx.broken(Rule::RentalRest),
         };
         let store: Arc<dyn Store> = memory.clone();
         let mut coordinator = Self {
@@ -138,6 +141,10 @@ impl Coordinator {
         });
         let rows = super::check::stored_jobs(&self.store);
         ctx.checker.recovered(rows);
+        let (now, totals) = (ctx.now, &mut ctx.trace.totals);
+        if let Err(problem) = ctx.rentals.recovered(&self.store, &ctx.wire, now, totals) {
+            ctx.checker.violated(problem);
+        }
         ctx.after(0, Event::Turn);
     }
 
@@ -194,6 +201,10 @@ impl Coordinator {
         match outcome {
             Ok(output) => {
                 ctx.checker.committed(&output.batch);
+                let (now, totals) = (ctx.now, &mut ctx.trace.totals);
+                if let Err(problem) = ctx.rentals.committed(&output.batch, &ctx.wire, now, totals) {
+                    ctx.checker.violated(problem);
+                }
                 ctx.checker.performed(&output.effects);
                 for effect in &output.effects {
                     super::notes::effect(ctx, effect);

@@ -17,6 +17,8 @@ pub enum Strike {
     Coordinator(u64),
     /// A miner stops, and comes back after so many ms.
     Miner(usize, u64),
+    /// A miner stops, and stays away for so many ms whatever its operator does.
+    Vanish(usize, u64),
     /// A miner is asked to finish what it has and stop; its operator starts it again.
     Drain(usize),
 }

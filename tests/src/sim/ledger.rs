@@ -351,7 +351,9 @@ impl Ledger {
             && let Ok(Some(bytes)) = leaf(store, self.followed)
             && let Ok(record) = Record::decode(&bytes)
         {
-            if let Err(problem) = ctx.wire.check(&record.body) {
+            let totals = &mut ctx.trace.totals;
+            let rentals = ctx.rentals.record(&record.body, totals);
+            if let Err(problem) = ctx.wire.check(&record.body).and(rentals) {
                 ctx.checker
                     .violated(format!("record {} {problem}", self.followed));
             }

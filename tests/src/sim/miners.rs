@@ -51,6 +51,8 @@ pub struct Miner {
     started_runs: u64,
     wake_at: u64,
     takeover: bool,
+    /// It does not start before: Unix ms.
+    pub away_until: u64,
 }
 
 fn clock(ctx: &Context) -> Duration {
@@ -93,6 +95,7 @@ impl Miner {
             started_runs: 0,
             wake_at: u64::MAX,
             takeover: false,
+            away_until: 0,
         }
     }
 
@@ -107,7 +110,7 @@ impl Miner {
 
     /// The process starts with what is in its spool.
     pub fn start(&mut self, ctx: &mut Context) {
-        if self.core.is_some() {
+        if self.core.is_some() || ctx.now < self.away_until {
             return;
         }
         self.life += 1;

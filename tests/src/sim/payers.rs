@@ -11,12 +11,14 @@ use aitbc_common::layouts::{
 use aitbc_common::wallet::WalletKey;
 use aitbc_coordinator::engine::command::Submission;
 use aitbc_coordinator::ledger::command as ledger;
+use aitbc_coordinator::payments::RentalTerms;
 use rand::Rng;
 
 use super::clients::ClientJob;
 use super::context::{Context, one_in};
 use super::coordinator::Coordinator;
 use super::ledger::Ledger;
+use super::work::CHAIN;
 use super::world::Event;
 
 /// Micro-AIT of a first lock: enough for every miner.
@@ -33,6 +35,8 @@ pub struct Payment {
     signed: SignedTransaction,
     /// The job that a lock is for, and its owner.
     job: Option<(JobId, PublicKey)>,
+    /// The rental that a lock is for.
+    rental: Option<RentalTerms>,
 }
 
 /// The miner that the payer stakes on; it runs nothing.
@@ -69,7 +73,43 @@ impl Ledger {
         self.unanswered.push(Payment {
             signed,
             job: Some((job, submission.owner)),
+            rental: None,
         });
+    }
+
+    /// Somebody signs a lock for a term of a rental; it is sent until an answer comes. tx_id of the lock.
+    pub fn rent(
+        &mut self,
+        ctx: &mut Context,
+        terms: &RentalTerms,
+        amount: u64,
+        provider: PublicKey,
+    ) -> Hash {
+        let lock_terms = LockTerms {
+            purpose: LockPurpose::Rental,
+            expires_at: ctx.now + 8 * DAY_MS,
+            max_rate: terms.rate,
+            max_fee_bps: 10_000,
+            miner_key: provider,
+        };
+        let what = (TransactionKind::Lock, amount, terms.reference(&CHAIN));
+        let signed = self.sign(ctx, &self.payer, what, lock_terms.encode(), self.nonce);
+        self.nonce += 1;
+        let lock = signed.transaction.id();
+        ctx.trace.note(
+            ctx.now,
+            format_args!(
+                "{amount} are locked for {} ms of {}",
+                terms.term_ms, terms.listing
+            ),
+        );
+        ctx.rentals.wants(lock, terms.clone(), amount);
+        self.unanswered.push(Payment {
+            signed,
+            job: None,
+            rental: Some(terms.clone()),
+        });
+        lock
     }
 
     /// The payer binds the miner, stakes on it, and takes a part back now and then.
@@ -91,7 +131,11 @@ impl Ledger {
         let (signer, nonce) = (&self.payer, self.nonce);
         let signed = self.sign(ctx, signer, (kind, amount, target), payload, nonce);
         self.nonce += 1;
-        self.unanswered.push(Payment { signed, job: None });
+        self.unanswered.push(Payment {
+            signed,
+            job: None,
+            rental: None,
+        });
     }
 
     /// Somebody else locks money for the newest job until so soon that the jobs do not take it: it returns by what they
@@ -108,6 +152,7 @@ impl Ledger {
         Some(Payment {
             signed,
             job: Some(job),
+            rental: None,
         })
     }
 
@@ -182,22 +227,20 @@ impl Ledger {
 
     pub(super) fn send_payments(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
         let passer_by = self.pass_by(ctx);
-        let sent = |signed: &SignedTransaction, job: Option<(JobId, PublicKey)>| {
+        let sent = |payment: &Payment| {
             let (chain_id, broken) = (&self.config.rules.chain_id, self.config.broken);
-            let signed = ledger::admit(signed.clone(), chain_id, broken).ok()?;
+            let signed = ledger::admit(payment.signed.clone(), chain_id, broken).ok()?;
             let submission = ledger::Submission {
-                rental: None,
+                rental: payment.rental.clone(),
                 signed,
-                job: job.map(|(job, _)| job),
-                owner: job.map(|(_, owner)| owner),
-                caller: None,
+                job: payment.job.map(|(job, _)| job),
+                owner: payment.job.map(|(_, owner)| owner),
+                caller: payment.rental.as_ref().map(|terms| terms.renter),
             };
             Some(ledger::Command::Submit(Box::new(submission)))
         };
         let payments = self.unanswered.iter();
-        let mut commands: Vec<_> = payments
-            .filter_map(|payment| sent(&payment.signed, payment.job))
-            .collect();
+        let mut commands: Vec<_> = payments.filter_map(sent).collect();
         if commands.len() != self.unanswered.len() {
             ctx.checker
                 .violated("a lock that its payer signed was refused".into());
@@ -208,8 +251,13 @@ impl Ledger {
         let mischief = self.mischief(ctx);
         let stakes = |bad: &SignedTransaction| bad.transaction.kind == TransactionKind::Stake;
         let stranger = mischief.as_ref().is_some_and(stakes);
-        commands.extend(passer_by.and_then(|payment| sent(&payment.signed, payment.job)));
-        commands.extend(mischief.and_then(|bad| sent(&bad, None)));
+        commands.extend(passer_by.as_ref().and_then(sent));
+        let mischief = mischief.map(|signed| Payment {
+            signed,
+            job: None,
+            rental: None,
+        });
+        commands.extend(mischief.as_ref().and_then(sent));
         let Some(replies) = self.step(ctx, coordinator, commands) else {
             return;
         };

@@ -90,6 +90,9 @@ impl Coordinator {
             return;
         };
         super::notes::up(ctx, id, &message);
+        if let Some(key) = self.miner_key(id) {
+            ctx.wire.heard(key, ctx.now);
+        }
         self.with_session(ctx, id, |session, running, now_ms| {
             let mut streams = StreamsNow {
                 streams: &running.streams,

@@ -35,6 +35,18 @@ pub struct Totals {
     pub expired: u64,
     /// Stakes that were made.
     pub stakes: u64,
+    /// Rentals that began.
+    pub rentals: u64,
+    /// Of them released by their renters.
+    pub rentals_released: u64,
+    /// Of them ended by a provider that was gone.
+    pub rentals_gone: u64,
+    /// Locks for rentals that returned: somebody else was first, or the listing had changed.
+    pub rentals_refused: u64,
+    /// Records that pay for a time of a rental.
+    pub rental_payments: u64,
+    /// Jobs under rentals.
+    pub rental_jobs: u64,
 }
 
 impl std::ops::AddAssign for Totals {
@@ -50,6 +62,12 @@ impl std::ops::AddAssign for Totals {
         self.payments += other.payments;
         self.expired += other.expired;
         self.stakes += other.stakes;
+        self.rentals += other.rentals;
+        self.rentals_released += other.rentals_released;
+        self.rentals_gone += other.rentals_gone;
+        self.rentals_refused += other.rentals_refused;
+        self.rental_payments += other.rental_payments;
+        self.rental_jobs += other.rental_jobs;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What passed between the coordinator and the miners: which assignments a miner got, and what it signed.
+//! What passed between the coordinator and the miners: which assignments a miner got, what it signed, and when it was heard.
 //! The log is held against it: the miner's side of the wire knows nothing of the coordinator's memory.
 
 use std::collections::BTreeMap;
@@ -30,6 +30,7 @@ pub struct Wire {
     signed: BTreeMap<Hash, Signed>,
     /// job_ref of each job that was submitted.
     submitted: BTreeMap<JobId, Hash>,
+    heard: BTreeMap<PublicKey, u64>,
 }
 
 /// What a record of the log says of an attempt.
@@ -108,6 +109,16 @@ impl Wire {
             };
             self.signed.insert(receipt.id(signature), signed);
         }
+    }
+
+    /// A message of a miner reached the coordinator.
+    pub fn heard(&mut self, miner: PublicKey, now: u64) {
+        self.heard.insert(miner, now);
+    }
+
+    /// When a miner was last heard: Unix ms; 0 = never.
+    pub fn last_heard(&self, miner: &PublicKey) -> u64 {
+        self.heard.get(miner).copied().unwrap_or(0)
     }
 
     /// Holds a record of the log against what was seen; a rental's payments have no attempt.

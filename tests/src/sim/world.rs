@@ -15,6 +15,7 @@ use super::coordinator::{Caller, Coordinator};
 use super::deliveries::Verification;
 use super::faults::Strike;
 use super::ledger::Ledger;
+use super::market::{Market, Step};
 use super::miners::Miner;
 use super::network::{ConnectionId, Side};
 use super::pollers::Poller;
@@ -67,6 +68,8 @@ pub enum Event {
     Relay,
     /// The engine answered the ledger.
     LedgerTold(Box<Reply>),
+    /// Somebody of the market does something.
+    Market(Step),
     /// Is everything final?
     Look,
 }
@@ -81,6 +84,7 @@ pub struct World {
     registered: Vec<bool>,
     jobs: Vec<ClientJob>,
     ledger: Ledger,
+    market: Market,
     settled: bool,
 }
 
@@ -114,6 +118,7 @@ impl World {
         ctx.after(0, Event::Relay);
         let registered = vec![false; in_session + polling];
         let ledger = Ledger::new(&ctx);
+        let market = Market::new(&mut ctx, in_session, clients);
         Self {
             seed,
             ctx,
@@ -123,6 +128,7 @@ impl World {
             registered,
             jobs,
             ledger,
+            market,
             settled: false,
         }
     }
@@ -239,6 +245,10 @@ impl World {
                     poller.step(ctx);
                 }
             }
+            Event::Market(step) => {
+                self.market
+                    .step(ctx, step, &mut self.ledger, &mut self.jobs);
+            }
             Event::Called(call) => self.called(call),
             Event::Answered(call, answer) => self.answered(call, *answer),
             Event::Parcel(number, round, info) => {
@@ -289,6 +299,11 @@ impl World {
             Call::Submit(job) | Call::Cancel(job) => {
                 clients::arrived(coordinator, ctx, &self.jobs[job], call)
             }
+            Call::Market(asked) => {
+                if let Some(command) = self.market.command(ctx, asked) {
+                    coordinator.ask(ctx, vec![command], Caller::Call(call));
+                }
+            }
             Call::Poller(number, round, asked) => {
                 if let Some(poller) = self.pollers.iter().find(|poller| poller.number == number) {
                     poller.called(coordinator, ctx, round, asked);
@@ -319,6 +334,7 @@ impl World {
         match call {
             Call::Submit(job) => self.jobs[job].submitted(ctx, job, answer),
             Call::Cancel(job) => self.jobs[job].cancel_answered(ctx, answer),
+            Call::Market(asked) => self.market.answered(ctx, asked, answer),
             Call::Poller(number, round, _) => {
                 let service = &self.coordinator.service;
                 if let Some(poller) = self
@@ -359,6 +375,11 @@ impl World {
                 ctx.after(down, Event::CoordinatorUp);
             }
             Strike::Drain(miner) => self.miners[miner].drain(ctx),
+            Strike::Vanish(miner, down) => {
+                self.miners[miner].away_until = ctx.now + down;
+                self.miners[miner].crash(ctx);
+                ctx.after(down, Event::MinerUp(miner));
+            }
             Strike::Miner(miner, down) => {
                 if self.registered[miner] {
                     self.miners[miner].crash(ctx);
@@ -390,20 +411,28 @@ impl World {
     fn look(&mut self) {
         let ctx = &mut self.ctx;
         let unfinished = ctx.checker.unfinished();
-        let unanswered = self.jobs.iter().filter(|job| job.id.is_none()).count();
+        let unanswered = self
+            .jobs
+            .iter()
+            .filter(|job| job.id.is_none() && !job.too_late)
+            .count();
         let watching = self
             .jobs
             .iter()
-            .filter(|job| job.watcher.as_ref().is_some_and(|watcher| !watcher.done))
+            .filter(|job| {
+                !job.too_late && job.watcher.as_ref().is_some_and(|watcher| !watcher.done)
+            })
             .count();
-        let unsettled = self.ledger.unsettled(&self.coordinator);
+        let unsettled = self.ledger.unsettled(&self.coordinator) + ctx.rentals.open();
         if unfinished.is_empty() && unanswered == 0 && watching == 0 && unsettled == 0 {
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
             self.ledger.follow(ctx, &self.coordinator.store, u64::MAX);
             let totals = &mut ctx.trace.totals;
-            if let Err(problem) = self.ledger.audit(&self.coordinator.store, totals) {
+            let store = &self.coordinator.store;
+            let audited = self.ledger.audit(store, totals);
+            if let Err(problem) = audited.and_then(|()| ctx.rentals.settled(store)) {
                 ctx.checker.violated(problem);
             }
             self.settled = true;
