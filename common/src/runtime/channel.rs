@@ -48,7 +48,7 @@ pub struct CoordinatorUrl {
 }
 
 impl CoordinatorUrl {
-    /// Reads `host:port` (plaintext on loopback, TLS elsewhere) or `http(s)://host:port`.
+    /// Reads `host:port` (plaintext on loopback, TLS elsewhere; see [`Self::with_authority`]) or `http(s)://host:port`.
     pub fn parse(text: &str) -> Result<Self, CommandError> {
         let given: String = text.chars().take(200).collect();
         let refuse = |why: &str| {
@@ -91,9 +91,10 @@ impl CoordinatorUrl {
         })
     }
 
-    /// Trusts certificates that this authority signed (PEM), for `https`.
+    /// Speaks TLS and trusts the certificates that this authority signed (PEM) alone.
     #[must_use]
     pub fn with_authority(mut self, pem: Vec<u8>) -> Self {
+        self.secure = true;
         self.authority_pem = Some(pem);
         self
     }

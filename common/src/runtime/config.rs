@@ -164,7 +164,7 @@ pub struct ClientSettings {
     /// Where the coordinator is: `HOST:PORT` or `http(s)://HOST:PORT`; default 127.0.0.1:50051.
     pub coordinator: String,
     /// The authority (PEM file) that signed the coordinator's certificate, and the only one trusted then; default none: those
-    /// that the system trusts.
+    /// that the system trusts. With one set, an address without `http://` is taken for `https://`, on loopback too.
     pub ca_certificate: Option<PathBuf>,
     /// Name of this user's miner where a command does not say; default rig-1.
     pub miner: String,
@@ -208,10 +208,12 @@ impl ClientSettings {
         })
     }
 
-    /// The coordinator's address, with the certificate authority where one is set.
+    /// The coordinator's address, with the certificate authority where one is set; that makes an address without a scheme `https`,
+    /// on loopback too.
     pub fn coordinator_url(&self) -> Result<CoordinatorUrl, CommandError> {
         let url = CoordinatorUrl::parse(&self.coordinator)?;
-        let Some(path) = self.ca_certificate.as_ref().filter(|_| url.is_secure()) else {
+        let plaintext = self.coordinator.contains("://") && !url.is_secure();
+        let Some(path) = self.ca_certificate.as_ref().filter(|_| !plaintext) else {
             return Ok(url);
         };
         let hint = "name another: --ca-certificate FILE, or aitbc config set ca_certificate /path/to/ca.pem";
@@ -314,14 +316,16 @@ mod tests {
     #[test]
     fn an_authority_is_read_only_where_it_matters_and_must_be_one() {
         let mut settings = ClientSettings {
-            coordinator: "127.0.0.1:1".into(),
+            coordinator: "http://127.0.0.1:1".into(),
             ca_certificate: Some("/nonexistent/ca.pem".into()),
             ..ClientSettings::default()
         };
-        assert!(settings.coordinator_url().is_ok());
-        settings.coordinator = "https://127.0.0.1:1".into();
-        let missing = settings.coordinator_url().unwrap_err();
-        assert!(missing.message.contains("/nonexistent/ca.pem") && missing.hint.is_some());
+        assert!(!settings.coordinator_url().unwrap().is_secure());
+        for encrypted in ["127.0.0.1:1", "https://127.0.0.1:1", "example.org:1"] {
+            settings.coordinator = encrypted.into();
+            let missing = settings.coordinator_url().unwrap_err();
+            assert!(missing.message.contains("/nonexistent/ca.pem") && missing.hint.is_some());
+        }
         let file = TemporaryFile::new("no certificate");
         settings.ca_certificate = Some(file.0.clone());
         let empty = settings.coordinator_url().unwrap_err();

@@ -193,9 +193,12 @@ fn an_allowance_pays_without_a_password() {
     let _paid = agent
         .types(&format!("aitbc client pay {job} --amount 0.5"))
         .succeeds();
-    let _revoked = owner
-        .types(&format!("aitbc wallet allow {key} 0"))
-        .succeeds();
+    let revoke = format!("aitbc wallet allow {key} 0");
+    let revoked = owner.types(&revoke).succeeds().text();
+    assert!(revoked.starts_with("Revoked"), "{revoked}");
+    // Nobody needs a second record of it.
+    let again = owner.types(&revoke).succeeds().text();
+    assert!(again.starts_with("Nothing to revoke"), "{again}");
     agent
         .types(&format!("aitbc client pay {job} --amount 0.1"))
         .refuses(4, "no allowance");

@@ -313,7 +313,7 @@ fn a_certificate_that_does_not_fit_is_refused_in_words_that_help() {
         "not for 127.0.0.1 but for localhost",
         "https://NAME:PORT",
     );
-    let plaintext = at(format!("127.0.0.1:{}", real.port));
+    let plaintext = at(format!("http://127.0.0.1:{}", real.port));
     let tls = format!("https://127.0.0.1:{}", real.port);
     refused(
         &plaintext,

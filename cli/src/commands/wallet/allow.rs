@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use aitbc_common::address::Address;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::TransactionKind;
+use aitbc_common::ledger::entry::{Entry, StateKey};
 use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::token::Scope;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::transaction::{self, Done};
 use crate::context::Context;
-use crate::transactions::{Draft, Payload, WalletOptions};
+use crate::transactions::{Draft, Payload, WalletOptions, has_unanswered, proven_entries};
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -59,6 +62,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let chosen = arguments.signer.choose(context)?;
     let connection = context.connect(Scope::Client).await?;
     let (identity, amount) = (arguments.identity, arguments.amount);
+    let wallet = chosen.account();
+    if amount.0 == 0
+        && !has_unanswered(context, &connection, wallet, None)
+        && !is_allowed(context, &connection, wallet, identity).await?
+    {
+        return nothing_to_revoke(context, wallet, identity);
+    }
     let term = u64::try_from(arguments.until.as_millis()).unwrap_or(u64::MAX);
     let draft = Draft {
         kind: TransactionKind::Allow,
@@ -79,4 +89,33 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         fields: vec![("identity", Value::from(identity.to_string()))],
     };
     transaction::carry_out(context, &connection, chosen, &draft, done).await
+}
+
+/// Whether the ledger's signed state has an allowance of the wallet for this identity that was not revoked.
+async fn is_allowed(
+    context: &Context,
+    connection: &Connection,
+    wallet: Address,
+    identity: PublicKey,
+) -> Result<bool, CommandError> {
+    let key = StateKey::Allowance(wallet, identity);
+    let found = proven_entries(context, connection, &[key]).await?;
+    Ok(match found.entries.into_iter().next().flatten() {
+        Some(Entry::Allowance(allowance)) => allowance.amount > 0,
+        _ => false,
+    })
+}
+
+fn nothing_to_revoke(
+    context: &Context,
+    wallet: Address,
+    identity: PublicKey,
+) -> Result<(), CommandError> {
+    let document = json!({
+        "tx_hash": null,
+        "address": wallet.to_string(),
+        "identity": identity.to_string(),
+    });
+    let text = format!("Nothing to revoke: {identity} may lock nothing of {wallet}");
+    context.result(&document, text)
 }

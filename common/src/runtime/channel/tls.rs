@@ -87,7 +87,9 @@ fn name_hint() -> String {
 fn plaintext_hint(url: &CoordinatorUrl) -> String {
     let place = url.host_and_port();
     if url.is_loopback() {
-        format!("if no certificate is set there, as with --dev, name it so: --coordinator {place}")
+        format!(
+            "if no certificate is set there, as with --dev, name it so: --coordinator http://{place}"
+        )
     } else {
         "check the address, and with the operator that a coordinator with a certificate listens there".to_owned()
     }
