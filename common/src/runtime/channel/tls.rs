@@ -185,7 +185,7 @@ mod tests {
                     rustls::InvalidMessage::InvalidContentType,
                 )),
                 "TLS_FAILED",
-                "--coordinator 127.0.0.1:1",
+                "--coordinator http://127.0.0.1:1",
             ),
         ] {
             assert_eq!(
