@@ -179,6 +179,19 @@ impl JobInput {
         }
     }
 
+    /// The most tokens that it lets a miner generate; `None` where it sets no bound.
+    #[must_use]
+    pub fn most_output_tokens(&self) -> Option<u64> {
+        match self {
+            Self::Inference(input) => input
+                .options
+                .get("num_predict")
+                .and_then(Value::as_u64)
+                .filter(|tokens| *tokens > 0),
+            Self::Embedding(_) => Some(0),
+        }
+    }
+
     /// The input document of a bare prompt: `{"prompt":…}`.
     pub fn from_prompt(prompt: &str) -> Vec<u8> {
         let mut document = Map::new();

@@ -40,10 +40,27 @@ pub fn least_locked(rate: u64) -> u64 {
 pub fn cap_ms(assignment: &Assignment, receipt: &Receipt, input_len: u64) -> u64 {
     let tokens_in = u64::from(receipt.tokens_in).min(input_len.saturating_add(TEMPLATE_TOKENS));
     let tokens_out = u64::from(receipt.tokens_out).min(receipt.output_len);
-    cap_of(assignment, tokens_in, tokens_out)
+    cap_of(speeds(assignment), tokens_in, tokens_out)
 }
 
-fn cap_of(assignment: &Assignment, tokens_in: u64, tokens_out: u64) -> u64 {
+/// The same before there is a receipt: the most milliseconds that a job of `input_len` bytes and at most `tokens_out` generated tokens
+/// is paid for at these speeds, in milli-tokens per second. No receipt within these tokens has a higher [`cap_ms`].
+#[must_use]
+pub fn highest_cap_ms(
+    prompt_speed: u32,
+    output_speed: u32,
+    input_len: u64,
+    tokens_out: u64,
+) -> u64 {
+    let tokens_in = input_len.saturating_add(TEMPLATE_TOKENS);
+    cap_of((prompt_speed, output_speed), tokens_in, tokens_out)
+}
+
+fn speeds(assignment: &Assignment) -> (u32, u32) {
+    (assignment.prompt_speed, assignment.output_speed)
+}
+
+fn cap_of((prompt_speed, output_speed): (u32, u32), tokens_in: u64, tokens_out: u64) -> u64 {
     let term = |tokens: u64, milli_speed: u32| {
         let speed = if milli_speed == 0 {
             1_000
@@ -53,8 +70,8 @@ fn cap_of(assignment: &Assignment, tokens_in: u64, tokens_out: u64) -> u64 {
         tokens.saturating_mul(1_000_000).div_ceil(speed)
     };
     BASE_MS
-        .saturating_add(term(tokens_in, assignment.prompt_speed))
-        .saturating_add(term(tokens_out, assignment.output_speed))
+        .saturating_add(term(tokens_in, prompt_speed))
+        .saturating_add(term(tokens_out, output_speed))
 }
 
 /// min(observed_ms, work_ms, cap_ms): stalling, loading and waiting cost nothing.
@@ -80,7 +97,7 @@ pub fn billed_ms_so_far(
     let tokens_out = u64::from(checkpoint.tokens_out).min(checkpoint.offset);
     observed_ms
         .min(checkpoint.work_ms)
-        .min(cap_of(assignment, 0, tokens_out))
+        .min(cap_of(speeds(assignment), 0, tokens_out))
 }
 
 /// The price of a completed job in micro-AIT, before locks bound it: ⌈rate·billed_ms / 3,600,000⌉.
@@ -111,6 +128,18 @@ mod tests {
             assert!(cost(rate, budget) <= locked, "{locked} at {rate}");
             assert!(cost(rate, budget + 1) >= locked, "{locked} at {rate}");
         }
+    }
+
+    #[test]
+    fn no_receipt_within_a_quote_is_billed_more() {
+        // The formula by hand: 1 s, 1,030 tokens read at 0.5/s, 7 written at 2/s.
+        assert_eq!(highest_cap_ms(500, 2_000, 6, 7), 1_000 + 2_060_000 + 3_500);
+        assert_eq!(
+            highest_cap_ms(0, 0, 0, 1),
+            1_000 + 1_024_000 + 1_000,
+            "not measured"
+        );
+        assert_eq!(highest_cap_ms(1, 1, u64::MAX, u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod ledger;
 mod lies;
+mod market;
 
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -11,6 +12,7 @@ use aitbc_common::identity::Identity;
 use aitbc_proto::v1::job_service_client::JobServiceClient;
 use aitbc_proto::v1::job_service_server::{JobService, JobServiceServer};
 use aitbc_proto::v1::ledger_service_server::LedgerServiceServer;
+use aitbc_proto::v1::marketplace_service_server::MarketplaceServiceServer;
 use aitbc_proto::v1::network_service_client::NetworkServiceClient;
 use aitbc_proto::v1::network_service_server::{NetworkService, NetworkServiceServer};
 use aitbc_proto::v1::*;
@@ -102,11 +104,16 @@ fn serve(proxy: Proxy, listener: TcpListener) {
         };
         let ledger = ledger::Ledger {
             channel: channel.clone(),
+            shared: proxy.shared.clone(),
+        };
+        let market = market::Market {
+            channel: channel.clone(),
             shared: proxy.shared,
         };
         let serving = Server::builder()
             .add_service(JobServiceServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES))
             .add_service(LedgerServiceServer::new(ledger))
+            .add_service(MarketplaceServiceServer::new(market))
             .add_service(NetworkServiceServer::new(Network { channel }))
             .serve_with_incoming(TcpListenerStream::new(listener));
         serving.await.expect("a bound socket can be served");

@@ -10,6 +10,7 @@ use super::state_tree::{Changes, MemoryTree, StateTreeError, node_hash};
 use super::violation::Violation;
 use crate::hash::Hash;
 use crate::layouts::{LayoutError, Record, RecordBody};
+use crate::market::replay::Replay;
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,7 @@ pub struct Audit {
     state: State,
     tree: MemoryTree,
     edge: Edge,
+    reputations: Replay,
     /// The job whose locks the newest record paid out.
     paying: Option<Hash>,
     /// First halves of the references of all jobs that were paid: each is paid by one chain, ever.
@@ -70,6 +72,12 @@ impl Audit {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The reputations that the records so far come to.
+    #[must_use]
+    pub fn reputations(&self) -> &Replay {
+        &self.reputations
     }
 
     /// The log over all records so far.
@@ -116,6 +124,7 @@ impl Audit {
         }
         self.check_paid_once(&record.body)?;
         self.state.apply(&record, false)?;
+        self.reputations.record(&record);
         self.edge.push(leaf_hash(leaf));
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 pub mod book;
 pub mod pricing;
+pub mod replay;
 pub mod reputation;
 
 /// Milliseconds of a day.

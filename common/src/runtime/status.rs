@@ -173,6 +173,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::GpuContradicted
         | R::TooManyListings
         | R::NotAvailable
+        | R::PriceBelowMarket
         | R::GpuNotDetected
         | R::UnknownGpu => Code::FailedPrecondition,
         R::TokenInvalid

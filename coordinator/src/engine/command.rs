@@ -436,8 +436,8 @@ pub enum ExplainSubject {
         requirements: aitbc_common::layouts::Requirements,
         /// Highest price; [`aitbc_common::layouts::NO_MAX_RATE`] = any.
         max_rate: u64,
-        /// Bytes of input.
-        input_len: u64,
+        /// Its input.
+        input: crate::jobs::explain::InputSize,
         /// It will be paid for.
         paid: bool,
     },

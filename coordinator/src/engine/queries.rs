@@ -11,7 +11,7 @@ use super::command::{AttemptId, ExplainSubject, JobSelector, JobView, Reply};
 use super::core::{EngineCore, Reads};
 use super::submit::requirement_of_row;
 use super::turn::Turn;
-use crate::jobs::explain::explain;
+use crate::jobs::explain::{InputSize, explain};
 use crate::jobs::matching::Requirement;
 use crate::store::rows::JobRow;
 use crate::store::{Family, StoreError, keys};
@@ -115,7 +115,7 @@ impl EngineCore {
                 model_digest,
                 requirements,
                 max_rate,
-                input_len,
+                input,
                 paid,
             } => {
                 let agreed = match self.agreed(&owner, &requirements) {
@@ -138,7 +138,7 @@ impl EngineCore {
                     excluded: Vec::new(),
                     paid: paid || self.config.funding_required,
                 };
-                turn.reply(self.explained(requirement, input_len, None));
+                turn.reply(self.explained(requirement, input, None));
             }
             ExplainSubject::Job(job) => {
                 let Some(id) = self.select(turn, owner, job, reads)? else {
@@ -150,11 +150,14 @@ impl EngineCore {
                         return not_found(job);
                     };
                     let live = core.jobs.get(&id);
-                    let input_len = JobSpec::decode(&row.spec).map_or(0, |spec| spec.input_len);
+                    let input = InputSize {
+                        bytes: JobSpec::decode(&row.spec).map_or(0, |spec| spec.input_len),
+                        output_tokens: None,
+                    };
                     let requirement = live.map(|live| core.wanted(live));
                     let missing = live.and_then(|live| core.missing_funds(live));
                     match requirement.or_else(|| requirement_of_row(row)) {
-                        Some(requirement) => core.explained(requirement, input_len, missing),
+                        Some(requirement) => core.explained(requirement, input, missing),
                         None => not_found(job),
                     }
                 });
@@ -163,13 +166,17 @@ impl EngineCore {
         Ok(())
     }
 
-    fn explained(&self, requirement: Requirement, input_len: u64, missing: Option<u64>) -> Reply {
-        let name = |id: MinerId| {
-            self.miners
-                .get(&id)
-                .map_or_else(String::new, |miner| miner.record.name.clone())
+    fn explained(&self, requirement: Requirement, input: InputSize, missing: Option<u64>) -> Reply {
+        let describe = |id: MinerId| {
+            let record = self.miners.get(&id).map(|miner| &miner.record);
+            let gpu = record.and_then(|record| record.gpus.first());
+            (
+                record.map_or_else(String::new, |record| record.name.clone()),
+                gpu.map_or_else(String::new, |gpu| gpu.model.clone()),
+            )
         };
-        let mut response = explain(&self.queue, &requirement, input_len, name);
+        let fee_bps = self.config.fee_bps;
+        let mut response = explain(&self.queue, &requirement, Some((input, fee_bps)), describe);
         response.warnings = self.warnings(&requirement);
         response.least_micro_ait = self.least_for(&requirement);
         response.missing_micro_ait = missing;

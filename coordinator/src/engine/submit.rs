@@ -21,6 +21,7 @@ use crate::jobs::matching::{Filter, Requirement, removed_by};
 use crate::jobs::queue::Waiting;
 use crate::store::rows::{JobRow, RequestRow, uuid};
 use aitbc_common::ids::JobId;
+use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::status::ApiError;
 
 /// When a refused submission may be tried again.
@@ -52,11 +53,12 @@ impl EngineCore {
             Ok(agreed) => agreed,
             Err(refused) => return turn.reply(Reply::Refused(refused)),
         };
-        if agreed
-            .rate
-            .is_some_and(|rate| rate > submission.spec.max_rate)
-        {
-            let message = "the listing's price is over the highest that the job accepts";
+        if let Some(rate) = agreed.rate.filter(|rate| *rate > submission.spec.max_rate) {
+            let message = format!(
+                "the listing asks {} AIT/hour and the job accepts at most {}",
+                MicroAit(rate),
+                MicroAit(submission.spec.max_rate)
+            );
             return turn.refuse(ErrorReason::NoMatchingMiner, message);
         }
         // Work under a rental is paid for by the rental.
@@ -266,8 +268,9 @@ impl EngineCore {
             }]
         };
         if served {
-            let explained =
-                crate::jobs::explain::explain(&self.queue, requirement, 0, |_| String::new());
+            let explained = crate::jobs::explain::explain(&self.queue, requirement, None, |_| {
+                Default::default()
+            });
             let passing = Filter::ALL.into_iter().filter(|filter| filter.passes());
             let passing: Vec<_> = passing.map(Filter::name).collect();
             let details: Vec<_> = explained

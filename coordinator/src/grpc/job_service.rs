@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, shard_of};
+use aitbc_common::job_input::JobInput;
 use aitbc_common::layouts::{JobSpec, Requirements};
 use aitbc_common::limits::JOBS_PER_BATCH;
 use aitbc_common::runtime::random_bytes;
@@ -16,8 +17,11 @@ use aitbc_proto::v1::{self, ErrorReason};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::{Services, convert, job_history, job_lists, job_results, unexpected, validate};
+use super::{
+    Services, convert, job_history, job_lists, job_results, market_figures, unexpected, validate,
+};
 use crate::engine::command::{Command, ExplainSubject, JobView, Reply, Submission};
+use crate::jobs::explain::InputSize;
 use crate::sessions::responses::ResponseStream;
 use crate::sessions::watch_job::{self, Position};
 use crate::sessions::watch_jobs::{self, Cursor};
@@ -182,19 +186,26 @@ impl Jobs {
     ) -> Result<v1::ExplainJobResponse, ApiError> {
         let owner = self.0.caller(&request, Scope::Read)?;
         let request = request.into_inner();
+        let mut limit = None;
         let subject = match request.subject {
             Some(v1::explain_job_request::Subject::JobId(job_id)) => {
                 ExplainSubject::Job(validate::job_selector(&job_id)?)
             }
             Some(v1::explain_job_request::Subject::Spec(spec)) => {
+                let input = spec.input.clone();
+                limit = spec.max_price_per_hour_micro_ait;
                 let checked = validate::spec(spec, owner, self.0.context.chain_id, false)?;
+                let input = JobInput::parse(checked.spec.job_type, &input).ok();
                 ExplainSubject::Spec {
                     job_type: checked.spec.job_type,
                     model: checked.model,
                     model_digest: checked.spec.model_digest,
                     requirements: checked.requirements,
                     max_rate: checked.spec.max_rate,
-                    input_len: checked.spec.input_len,
+                    input: InputSize {
+                        bytes: checked.spec.input_len,
+                        output_tokens: input.and_then(|input| input.most_output_tokens()),
+                    },
                     paid: request.paid,
                 }
             }
@@ -206,7 +217,12 @@ impl Jobs {
             }
         };
         match self.0.call(Command::Explain { owner, subject }).await? {
-            Reply::Explained(explained) => Ok(*explained),
+            Reply::Explained(mut explained) => {
+                let board = &self.0.context.hub.board;
+                let now = self.0.context.engine.now_ms();
+                market_figures::quote(board, &self.0.book, now, limit, &mut explained);
+                Ok(*explained)
+            }
             _ => Err(unexpected()),
         }
     }

@@ -1,5 +1,7 @@
 //! Prices and reputations as messages.
 
+use std::collections::BTreeSet;
+
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::market::book::Counted;
@@ -8,11 +10,13 @@ use aitbc_common::market::pricing::{
     Kept, LEAST_OWNERS, OfferStatistics, Percentiles, Settled, Suggestion, suggest, utilisation_bps,
 };
 use aitbc_common::market::reputation::{ClientTerms, Explanation};
+use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
 use prost_types::Timestamp;
 
+use super::validate_listing::warning_of;
 use crate::market::{Board, SharedBook, book_rows};
 use crate::store::{Store, StoreError};
 
@@ -71,6 +75,46 @@ pub fn pricing(
             medians,
         },
     )
+}
+
+/// Adds to a quote what the market pays for the GPUs in it, and how a price limit compares with that.
+pub fn quote(
+    board: &Board,
+    book: &SharedBook,
+    now_ms: u64,
+    limit: Option<u64>,
+    quote: &mut v1::ExplainJobResponse,
+) {
+    let miners = quote.miners.iter().map(|miner| &miner.gpu_model);
+    let gpus: BTreeSet<&String> = miners.chain([&quote.least_max_price_gpu_model]).collect();
+    let named = gpus.into_iter().filter(|gpu| !gpu.is_empty());
+    quote.prices = named
+        .map(|gpu| pricing(board, book, gpu, now_ms, MOST_DAYS))
+        .collect();
+    let Some(limit) = limit else { return };
+    let low = quote
+        .prices
+        .iter()
+        .filter_map(|price| below_market(price, limit));
+    quote.warnings.extend(low);
+}
+
+/// What to know of a limit that is below what nine of ten were paid.
+fn below_market(price: &v1::GetPricingResponse, limit: u64) -> Option<v1::Warning> {
+    let trades = price.trades.as_ref().filter(|_| price.sufficient)?;
+    let range = trades.range.as_ref()?;
+    let suggested = price.suggested_micro_ait?;
+    (limit < range.p10_micro_ait).then(|| {
+        let message = format!(
+            "at most {} AIT/hour is below what nine in ten were paid for a {}: {} or more, {} in the middle; the market suggests {}",
+            MicroAit(limit),
+            price.gpu_model,
+            MicroAit(range.p10_micro_ait),
+            MicroAit(range.median_micro_ait),
+            MicroAit(suggested),
+        );
+        warning_of(v1::ErrorReason::PriceBelowMarket, message)
+    })
 }
 
 struct Found {
@@ -169,12 +213,13 @@ pub fn reputation(
     explain: bool,
 ) -> Result<v1::GetReputationResponse, StoreError> {
     let today = day_of(now_ms);
-    let (score, paid, explanation) = {
+    let (score, paid, log_size, explanation) = {
         let kept = book.read();
         let reputations = &kept.book.reputations;
         (
             reputations.score(&miner, today),
             kept.book.paid.get(&miner).copied().unwrap_or(0),
+            kept.log_size(),
             explain.then(|| reputations.explain(&miner, today)),
         )
     };
@@ -185,6 +230,7 @@ pub fn reputation(
         fault: score.fault,
         settled_jobs: paid,
         day: Some(beginning(today)),
+        log_size,
         ..v1::GetReputationResponse::default()
     };
     if let Some(Explanation { clients, .. }) = explanation {
@@ -224,5 +270,45 @@ fn beginning(day: u32) -> Timestamp {
     Timestamp {
         seconds: i64::from(day) * DAY_S,
         nanos: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_below_the_lowest_decile_is_told_the_figures() {
+        let mut price = v1::GetPricingResponse {
+            gpu_model: "A".into(),
+            sufficient: true,
+            suggested_micro_ait: Some(450_000),
+            trades: Some(v1::TradeStatistics {
+                range: Some(v1::PriceRange {
+                    p10_micro_ait: 300_000,
+                    median_micro_ait: 500_000,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let told = below_market(&price, 299_999).expect("a warning");
+        assert_eq!(told.reason(), v1::ErrorReason::PriceBelowMarket);
+        for part in [
+            "0.299999",
+            "0.3 or more",
+            "0.5 in the middle",
+            "suggests 0.45",
+        ] {
+            assert!(told.message.contains(part), "{part}: {}", told.message);
+        }
+        assert_eq!(below_market(&price, 300_000), None);
+        price.sufficient = false;
+        assert_eq!(
+            below_market(&price, 1),
+            None,
+            "nothing is claimed of too few trades"
+        );
     }
 }

@@ -3,28 +3,47 @@
 use std::collections::BTreeMap;
 
 use aitbc_common::ids::MinerId;
+use aitbc_common::ledger::settlement::fee_of;
 use aitbc_common::money::{MicroAit, cost};
 use aitbc_common::nearest::nearest;
+use aitbc_common::price::highest_cap_ms;
 use aitbc_proto::v1;
 
 use super::matching::{Filter, Rank, Requirement, predicted_ms, rank, removed_by};
 use super::queue::{Queue, Supply};
+use crate::market::listing::price_per_million_tokens;
 
 /// Miners named in an explanation, at most.
 const NAMED: usize = 10;
 /// Tokens of output assumed for a prediction.
 const ASSUMED_TOKENS_OUT: u64 = 300;
 
-/// Explains a job with these requirements and so many bytes of input; `names` gives miners their names.
+/// What is known of an input for a quote.
+#[derive(Debug, Clone, Copy)]
+pub struct InputSize {
+    /// Bytes.
+    pub bytes: u64,
+    /// The most tokens that it lets a miner generate; `None` where it sets no bound, or is not at hand.
+    pub output_tokens: Option<u64>,
+}
+
+/// Explains a job with these requirements; with its input and the market's fee in hundredths of a percent, also what it would
+/// cost. `describe` gives miners their names and GPUs.
 pub fn explain(
     queue: &Queue,
     requirement: &Requirement,
-    input_len: u64,
-    names: impl Fn(MinerId) -> String,
+    quoted: Option<(InputSize, u16)>,
+    describe: impl Fn(MinerId) -> (String, String),
 ) -> v1::ExplainJobResponse {
     let mut removed: BTreeMap<Filter, u32> = BTreeMap::new();
     let mut matching: Vec<(Rank, MinerId, &Supply)> = Vec::new();
-    let mut response = v1::ExplainJobResponse::default();
+    let over = quoted.and_then(|_| cheapest_over(queue, requirement));
+    let mut response = v1::ExplainJobResponse {
+        fee_bps: quoted.map_or(0, |(_, fee_bps)| fee_bps.into()),
+        least_max_price_micro_ait: over.map(|(rate, _)| rate),
+        least_max_price_gpu_model: over.map_or_else(String::new, |(_, id)| describe(id).1),
+        ..v1::ExplainJobResponse::default()
+    };
     for (id, supply) in queue.miners() {
         response.known_miners += 1;
         if let Some(filter) = removed_by(requirement, id, &supply.offer) {
@@ -54,7 +73,7 @@ pub fn explain(
     response.miners = matching
         .iter()
         .take(NAMED)
-        .map(|(_, id, s)| matching_miner(*id, s, requirement, input_len, &names))
+        .map(|(_, id, s)| matching_miner(*id, s, requirement, quoted, &describe))
         .collect();
     response.queued_jobs = u32::try_from(waiting_like(queue, requirement)).unwrap_or(u32::MAX);
     response
@@ -82,30 +101,65 @@ pub fn nearest_model(queue: &Queue, model: &str) -> Option<String> {
     nearest(model, names).map(str::to_owned)
 }
 
+/// The cheapest miner that only the price limit removes, and what it would take.
+#[must_use]
+pub fn cheapest_over(queue: &Queue, requirement: &Requirement) -> Option<(u64, MinerId)> {
+    let any_price = Requirement {
+        max_rate: u64::MAX,
+        ..requirement.clone()
+    };
+    let over = queue.miners().filter(|(id, supply)| {
+        removed_by(requirement, *id, &supply.offer) == Some(Filter::Price)
+            && removed_by(&any_price, *id, &supply.offer).is_none()
+    });
+    over.map(|(id, supply)| (rate_of(requirement, supply), id))
+        .min()
+}
+
+fn rate_of(requirement: &Requirement, supply: &Supply) -> u64 {
+    requirement.rate.unwrap_or(supply.offer.price)
+}
+
 fn matching_miner(
     id: MinerId,
     supply: &Supply,
     requirement: &Requirement,
-    input_len: u64,
-    names: impl Fn(MinerId) -> String,
+    quoted: Option<(InputSize, u16)>,
+    describe: impl Fn(MinerId) -> (String, String),
 ) -> v1::MatchingMiner {
-    let model = supply.offer.models.get(&requirement.model);
-    let measured = model.filter(|m| m.output_speed > 0);
-    // Some four bytes make a token in English text.
-    let predicted = measured.map(|m| {
-        cost(
-            supply.offer.price,
-            predicted_ms(m, input_len.div_ceil(4), ASSUMED_TOKENS_OUT),
-        )
-    });
-    v1::MatchingMiner {
+    let rate = rate_of(requirement, supply);
+    let (name, gpu_model) = describe(id);
+    let mut told = v1::MatchingMiner {
         miner_id: id.to_string(),
-        name: names(id),
+        name,
+        gpu_model,
         price_per_hour_micro_ait: supply.offer.price,
+        rate_micro_ait: rate,
         free_slots: u32::try_from(supply.free_slots).unwrap_or(u32::MAX),
-        output_speed: model.map_or(0, |m| m.output_speed),
-        predicted_cost_micro_ait: predicted,
+        ..v1::MatchingMiner::default()
+    };
+    let model = supply.offer.models.get(&requirement.model);
+    let (Some(model), Some((input, fee_bps))) = (model, quoted) else {
+        return told;
+    };
+    (told.prompt_speed, told.output_speed) = (model.prompt_speed, model.output_speed);
+    if model.output_speed > 0 {
+        // Some four bytes make a token in English text.
+        let predicted = predicted_ms(model, input.bytes.div_ceil(4), ASSUMED_TOKENS_OUT);
+        told.predicted_cost_micro_ait = Some(cost(rate, predicted));
+        told.price_per_million_tokens_micro_ait =
+            Some(price_per_million_tokens(rate, model.output_speed));
     }
+    let context = Some(u64::from(model.context_tokens)).filter(|context| *context > 0);
+    told.output_tokens = input.output_tokens.or(context);
+    if let Some(tokens) = told.output_tokens {
+        let cap = highest_cap_ms(model.prompt_speed, model.output_speed, input.bytes, tokens);
+        let highest = cost(rate, cap);
+        told.cap_ms = Some(cap);
+        told.highest_cost_micro_ait = Some(highest);
+        told.highest_fee_micro_ait = Some(fee_of(highest, fee_bps));
+    }
+    told
 }
 
 /// In words that fit one miner as well as many.
@@ -139,12 +193,21 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
             )
         }
         Filter::Price => {
-            let least = offers().map(|o| o.price).min().unwrap_or(0);
-            format!(
-                "at most {} AIT/hour wanted; the cheapest asks {}",
-                MicroAit(requirement.max_rate),
-                MicroAit(least)
-            )
+            let wanted = MicroAit(requirement.max_rate);
+            match cheapest_over(queue, requirement) {
+                Some((least, _)) => format!(
+                    "at most {wanted} AIT/hour wanted; the cheapest that otherwise matches asks {}",
+                    MicroAit(least)
+                ),
+                None => {
+                    let asked = queue
+                        .miners()
+                        .map(|(_, supply)| rate_of(requirement, supply));
+                    let least = asked.filter(|rate| *rate > requirement.max_rate).min();
+                    let least = MicroAit(least.unwrap_or(0));
+                    format!("at most {wanted} AIT/hour wanted; the cheapest asks {least}")
+                }
+            }
         }
         Filter::Unpaid => "takes only jobs that are paid for".into(),
         Filter::Reputation => {
@@ -177,6 +240,110 @@ fn hex_prefix(digest: &[u8; 32]) -> String {
 mod tests {
     use super::*;
 
+    fn requirement(max_rate: u64) -> Requirement {
+        Requirement {
+            job_type: aitbc_common::job_input::JobType::Inference,
+            model: "llama3:latest".to_owned(),
+            digest: [0; 32],
+            min_vram_gib: 0,
+            max_rate,
+            only_miner: None,
+            min_reputation_ppm: 0,
+            rate: None,
+            rental: None,
+            excluded: Vec::new(),
+            paid: false,
+        }
+    }
+
+    fn measured(price: u64, live: bool) -> Supply {
+        let model = crate::jobs::matching::ModelOffer {
+            context_tokens: 4_096,
+            prompt_speed: 500_000,
+            output_speed: 50_000,
+            ..Default::default()
+        };
+        Supply {
+            offer: crate::jobs::matching::Offer {
+                models: [("llama3:latest".to_owned(), model)].into(),
+                price,
+                live,
+                ..Default::default()
+            },
+            ..Supply::default()
+        }
+    }
+
+    fn quoted(
+        queue: &Queue,
+        requirement: &Requirement,
+        output_tokens: Option<u64>,
+    ) -> v1::ExplainJobResponse {
+        let input = InputSize {
+            bytes: 476,
+            output_tokens,
+        };
+        explain(queue, requirement, Some((input, 250)), |_| {
+            Default::default()
+        })
+    }
+
+    #[test]
+    fn a_quote_is_what_the_settlement_could_bill_at_most() {
+        let mut queue = Queue::default();
+        queue.set_miner(MinerId([1; 16]), measured(3_600_000, true));
+        let told = quoted(&queue, &requirement(u64::MAX), Some(100));
+        let miner = &told.miners[0];
+        // 1 s, 1,500 tokens read at 500/s, 100 written at 50/s; at 1,000 micro-AIT a second.
+        assert_eq!(miner.cap_ms, Some(1_000 + 3_000 + 2_000));
+        assert_eq!(miner.highest_cost_micro_ait, Some(6_000));
+        assert_eq!(
+            (miner.highest_fee_micro_ait, told.fee_bps),
+            (Some(150), 250)
+        );
+        // A million tokens take 20,000 s.
+        assert_eq!(miner.price_per_million_tokens_micro_ait, Some(20_000_000));
+        // Without a bound of its own, the model's context is one.
+        let told = quoted(&queue, &requirement(u64::MAX), None);
+        assert_eq!(told.miners[0].output_tokens, Some(4_096));
+        // A listing's price counts in place of the miner's, and a rental costs no more.
+        for rate in [1_800_000, 0] {
+            let agreed = Requirement {
+                rate: Some(rate),
+                ..requirement(u64::MAX)
+            };
+            let told = quoted(&queue, &agreed, Some(100));
+            assert_eq!(told.miners[0].rate_micro_ait, rate);
+            assert_eq!(told.miners[0].highest_cost_micro_ait, Some(rate / 600));
+        }
+    }
+
+    #[test]
+    fn a_limit_below_all_prices_is_told_the_least_that_would_do() {
+        let mut queue = Queue::default();
+        queue.set_miner(MinerId([1; 16]), measured(700_000, true));
+        queue.set_miner(MinerId([2; 16]), measured(600_000, true));
+        queue.set_miner(MinerId([3; 16]), measured(500_000, false));
+        let told = quoted(&queue, &requirement(400_000), None);
+        // The cheapest is away.
+        assert_eq!(told.least_max_price_micro_ait, Some(600_000));
+        let detail = &told.filters[0].detail;
+        assert!(
+            detail.contains("at most 0.4") && detail.contains("asks 0.6"),
+            "{detail}"
+        );
+        let told = quoted(&queue, &requirement(600_000), None);
+        assert_eq!(
+            (told.matching_miners, told.least_max_price_micro_ait),
+            (1, Some(700_000))
+        );
+        let told = quoted(&queue, &requirement(700_000), None);
+        assert_eq!(
+            (told.matching_miners, told.least_max_price_micro_ait),
+            (2, None)
+        );
+    }
+
     #[test]
     fn what_removed_one_miner_is_not_said_of_many() {
         let mut queue = Queue::default();
@@ -192,20 +359,7 @@ mod tests {
                 ..Supply::default()
             },
         );
-        let requirement = Requirement {
-            job_type: aitbc_common::job_input::JobType::Inference,
-            model: "llama3:latest".to_owned(),
-            digest: [0; 32],
-            min_vram_gib: 0,
-            max_rate: u64::MAX,
-            only_miner: None,
-            min_reputation_ppm: 0,
-            rate: None,
-            rental: None,
-            excluded: Vec::new(),
-            paid: false,
-        };
-        let explained = explain(&queue, &requirement, 0, |_| String::new());
+        let explained = explain(&queue, &requirement(u64::MAX), None, |_| Default::default());
         let [removed] = &explained.filters[..] else {
             panic!("one filter")
         };

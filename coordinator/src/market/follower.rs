@@ -158,6 +158,12 @@ impl Follower {
 }
 
 impl Kept {
+    /// How many records of the log it counts.
+    #[must_use]
+    pub fn log_size(&self) -> u64 {
+        self.next
+    }
+
     /// A miner's reputation.
     #[must_use]
     pub fn reputation(&self, miner: &PublicKey, today: u32) -> Reputation {

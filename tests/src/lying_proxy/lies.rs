@@ -75,6 +75,10 @@ pub enum Lie {
     DeadlineFarAway,
     /// No acknowledgement is taken.
     NotAcknowledged,
+    /// Every miner has a good reputation, whatever the records say.
+    ReputationOverstated,
+    /// The same, said of records that nobody has.
+    ReputationPostdated,
 }
 
 /// Bytes of the chunks that output is cut into, so that there are enough of them to lie about.

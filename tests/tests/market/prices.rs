@@ -1,6 +1,7 @@
 //! Scenario 4.3, and reputation: what was paid is told to everyone, from the ledger.
 
 use aitbc_tests::harness::{Network, User, model_file, wait_for};
+use aitbc_tests::lying_proxy::{Lie, LyingProxy};
 use serde_json::{Value, json};
 
 const PRICING: &str = r#"aitbc marketplace pricing --model "RTX 4090""#;
@@ -111,6 +112,8 @@ fn paid_work_is_a_trade_and_makes_a_reputation_that_a_restart_keeps() {
     );
     assert_eq!(price["volume_weighted_ait"], "1000.000000");
 
+    audited(&network, &client, &rated);
+
     network.kill_coordinator();
     network.restart_coordinator();
     wait_for("the same after a restart", || {
@@ -126,4 +129,147 @@ fn paid_work_is_a_trade_and_makes_a_reputation_that_a_restart_keeps() {
     client
         .types("aitbc marketplace reputation miner_01m83xj880es8r65rzyjka792g")
         .refuses(5, "no miner");
+}
+
+#[test]
+fn a_quote_says_what_a_job_costs_before_there_is_one() {
+    let network = Network::start();
+    let client = network.user("client");
+    let provider = network.user("provider").with("OLLAMA_HOST", "127.0.0.1:1");
+    let _registered = provider
+        .types("aitbc miner register --gpus '1x RTX 4090' --price-per-hour 3.6")
+        .succeeds();
+    let listed = document(
+        &provider,
+        "aitbc marketplace gpu register --model 'RTX 4090' --hourly-rate 7.2",
+    );
+    let listing = listed["listing_id"].as_str().expect("an id");
+    let mining = provider.starts(&format!(
+        "aitbc miner mine --model llama3={} --threads 1 --context 1024 --continuous",
+        model_file().display()
+    ));
+    mining.prints("polling");
+    // Speeds are measured at first use.
+    let submit = r#"aitbc client submit --model llama3 --data '{"prompt":"Hi","options":{"num_predict":24}}'"#;
+    let _used = client.types(&format!("{submit} --watch")).succeeds();
+    let submit = format!("{submit} --explain");
+    let submit = submit.as_str();
+    wait_for("measured speeds", || {
+        let told = document(&client, submit);
+        told["miners"][0]["output_tokens_per_second"]
+            .is_number()
+            .then_some(())
+    });
+    let told = document(&client, submit);
+    let miner = &told["miners"][0];
+    for (field, value) in [
+        ("most_output_tokens", json!(24)),
+        ("rate_per_hour_ait", json!("3.600000")),
+        ("gpu_model", json!("NVIDIA GeForce RTX 4090")),
+    ] {
+        assert_eq!(miner[field], value, "{field}: {told}");
+    }
+    // The settlement's formula, from the speeds that are told: 1 ms is one micro-AIT.
+    let number = |value: &Value| match value.as_str() {
+        Some(text) => text.parse::<f64>().expect("a number"),
+        None => value.as_f64().expect("a number"),
+    };
+    let input = r#"{"prompt":"Hi","options":{"num_predict":24}}"#.len() as f64;
+    let milli = |field: &str| (number(&miner[field]) * 1_000.0).round();
+    let term = |tokens: f64, speed: f64| (tokens * 1e6 / speed).ceil();
+    let cap = 1_000.0
+        + term(input + 1_024.0, milli("prompt_tokens_per_second"))
+        + term(24.0, milli("output_tokens_per_second"));
+    assert_eq!((number(&miner["cap_seconds"]) * 1e3).round(), cap, "{told}");
+    let highest = (number(&miner["highest_cost_ait"]) * 1e6).round();
+    assert_eq!(highest, cap, "{told}");
+    let fee = (number(&miner["highest_fee_ait"]) * 1e6).round();
+    assert_eq!(fee, (cap * 0.025).ceil(), "{told}");
+    let price = &told["prices"][0];
+    assert_eq!(
+        (&price["sufficient"], &price["suggested_ait"]),
+        (&json!(false), &json!("7.200000")),
+        "{told}"
+    );
+    // By the listing, at the listing's price.
+    let offered = document(&client, &format!("{submit} --offer {listing}"));
+    assert_eq!(offered["miners"][0]["rate_per_hour_ait"], "7.200000");
+    let text = client.types(submit).succeeds().text();
+    for part in ["AT MOST", "market's fee", "insufficient data"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+
+    let low = document(&client, &format!("{submit} --max-price 3.5"));
+    assert_eq!(
+        (&low["matching_miners"], &low["least_max_price_ait"]),
+        (&json!(0), &json!("3.600000")),
+        "{low}"
+    );
+    let text = client
+        .types(&format!("{submit} --max-price 3.5"))
+        .succeeds();
+    assert!(text.text().contains("--max-price 3.6"), "{text:?}");
+    let submit = "aitbc client submit --model llama3 --prompt Hi --max-price";
+    client
+        .types(&format!("{submit} 3.5 --require-miner"))
+        .refuses(1, "asks 3.6");
+    client
+        .types(&format!("{submit} 7.1 --offer {listing}"))
+        .refuses(1, "the listing asks 7.2 AIT/hour");
+    for (bad, part) in [
+        ("NaN", "NaN"),
+        ("-1", "negative"),
+        ("1e3", "exponents"),
+        ("1000001", "too much"),
+    ] {
+        client
+            .types(&format!("{submit} {bad} --explain"))
+            .refuses(2, part);
+    }
+}
+
+/// The ledger's audit comes to the same reputation, from the network and from an export, and catches who says otherwise.
+fn audited(network: &Network, client: &User, rated: &Value) {
+    let told = document(client, "aitbc ledger audit");
+    assert!(told["reputations_compared"].as_u64() >= Some(1), "{told}");
+    let miner = &told["reputations"][0];
+    for field in ["miner_key", "reputation", "success", "fault"] {
+        assert_eq!(miner[field], rated[field], "{field}: {told}");
+    }
+    let file = network.folder().join("rated.ndjson");
+    let _written = client
+        .types(&format!("aitbc ledger export {}", file.display()))
+        .succeeds();
+    let stranger = network
+        .user("stranger")
+        .with("AITBC_COORDINATOR", "127.0.0.1:1");
+    let line = format!("aitbc ledger audit {}", file.display());
+    let offline = document(&stranger, &line);
+    assert_eq!(offline["reputations"], told["reputations"]);
+    assert_eq!(offline["reputations_compared"], Value::Null);
+    assert!(
+        stranger
+            .types(&line)
+            .succeeds()
+            .text()
+            .contains("1 recomputed")
+    );
+
+    let proxy = LyingProxy::start(network.address());
+    let lied_to = network
+        .user("lied to")
+        .with("AITBC_COORDINATOR", proxy.address());
+    let _honest = document(&lied_to, "aitbc ledger audit");
+    let key = rated["miner_key"].as_str().expect("a key");
+    for (lie, part) in [
+        (Lie::ReputationOverstated, key),
+        (Lie::ReputationPostdated, "nothing proves them"),
+    ] {
+        proxy.tells(lie);
+        let caught = lied_to.types("aitbc ledger audit --json").exits(8);
+        let error = caught.json_error();
+        assert_eq!(error["reason"], "REPUTATION_WRONG", "{error}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains(part), "{lie:?}: {message}");
+    }
 }

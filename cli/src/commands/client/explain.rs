@@ -12,8 +12,11 @@ use serde_json::{Value, json};
 use super::job_text::{about, none_matches};
 use super::new_job::NewJob;
 use crate::context::Context;
-use crate::output::json::{ait, duration_ms, seconds, warning_name, warnings};
+use crate::output::json::{
+    ait, duration_ms, seconds, seconds_of_ms, text_or_null, warning_name, warnings,
+};
 use crate::output::miner::speed;
+use crate::output::pricing::{pricing_json, pricing_text};
 use crate::output::table;
 use crate::retries::with_retries;
 
@@ -55,6 +58,9 @@ fn explanation_json(answer: &ExplainJobResponse) -> Value {
         "estimated_start_seconds": seconds(answer.estimated_start.as_ref()),
         "warnings": warnings(&answer.warnings),
         "least_funding_ait": answer.least_micro_ait.map(ait),
+        "fee_share": f64::from(answer.fee_bps) / 1e4,
+        "least_max_price_ait": answer.least_max_price_micro_ait.map(ait),
+        "prices": answer.prices.iter().map(pricing_json).collect::<Value>(),
     })
 }
 
@@ -66,6 +72,14 @@ fn miner_json(miner: &MatchingMiner) -> Value {
         "free_slots": miner.free_slots,
         "output_tokens_per_second": speed(miner.output_speed),
         "predicted_cost_ait": miner.predicted_cost_micro_ait.map(ait),
+        "rate_per_hour_ait": ait(miner.rate_micro_ait),
+        "prompt_tokens_per_second": speed(miner.prompt_speed),
+        "most_output_tokens": miner.output_tokens,
+        "cap_seconds": miner.cap_ms.map(seconds_of_ms),
+        "highest_cost_ait": miner.highest_cost_micro_ait.map(ait),
+        "highest_fee_ait": miner.highest_fee_micro_ait.map(ait),
+        "price_per_million_tokens_ait": miner.price_per_million_tokens_micro_ait.map(ait),
+        "gpu_model": text_or_null(&miner.gpu_model),
     })
 }
 
@@ -107,36 +121,73 @@ fn explanation_text(answer: &ExplainJobResponse) -> String {
             MicroAit(least)
         );
     }
+    if let Some(least) = answer.least_max_price_micro_ait {
+        let _infallible = write!(
+            text,
+            "\n  one more would match with --max-price {}",
+            MicroAit(least)
+        );
+    }
     if !answer.miners.is_empty() {
         let header = [
             "MINER",
             "NAME",
-            ">AIT/HOUR",
+            "GPU",
             ">FREE",
+            ">AIT/HOUR",
             ">TOKENS/S",
+            ">AIT/MTOK",
             ">WOULD COST",
+            ">AT MOST",
+            ">FEE IN IT",
         ];
         let rows = answer.miners.iter().map(row).collect();
         let _infallible = write!(text, "\n{}", table::render(&header, rows));
     }
+    if let Some(bound) = bound(answer) {
+        let _infallible = write!(text, "\n{bound}");
+    }
+    for price in &answer.prices {
+        let _infallible = write!(text, "\n{}", pricing_text(price, false));
+    }
     text
+}
+
+/// What the highest costs rest on.
+fn bound(answer: &ExplainJobResponse) -> Option<String> {
+    let bounded = answer.miners.iter().filter(|m| m.cap_ms.is_some());
+    let tokens = bounded.clone().filter_map(|m| m.output_tokens).max()?;
+    let paid = bounded.filter_map(|m| m.cap_ms).max()?;
+    let paid = paid.div_ceil(1_000);
+    Some(format!(
+        "at most: up to {tokens} tokens out and {paid} s that are paid for at the measured speeds, whatever it takes; {} % of it is the market's fee",
+        f64::from(answer.fee_bps) / 100.0
+    ))
 }
 
 fn row(miner: &MatchingMiner) -> Vec<String> {
     let unknown = || "–".to_owned();
+    let money = |micro: Option<u64>| micro.map_or_else(unknown, |m| MicroAit(m).to_string());
+    let cost = |micro: Option<u64>| micro.map_or_else(unknown, |m| format!("{} AIT", MicroAit(m)));
     vec![
         miner.miner_id.clone(),
         miner.name.clone(),
-        MicroAit(miner.price_per_hour_micro_ait).to_string(),
+        if miner.gpu_model.is_empty() {
+            unknown()
+        } else {
+            miner.gpu_model.clone()
+        },
         miner.free_slots.to_string(),
+        MicroAit(miner.rate_micro_ait).to_string(),
         if miner.output_speed == 0 {
             unknown()
         } else {
             format!("{:.1}", f64::from(miner.output_speed) / 1_000.0)
         },
-        miner
-            .predicted_cost_micro_ait
-            .map_or_else(unknown, |cost| format!("{} AIT", MicroAit(cost))),
+        money(miner.price_per_million_tokens_micro_ait),
+        cost(miner.predicted_cost_micro_ait),
+        cost(miner.highest_cost_micro_ait),
+        money(miner.highest_fee_micro_ait),
     ]
 }
 
@@ -167,12 +218,33 @@ mod tests {
             miners: vec![MatchingMiner {
                 name: "rig-1".into(),
                 price_per_hour_micro_ait: 500_000,
+                rate_micro_ait: 400_000,
                 predicted_cost_micro_ait: Some(298),
+                output_tokens: Some(64),
+                cap_ms: Some(3_500),
+                highest_cost_micro_ait: Some(389),
+                highest_fee_micro_ait: Some(10),
+                ..Default::default()
+            }],
+            fee_bps: 250,
+            least_max_price_micro_ait: Some(600_000),
+            prices: vec![aitbc_proto::v1::GetPricingResponse {
+                gpu_model: "A".into(),
+                least_owners: 5,
                 ..Default::default()
             }],
             ..Default::default()
         };
         let text = explanation_text(&answer);
+        for part in [
+            "--max-price 0.6",
+            "up to 64 tokens out and 4 s",
+            "2.5 % of it is the market's fee",
+            "0.000389 AIT",
+            "insufficient data: 0 of 5",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
         assert!(
             text.starts_with(
                 "1 of 3 known miners matches, 1 free now\n  2 removed by vram: wanted 48 GiB"
@@ -186,5 +258,7 @@ mod tests {
         let document = explanation_json(&answer);
         assert_eq!(document["miners"][0]["predicted_cost_ait"], "0.000298");
         assert_eq!(document["filters"][1]["removed"], 2);
+        assert_eq!(document["miners"][0]["highest_fee_ait"], "0.000010");
+        assert_eq!(document["miners"][0]["rate_per_hour_ait"], "0.400000");
     }
 }

@@ -1,19 +1,27 @@
 //! `aitbc ledger audit`.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use aitbc_common::ledger::audit::Edge;
 use aitbc_common::ledger::checkpoint::CheckpointError;
 use aitbc_common::ledger::log::TreeHead;
+use aitbc_common::market::day_of;
 use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::ledger::VerifiedLedger;
+use aitbc_common::runtime::unix_ms;
+use aitbc_common::token::Scope;
 use clap::Args;
 
 use super::auditor::{Auditor, Summary, other_root};
 use super::export_file::{Line, Reader};
+use super::progress;
+use super::reputations::{self, Claims};
 use super::trail::Trail;
-use super::{open, progress};
 use crate::context::Context;
+
+/// How often the coordinator is asked again while its reputations and its checkpoint are not of the same records.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +29,8 @@ Examples:
   aitbc ledger audit ledger.ndjson       an export; needs no coordinator
 
 Every record is checked by the rules of docs/formats.md: signatures, nonces, balances, payments, the state root of
-each seal, and at the end the signed checkpoint. The first bad record is named.";
+each seal, and at the end the signed checkpoint. The first bad record is named. The reputations are recomputed by
+docs/market.md; those that the coordinator states must be the same.";
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -53,29 +62,64 @@ pub async fn run(context: &Context, arguments: &Arguments) -> Result<(), Command
 }
 
 async fn of_network(context: &Context) -> Result<Summary, CommandError> {
-    let mut ledger = open(context).await?;
+    let connection = context.connect(Scope::Read).await?;
+    let mut ledger = VerifiedLedger::open(&connection, &context.home)?;
+    let mut auditor = Auditor::of(*ledger.log());
+    let mut claims = Claims::default();
+    let mut head = follow(context, &mut ledger, &mut auditor, &mut claims).await?;
+    for tried in 1.. {
+        let miners = reputations::providers(&connection, auditor.reputations()).await?;
+        claims = Claims::ask(&connection, miners, day_of(unix_ms())).await?;
+        claims.compare(head.size, auditor.reputations());
+        let lags = claims.first().is_some_and(|first| first < head.size);
+        if !lags || tried == TRIES {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    // Some rest on records that came since.
+    for _ in 0..TRIES {
+        if claims.last() <= head.size {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        head = follow(context, &mut ledger, &mut auditor, &mut claims).await?;
+    }
+    let mut summary = auditor.finish(Some(&head))?;
+    summary.compared = Some(claims.finish()?);
+    Ok(summary)
+}
+
+/// Audits the records up to the newest checkpoint, which they must come to.
+async fn follow(
+    context: &Context,
+    ledger: &mut VerifiedLedger,
+    auditor: &mut Auditor,
+    claims: &mut Claims,
+) -> Result<TreeHead, CommandError> {
     let (checkpoint, _) = ledger.checkpoint().await?;
     let head = checkpoint.head;
-    let mut auditor = Auditor::of(*ledger.log());
-    let mut trail = Trail::from(Edge::default());
-    let mut records = ledger.records(0, head.size).await?;
+    let begin = auditor.edge().clone();
+    let mut trail = Trail::from(begin.clone());
+    let mut records = ledger.records(begin.size(), head.size).await?;
     let bar = progress::bar(context, head.size, "checking records");
     while let Some(leaves) = records.next().await? {
         for leaf in &leaves {
             auditor.record(&context.home, leaf)?;
             trail.pass(auditor.edge());
+            claims.compare(auditor.edge().size(), auditor.reputations());
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
     let found = auditor.edge().head();
     if found != head {
-        let all = 0..found.size;
+        let all = begin.size()..found.size;
         let end = auditor.edge().clone();
-        let records = trail.first_other(&mut ledger, end, &head).await;
+        let records = trail.first_other(ledger, end, &head).await;
         return Err(other_root(&found, &head, &records.unwrap_or(all)));
     }
-    auditor.finish(Some(&head))
+    Ok(head)
 }
 
 fn of_file(context: &Context, path: &Path) -> Result<(Summary, bool), CommandError> {

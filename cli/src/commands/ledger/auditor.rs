@@ -11,11 +11,14 @@ use aitbc_common::ledger::checkpoint::LogIdentity;
 use aitbc_common::ledger::entry::{AccountId, StateKey};
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::ledger::violation::Violation;
+use aitbc_common::market::replay::Replay;
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::Home;
 use aitbc_common::runtime::ledger::{Checkpoint, VerifiedLedger};
 use serde_json::{Value, json};
+
+use super::reputations::Recomputed;
 
 /// The type byte of a POST.
 const POST: u8 = 3;
@@ -53,6 +56,9 @@ pub struct Summary {
     locks: usize,
     posted: u128,
     fees: u128,
+    reputations: Recomputed,
+    /// How many reputations that the coordinator states were compared; none where it was not asked.
+    pub compared: Option<usize>,
 }
 
 impl Auditor {
@@ -96,6 +102,11 @@ impl Auditor {
     /// Which log it is, from the first record on.
     pub fn log(&self) -> Option<&LogIdentity> {
         self.log.as_ref()
+    }
+
+    /// The reputations that the records so far come to.
+    pub fn reputations(&self) -> &Replay {
+        self.audit.reputations()
     }
 
     /// The log over all records so far.
@@ -143,6 +154,8 @@ impl Auditor {
             locks: count(|key| matches!(key, StateKey::Lock(_))),
             posted: self.posted,
             fees: self.fees,
+            reputations: Recomputed::of(self.audit.reputations()),
+            compared: None,
         })
     }
 
@@ -232,6 +245,9 @@ impl Summary {
             "seen_checkpoint_size": self.confirmed,
             "seen_beyond_size": self.beyond,
             "records_per_second": self.rate(seconds),
+            "reputations": self.reputations.document(),
+            "reputations_day": self.reputations.day(),
+            "reputations_compared": self.compared,
         })
     }
 
@@ -257,6 +273,7 @@ impl Summary {
              supply      {supply} AIT\n  \
              open locks  {locks}\n  \
              paid        {paid} AIT, {fees} AIT of it fees\n  \
+             reputations {reputations}\n  \
              log root    {root}\n  \
              {checkpoint}{seen}",
             records = self.head.size,
@@ -268,6 +285,7 @@ impl Summary {
             locks = self.locks,
             paid = plain(self.posted),
             fees = plain(self.fees),
+            reputations = self.reputations.text(self.compared),
             root = hash_text(&self.head.root),
         )
     }

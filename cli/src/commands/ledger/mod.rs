@@ -8,6 +8,7 @@ mod export_file;
 pub mod fate;
 mod progress;
 mod record;
+mod reputations;
 mod trail;
 mod tx;
 
