@@ -1,7 +1,7 @@
 //! The command line: options that every command takes, and the commands.
 
 use aitbc_common::runtime::command_line::GlobalOptions;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     chat, client, completions, config, dev, identity, ledger, marketplace, miner, models, run,
@@ -19,6 +19,22 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 coordinator unreachable, 4 authentication or wallet, 5 not found,
 6 the job ended without a result, 7 not finished yet, 8 a proof did not check, 130 Ctrl-C.";
+
+/// Which page of a list; of `SIZE` entries where nothing is said.
+#[derive(Debug, Args)]
+pub struct Page<const SIZE: u32> {
+    /// Entries on one page, 1 to 1,000
+    #[arg(long, value_name = "N", default_value_t = SIZE, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub page_size: u32,
+    /// The page after the one that gave this token, which must have asked for the same
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub page_token: String,
+}
 
 /// AITBC: an open market for AI compute.
 #[derive(Debug, Parser)]

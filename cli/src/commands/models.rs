@@ -7,6 +7,7 @@ use aitbc_proto::v1::{ListModelsRequest, ModelSummary};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::arguments::Page;
 use crate::context::Context;
 use crate::output::json::{ait, hash_or_null, page};
 use crate::output::miner::speed;
@@ -21,25 +22,16 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Models on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    page_size: u32,
-    /// The page after the one that gave this token
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "",
-        hide_default_value = true
-    )]
-    page_token: String,
+    #[command(flatten)]
+    page: Page<100>,
 }
 
 /// Asks and prints.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Read).await?;
     let request = ListModelsRequest {
-        page_size: arguments.page_size,
-        page_token: arguments.page_token,
+        page_size: arguments.page.page_size,
+        page_token: arguments.page.page_token,
     };
     let answer = connection.jobs().list_models(request).await?.into_inner();
     let document = page(

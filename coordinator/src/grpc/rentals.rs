@@ -1,5 +1,6 @@
 //! Renting: a lock is recorded, and the engine answers it.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,7 +242,25 @@ pub async fn release(
     }
 }
 
-/// A page of the caller's rentals.
+/// Begins the token of a page that goes on among the rentals under way.
+const UNDER_WAY: &str = "under_way:";
+
+/// Where a page begins: among the rentals under way, after one of them where it says so, or behind them in the archive.
+enum From {
+    UnderWay(Option<RentalId>),
+    Archive(RentalId),
+}
+
+fn from(token: &str) -> Result<From, ApiError> {
+    let id = |text: &str| text.parse().map_err(|_| validate::bad_page_token());
+    Ok(match token.strip_prefix(UNDER_WAY) {
+        Some(last) => From::UnderWay(Some(id(last)?)),
+        None if token.is_empty() => From::UnderWay(None),
+        None => From::Archive(id(token)?),
+    })
+}
+
+/// A page of the caller's rentals: those under way, then those that are over, the newest first of each.
 pub async fn list(
     services: &Arc<Services>,
     caller: PublicKey,
@@ -250,35 +269,42 @@ pub async fn list(
     let limit = validate::page_size(request.page_size, 50)?;
     let prefix = keys::rentals_of(&caller);
     let end = keys::prefix_end(&prefix);
-    let (mut rentals, from) = match request.page_token.as_str() {
-        "" => {
-            let Reply::Rentals(live) = services.call(Command::ListRentals { caller }).await? else {
+    let (mut found, begin) = match from(&request.page_token)? {
+        From::Archive(id) => {
+            let mut begin = keys::rental(&caller, id);
+            begin.push(0);
+            (Vec::new(), begin)
+        }
+        From::UnderWay(after) => {
+            let Reply::Rentals(mut live) = services.call(Command::ListRentals { caller }).await?
+            else {
                 return Err(unexpected());
             };
-            let newest = live.iter().rev().map(message).collect();
-            (newest, prefix)
-        }
-        token => {
-            let id = token
-                .parse::<RentalId>()
-                .map_err(|_| validate::bad_page_token())?;
-            let mut from = keys::rental(&caller, id);
-            from.push(0);
-            (Vec::new(), from)
+            live.retain(|kept| after.is_none_or(|after| kept.rental.id < after));
+            live.sort_unstable_by_key(|kept| Reverse(kept.rental.id));
+            (live, prefix)
         }
     };
-    let store = services.ledger.store();
-    let page = blocking(move || store.scan(Family::Archive, &from..&end, limit)).await?;
-    let more = page.next.is_some();
-    let mut last = None;
-    for (_, value) in page.rows {
-        let kept = read(value).map_err(|_| unexpected())?;
-        last = Some(kept.rental.id);
-        rentals.push(message(&kept));
+    let mut more = found.len() > limit;
+    found.truncate(limit);
+    let under_way = found.len();
+    if !more {
+        let store = services.ledger.store();
+        let room = limit - under_way;
+        // One at least, to know whether another page follows.
+        let page = blocking(move || store.scan(Family::Archive, &begin..&end, room.max(1))).await?;
+        more = page.next.is_some() || page.rows.len() > room;
+        for (_, value) in page.rows.into_iter().take(room) {
+            found.push(read(value).map_err(|_| unexpected())?);
+        }
     }
-    let token = last.filter(|_| more).map(|id| id.to_string());
+    let token = found.last().filter(|_| more).map(|last| {
+        let is_under_way = found.len() == under_way;
+        let begin = if is_under_way { UNDER_WAY } else { "" };
+        format!("{begin}{}", last.rental.id)
+    });
     Ok(v1::ListRentalsResponse {
-        rentals,
+        rentals: found.iter().map(message).collect(),
         next_page_token: token.unwrap_or_default(),
     })
 }

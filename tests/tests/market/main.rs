@@ -3,3 +3,4 @@
 mod listings;
 mod prices;
 mod rentals;
+mod terms;

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::job_text::{listed_payment, status_name};
+use crate::arguments::Page;
 use crate::context::Context;
 use crate::output::job::job_json;
 use crate::output::json::{page, timestamp_ms};
@@ -40,17 +41,8 @@ pub struct Arguments {
     /// Only jobs with this status; several with commas
     #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
     status: Vec<JobStatus>,
-    /// Jobs on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    page_size: u32,
-    /// The page after the one that gave this token
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "",
-        hide_default_value = true
-    )]
-    page_token: String,
+    #[command(flatten)]
+    page: Page<50>,
 }
 
 fn status(text: &str) -> Result<JobStatus, CommandError> {
@@ -70,8 +62,8 @@ fn status(text: &str) -> Result<JobStatus, CommandError> {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Read).await?;
     let request = ListJobsRequest {
-        page_size: arguments.page_size,
-        page_token: arguments.page_token,
+        page_size: arguments.page.page_size,
+        page_token: arguments.page.page_token,
         statuses: arguments
             .status
             .iter()

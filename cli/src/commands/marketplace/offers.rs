@@ -6,6 +6,7 @@ use aitbc_common::token::Scope;
 use aitbc_proto::v1::{ListOffersRequest, ListOffersResponse, OfferSort};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::arguments::Page;
 use crate::context::Context;
 use crate::output::json::{page, warning_name};
 use crate::output::offer::{offer_json, offers_table};
@@ -62,17 +63,8 @@ pub struct Arguments {
     /// The order
     #[arg(long, value_enum, default_value_t = Sort::Price)]
     sort: Sort,
-    /// Offers on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    page_size: u32,
-    /// The page after the one that gave this token, with the same filters and order
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "",
-        hide_default_value = true
-    )]
-    page_token: String,
+    #[command(flatten)]
+    page: Page<50>,
 }
 
 /// An order of offers.
@@ -103,8 +95,8 @@ impl From<Sort> for OfferSort {
 pub async fn run(context: &Context, Command::List(arguments): Command) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Read).await?;
     let mut request = ListOffersRequest {
-        page_size: arguments.page_size,
-        page_token: arguments.page_token,
+        page_size: arguments.page.page_size,
+        page_token: arguments.page.page_token,
         gpu_model: arguments.model,
         min_vram_gib: arguments.min_vram.unwrap_or(0),
         max_hourly_rate_micro_ait: arguments.max_price.map(|price| price.0),

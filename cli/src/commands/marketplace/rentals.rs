@@ -7,6 +7,7 @@ use aitbc_common::token::Scope;
 use aitbc_proto::v1::{GetRentalRequest, ListRentalsRequest, ReleaseRequest, Rental};
 use clap::Args;
 
+use crate::arguments::Page;
 use crate::commands::miner::OwnMiner;
 use crate::context::Context;
 use crate::output::json::page;
@@ -27,17 +28,8 @@ pub struct Arguments {
     as_provider: bool,
     #[command(flatten)]
     own: OwnMiner,
-    /// Rentals on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    page_size: u32,
-    /// The page after the one that gave this token
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "",
-        hide_default_value = true
-    )]
-    page_token: String,
+    #[command(flatten)]
+    page: Page<50>,
 }
 
 const RELEASE_EXAMPLES: &str = "\
@@ -63,8 +55,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         context.connect(Scope::Read).await?
     };
     let request = ListRentalsRequest {
-        page_size: arguments.page_size,
-        page_token: arguments.page_token,
+        page_size: arguments.page.page_size,
+        page_token: arguments.page.page_token,
     };
     let answer = connection
         .marketplace()
@@ -127,7 +119,8 @@ pub async fn selected(
         return Ok(id);
     }
     let request = ListRentalsRequest {
-        page_size: 1,
+        // One that is over may be newer than all that are under way.
+        page_size: 1_000,
         page_token: String::new(),
     };
     let answer = connection

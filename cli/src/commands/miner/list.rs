@@ -6,6 +6,7 @@ use aitbc_common::token::Scope;
 use aitbc_proto::v1::{ListMinersRequest, Miner};
 use clap::Args;
 
+use crate::arguments::Page;
 use crate::context::Context;
 use crate::output::json::page;
 use crate::output::miner::{hardware_text, miner_json, models_text, status_text};
@@ -28,25 +29,16 @@ pub struct Arguments {
         hide_default_value = true
     )]
     model: String,
-    /// Miners on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    page_size: u32,
-    /// The page after the one that gave this token
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "",
-        hide_default_value = true
-    )]
-    page_token: String,
+    #[command(flatten)]
+    page: Page<50>,
 }
 
 /// Asks and prints.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Read).await?;
     let request = ListMinersRequest {
-        page_size: arguments.page_size,
-        page_token: arguments.page_token,
+        page_size: arguments.page.page_size,
+        page_token: arguments.page.page_token,
         model: arguments.model.clone(),
     };
     let answer = connection.miners().list_miners(request).await?.into_inner();

@@ -14,6 +14,7 @@ use clap::Args;
 
 use self::movement::{Movement, needs};
 use super::Which;
+use crate::arguments::Page;
 use crate::context::Context;
 use crate::output::json::page;
 use crate::output::table;
@@ -33,24 +34,15 @@ aitbc wallet verify TX";
 pub struct Arguments {
     #[command(flatten)]
     which: Which,
-    /// Records on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    page_size: u32,
-    /// The page after the one that gave this token
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        default_value = "",
-        hide_default_value = true
-    )]
-    page_token: String,
+    #[command(flatten)]
+    page: Page<50>,
 }
 
 /// Asks and prints.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let wallet = arguments.which.select(context)?;
     let connection = context.connect(Scope::Read).await?;
-    let (size, token) = (arguments.page_size, arguments.page_token);
+    let (size, token) = (arguments.page.page_size, arguments.page.page_token);
     let answer = listed(&connection, wallet.address, size, token).await?;
     let mut ledger = VerifiedLedger::open(&connection, &context.home)?;
     let mut order = NewestFirst::default();
