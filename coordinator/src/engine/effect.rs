@@ -38,6 +38,13 @@ pub enum Effect {
         /// With the new assignment.
         info: Box<AttemptInfo>,
     },
+    /// Have a session tell of each heartbeat while its miner is rented, also where nothing is new.
+    Attend {
+        /// The session.
+        session: SessionId,
+        /// Whether, from now on.
+        each: bool,
+    },
     /// The ledger has orders up to this number to apply.
     OrdersPending(u64),
     /// End a session.

@@ -13,6 +13,7 @@ use aitbc_proto::v1::ErrorReason;
 
 use super::command::Reply;
 use super::core::{EngineCore, Miner};
+use super::effect::Effect;
 use super::funding::SETTLING_MS;
 use super::rental_rows::Paid;
 use super::timers::Timer;
@@ -210,7 +211,7 @@ impl EngineCore {
             .ok_or(VoidReason::NotAvailable)?;
         let has = self.rentals.of(&terms.renter).count();
         let is_free = miner.rental.is_none() || self.config.broken.rent_again;
-        let free = is_free && miner.serves(self.now);
+        let free = is_free && miner.takes_jobs();
         if !free || has >= PER_RENTER || self.rentals.get(terms.new_id).is_some() {
             return Err(VoidReason::NotAvailable);
         }
@@ -266,9 +267,22 @@ impl EngineCore {
         if let Some(miner) = self.miners.get_mut(&miner) {
             miner.rental = rental.map(|(id, _)| id);
         }
+        self.attend(turn, miner);
         self.refresh(miner);
         let until = rental.map(|(_, until)| until);
         turn.published.push(Change::Rented(provider, until));
+    }
+
+    /// Has a rented miner's session tell of each heartbeat, for the beats that count.
+    pub(super) fn attend(&mut self, turn: &mut Turn, miner: MinerId) {
+        if let Some(miner) = self.miners.get(&miner)
+            && let Some(session) = &miner.session
+        {
+            turn.effect(Effect::Attend {
+                session: session.id,
+                each: miner.rental.is_some(),
+            });
+        }
     }
 
     pub(super) fn rental_beat(&mut self, turn: &mut Turn, id: RentalId) {
@@ -421,12 +435,15 @@ impl Kept {
 }
 
 impl Miner {
-    /// In session, heard of lately, taking jobs.
+    /// Taking jobs, and heard of lately.
     fn serves(&self, now: Millis) -> bool {
-        let heard = self.last_seen_ms.saturating_add(SILENT_MS) >= now;
+        self.takes_jobs() && self.last_seen_ms.saturating_add(SILENT_MS) >= now
+    }
+
+    /// In a session that takes jobs; one of which nothing is heard for 30 s ends.
+    fn takes_jobs(&self) -> bool {
         let session = self.session.as_ref();
-        heard
-            && !self.record.paused
+        !self.record.paused
             && session.is_some_and(|session| !session.draining && !session.suspended)
     }
 

@@ -57,7 +57,7 @@ impl EngineCore {
         }
         miner.session = Some(Session {
             id: opening.session,
-            peer: opening.peer,
+            peer: opening.peer.clone(),
             since_ms: self.now,
             slots: None,
             heartbeat_slots: u32::MAX,
@@ -79,13 +79,7 @@ impl EngineCore {
                 abandon.push(held.attempt)
             }
         }
-        for held in &opening.running {
-            if self.is_stopped(held.attempt) {
-                self.stop_stale(turn, opening.session, held.attempt);
-            }
-            self.hold(turn, held, opening.miner_id);
-        }
-        self.refresh(opening.miner_id);
+        self.take_over(turn, &opening);
         let needed: Vec<_> = keep
             .iter()
             .filter_map(|a| Some((a.job_id, self.owner_of(a.job_id)?)))
@@ -212,6 +206,25 @@ impl EngineCore {
                 .insert((lease_until, Timer::Lease(held.attempt)));
         }
         held_on
+    }
+
+    /// What a new session holds is the engine's too, from now on.
+    fn take_over(&mut self, turn: &mut Turn, opening: &Opening) {
+        let miner = opening.miner_id;
+        for held in &opening.running {
+            if self.is_stopped(held.attempt) {
+                self.stop_stale(turn, opening.session, held.attempt);
+            }
+            self.hold(turn, held, miner);
+        }
+        self.refresh(miner);
+        if self
+            .miners
+            .get(&miner)
+            .is_some_and(|miner| miner.rental.is_some())
+        {
+            self.attend(turn, miner);
+        }
     }
 
     pub(super) fn close_session(&mut self, turn: &mut Turn, session: SessionId) {

@@ -82,6 +82,8 @@ pub struct SessionCore {
     free_slots: u32,
     /// Heartbeats since there was news.
     quiet: u32,
+    /// Each heartbeat is news.
+    attends: bool,
     held: BTreeMap<AttemptId, Held>,
     done: Vec<(AttemptId, Option<v1::RequestError>)>,
     actions: Vec<Action>,
@@ -101,6 +103,7 @@ impl SessionCore {
             hello: None,
             free_slots: 0,
             quiet: 0,
+            attends: false,
             held: BTreeMap::new(),
             done: Vec::new(),
             actions: Vec::new(),
@@ -211,7 +214,21 @@ impl SessionCore {
         }
     }
 
-    /// Tells the engine, but only each third time once an idle session has nothing new to say.
+    /// From now on tells the engine of each heartbeat, or no more. The one before counts where the next may be late for a beat.
+    pub fn attend(&mut self, each: bool, now_ms: u64) {
+        let is_new = each && !self.attends;
+        self.attends = each;
+        let heard_ms = self.deadline_ms.saturating_sub(LEASE_MS);
+        if is_new && self.quiet > 0 && now_ms.saturating_sub(heard_ms) <= HEARTBEAT_MS / 2 {
+            self.actions.push(Action::Tell(Command::Heartbeat {
+                session: self.session,
+                running: Vec::new(),
+                free_slots: self.free_slots,
+            }));
+        }
+    }
+
+    /// Tells the engine, but only each third time once an idle session has nothing new to say and nobody attends to it.
     fn heartbeat(&mut self, heartbeat: &v1::MinerHeartbeat) {
         let running = messages::held_attempts(&heartbeat.running);
         let free_slots = if self.state == State::Draining {
@@ -226,7 +243,7 @@ impl SessionCore {
             0
         };
         self.free_slots = free_slots;
-        if self.quiet < QUIET || self.quiet.is_multiple_of(QUIET) {
+        if self.attends || self.quiet < QUIET || self.quiet.is_multiple_of(QUIET) {
             self.actions.push(Action::Tell(Command::Heartbeat {
                 session: self.session,
                 running,

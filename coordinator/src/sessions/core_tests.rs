@@ -17,7 +17,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::core::{
-    Action, AttemptStreams, HELLO_WITHIN_MS, LEASE_MS, Progress, SessionCore, StreamKind,
+    Action, AttemptStreams, HEARTBEAT_MS, HELLO_WITHIN_MS, LEASE_MS, Progress, SessionCore,
+    StreamKind,
 };
 use super::output_buffer::{Append, OutputBuffer};
 use crate::engine::command::{AttemptId, AttemptInfo, Command, Reply, Resume};
@@ -271,6 +272,34 @@ fn heartbeats_keep_it_open_and_are_echoed() {
     assert!(told, "a draining miner has no free slot");
     core.tick(now + LEASE_MS);
     assert!(core.is_closed());
+}
+
+#[test]
+fn an_idle_session_tells_of_each_heartbeat_only_while_its_miner_is_rented() {
+    let (mut core, mut buffers) = open();
+    let mut now = 2;
+    let mut heard = |core: &mut SessionCore, attends: Option<bool>| {
+        let mut told = 0;
+        for place in 0..12 {
+            if let (0, Some(each)) = (place, attends) {
+                core.attend(each, now + 1_000);
+                told += core.take_actions().len();
+            }
+            now += HEARTBEAT_MS;
+            core.message(
+                Up::Heartbeat(v1::MinerHeartbeat::default()),
+                &mut buffers,
+                now,
+            );
+            told += core.take_actions().len() - 1;
+        }
+        told
+    };
+    heard(&mut core, None);
+    assert_eq!(heard(&mut core, None), 4);
+    assert_eq!(heard(&mut core, Some(true)), 13, "and the one just before");
+    assert_eq!(heard(&mut core, Some(true)), 12);
+    assert_eq!(heard(&mut core, Some(false)), 4);
 }
 
 #[test]

@@ -315,6 +315,10 @@ impl Driver {
                 self.core
                     .cancelled(attempt, status, receipt.then_some(arrived));
             }
+            Effect::Attend { each, .. } => {
+                let now_ms = self.context.engine.now_ms();
+                self.core.attend(each, now_ms);
+            }
             Effect::EndSession { reason, .. } => self.core.close(reason),
             Effect::Changed(_) | Effect::OrdersPending(_) => {}
         }

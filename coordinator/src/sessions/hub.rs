@@ -301,6 +301,7 @@ impl EffectSink for HubSink {
                 Effect::Assign { session, .. }
                 | Effect::CancelAttempt { session, .. }
                 | Effect::Renew { session, .. }
+                | Effect::Attend { session, .. }
                 | Effect::EndSession { session, .. } => {
                     sessions.entry(session).or_default().push(effect)
                 }

@@ -37,6 +37,10 @@ pub fn effect(ctx: &mut Context, effect: &Effect) {
                 format_args!("session {session} gets a new budget for {job_id}/{attempt}"),
             );
         }
+        Effect::Attend { session, each } => ctx.trace.note(
+            ctx.now,
+            format_args!("session {session} tells each heartbeat: {each}"),
+        ),
         Effect::OrdersPending(through) => ctx
             .trace
             .note(ctx.now, format_args!("orders up to {through}")),

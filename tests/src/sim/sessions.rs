@@ -326,6 +326,7 @@ impl Coordinator {
                 let delay = ctx.random.coordinator.random_range(0..3);
                 ctx.after(delay, Event::Signed(id, attempt, Box::new(assign)));
             }
+            Effect::Attend { each, .. } => session.core.attend(each, ctx.now),
             Effect::Renew { info, .. } => {
                 let facts =
                     AttemptFacts::sign(&info, &self.service).expect("the engine's layouts parse");

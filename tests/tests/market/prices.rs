@@ -132,6 +132,10 @@ fn paid_work_is_a_trade_and_makes_a_reputation_that_a_restart_keeps() {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one quote, all that it says, and each bad price"
+)]
 fn a_quote_says_what_a_job_costs_before_there_is_one() {
     let network = Network::start();
     let client = network.user("client");

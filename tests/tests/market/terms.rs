@@ -297,7 +297,6 @@ fn is_settled_as(user: &User, rental: &Value, seconds: u64) {
 }
 
 #[test]
-#[ignore = "an idle provider that serves all the time is paid 40 or 50 of 60 s: beats are lost, and why is not known yet"]
 fn a_killed_provider_is_paid_what_it_served_and_an_idle_renter_pays_for_what_it_had() {
     let network = Network::start();
     let (mut killed, _server, first) = provider(&network, "one", "RTX 4090", "36");
