@@ -1,15 +1,13 @@
 //! Scenarios 4.1 and 4.2: GPUs are listed and found.
 
-use aitbc_tests::harness::{Network, User};
+use aitbc_tests::harness::Network;
 use serde_json::{Value, json};
+
+use super::document;
 
 const REGISTER: &str =
     r#"aitbc marketplace gpu register --model "RTX 4090" --vram 24 --hourly-rate 0.5"#;
 const LIST: &str = r#"aitbc marketplace offers list --model "RTX 4090""#;
-
-fn document(user: &User, line: &str) -> Value {
-    user.types(&format!("{line} --json")).succeeds().json()
-}
 
 fn ids(offers: &Value) -> Vec<String> {
     let offers = offers["offers"].as_array().expect("offers");

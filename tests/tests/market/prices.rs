@@ -4,11 +4,9 @@ use aitbc_tests::harness::{Network, User, model_file, wait_for};
 use aitbc_tests::lying_proxy::{Lie, LyingProxy};
 use serde_json::{Value, json};
 
-const PRICING: &str = r#"aitbc marketplace pricing --model "RTX 4090""#;
+use super::document;
 
-fn document(user: &User, line: &str) -> Value {
-    user.types(&format!("{line} --json")).succeeds().json()
-}
+const PRICING: &str = r#"aitbc marketplace pricing --model "RTX 4090""#;
 
 #[test]
 fn the_price_of_one_offer_is_its_own_and_says_so() {

@@ -1,21 +1,9 @@
 //! A GPU is rented, used, prolonged and given back.
 
-use aitbc_tests::harness::{Network, User, model_file, wait_for};
-use serde_json::{Value, json};
+use aitbc_tests::harness::{Network, model_file, wait_for};
+use serde_json::json;
 
-fn document(user: &User, line: &str) -> Value {
-    user.types(&format!("{line} --json")).succeeds().json()
-}
-
-fn renter(network: &Network, name: &str) -> User {
-    let renter = network
-        .user(name)
-        .with("AITBC_WALLET_PASSWORD", "a password");
-    let _wallet = renter
-        .types("aitbc wallet create --name w --seed-phrase-file seed.txt")
-        .succeeds();
-    renter
-}
+use super::{document, renter};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]

@@ -21,15 +21,13 @@ use aitbc_tests::harness::{FakeOllama, Network, Process, Script, User, wait_for}
 use serde_json::{Value, json};
 use tonic::Code;
 
+use super::{document, renter};
+
 const RACES: u64 = 1_000;
 /// 0.06 AIT an hour: a minute is 0.001 AIT, the least that a lock may be.
 const RATE: u64 = 60_000;
 const MINUTE_MS: u64 = 60_000;
 const AIT: u64 = 1_000_000;
-
-fn document(user: &User, line: &str) -> Value {
-    user.types(&format!("{line} --json")).succeeds().json()
-}
 
 /// A provider whose GPU is free, and its listing.
 fn provider(network: &Network, name: &str, gpu: &str, rate: &str) -> (Process, FakeOllama, String) {
@@ -237,22 +235,12 @@ fn of_two_renters_that_race_a_thousand_times_one_wins_each_time() {
             assert_eq!(ids.len() as u64, won);
         }
     });
-    let audited = document(&network.user("renter"), "aitbc ledger audit");
-    assert_eq!(
-        (&audited["open_locks"], &audited["paid_ait"]),
-        (&json!(0), &json!("1.000000")),
-        "{audited}"
-    );
-}
-
-fn renter(network: &Network, name: &str) -> User {
-    let renter = network
-        .user(name)
-        .with("AITBC_WALLET_PASSWORD", "a password");
-    let _wallet = renter
-        .types("aitbc wallet create --name w --seed-phrase-file seed.txt")
-        .succeeds();
-    renter
+    let auditor = network.user("renter");
+    let audited = wait_for("a checkpoint of all payments", || {
+        let audited = document(&auditor, "aitbc ledger audit");
+        (audited["paid_ait"] == "1.000000").then_some(audited)
+    });
+    assert_eq!(audited["open_locks"], 0, "{audited}");
 }
 
 fn ms_of(time: &Value) -> u64 {
