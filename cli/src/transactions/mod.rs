@@ -12,7 +12,7 @@ mod signer;
 pub use kept::RentalHint;
 pub use listed::listed;
 pub use payer::{PayerOptions, WalletOptions};
-pub use proven::proven_entries;
+pub use proven::{proven_entries, proven_entry};
 pub use send::{
     Draft, Payload, Sent, account, has_unanswered, send, unanswered_rental, with_funds_hint,
 };

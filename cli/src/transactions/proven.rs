@@ -1,7 +1,7 @@
 //! What is asked of the ledger itself: whether an acknowledged transaction is in it, and what the state is.
 
 use aitbc_common::layouts::{Record, RecordBody, SignedTransaction};
-use aitbc_common::ledger::entry::StateKey;
+use aitbc_common::ledger::entry::{Entry, StateKey};
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::ledger::{ProvenEntries, VerifiedLedger};
@@ -38,6 +38,16 @@ pub(super) async fn prove(
             Ok(())
         }
     }
+}
+
+/// One entry, as [`proven_entries`] has it; `None` where the state has none.
+pub async fn proven_entry(
+    context: &Context,
+    connection: &Connection,
+    key: StateKey,
+) -> Result<Option<Entry>, CommandError> {
+    let found = proven_entries(context, connection, &[key]).await?;
+    Ok(found.entries.into_iter().next().flatten())
 }
 
 /// Entries as of a checkpoint that covers all that was recorded when it was asked for.

@@ -274,7 +274,7 @@ impl EngineCore {
     }
 
     /// Has a rented miner's session tell of each heartbeat, for the beats that count.
-    pub(super) fn attend(&mut self, turn: &mut Turn, miner: MinerId) {
+    pub(super) fn attend(&self, turn: &mut Turn, miner: MinerId) {
         if let Some(miner) = self.miners.get(&miner)
             && let Some(session) = &miner.session
         {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, shard_of};
-use aitbc_common::job_input::JobInput;
 use aitbc_common::layouts::{JobSpec, Requirements};
 use aitbc_common::limits::JOBS_PER_BATCH;
 use aitbc_common::runtime::random_bytes;
@@ -192,10 +191,8 @@ impl Jobs {
                 ExplainSubject::Job(validate::job_selector(&job_id)?)
             }
             Some(v1::explain_job_request::Subject::Spec(spec)) => {
-                let input = spec.input.clone();
                 limit = spec.max_price_per_hour_micro_ait;
                 let checked = validate::spec(spec, owner, self.0.context.chain_id, false)?;
-                let input = JobInput::parse(checked.spec.job_type, &input).ok();
                 ExplainSubject::Spec {
                     job_type: checked.spec.job_type,
                     model: checked.model,
@@ -204,7 +201,7 @@ impl Jobs {
                     max_rate: checked.spec.max_rate,
                     input: InputSize {
                         bytes: checked.spec.input_len,
-                        output_tokens: input.and_then(|input| input.most_output_tokens()),
+                        output_tokens: checked.output_tokens,
                     },
                     paid: request.paid,
                 }

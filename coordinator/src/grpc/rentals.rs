@@ -246,17 +246,17 @@ pub async fn release(
 const UNDER_WAY: &str = "under_way:";
 
 /// Where a page begins: among the rentals under way, after one of them where it says so, or behind them in the archive.
-enum From {
+enum Begin {
     UnderWay(Option<RentalId>),
     Archive(RentalId),
 }
 
-fn from(token: &str) -> Result<From, ApiError> {
+fn begin(token: &str) -> Result<Begin, ApiError> {
     let id = |text: &str| text.parse().map_err(|_| validate::bad_page_token());
     Ok(match token.strip_prefix(UNDER_WAY) {
-        Some(last) => From::UnderWay(Some(id(last)?)),
-        None if token.is_empty() => From::UnderWay(None),
-        None => From::Archive(id(token)?),
+        Some(last) => Begin::UnderWay(Some(id(last)?)),
+        None if token.is_empty() => Begin::UnderWay(None),
+        None => Begin::Archive(id(token)?),
     })
 }
 
@@ -269,13 +269,13 @@ pub async fn list(
     let limit = validate::page_size(request.page_size, 50)?;
     let prefix = keys::rentals_of(&caller);
     let end = keys::prefix_end(&prefix);
-    let (mut found, begin) = match from(&request.page_token)? {
-        From::Archive(id) => {
+    let (mut found, begin) = match begin(&request.page_token)? {
+        Begin::Archive(id) => {
             let mut begin = keys::rental(&caller, id);
             begin.push(0);
             (Vec::new(), begin)
         }
-        From::UnderWay(after) => {
+        Begin::UnderWay(after) => {
             let Reply::Rentals(mut live) = services.call(Command::ListRentals { caller }).await?
             else {
                 return Err(unexpected());

@@ -223,6 +223,8 @@ pub struct CheckedSpec {
     pub requirements: Requirements,
     /// The input document.
     pub input: Bytes,
+    /// The most tokens that it lets a miner generate; `None` where it sets no bound, or is empty.
+    pub output_tokens: Option<u64>,
 }
 
 /// Checks a specification; without `salted` its salt may be empty.
@@ -254,18 +256,10 @@ pub fn spec(
         );
         return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
-    if salted || !given.input.is_empty() {
-        check_input(job_type, &given.input)?;
-    }
-    let salt = match given.salt.len() {
-        32 => given.salt.as_ref().try_into().unwrap_or_default(),
-        0 if !salted => [0; 32],
-        length => {
-            return Err(refuse(
-                "spec.salt",
-                format!("has {length} bytes, takes 32 random ones"),
-            ));
-        }
+    let input = if salted || !given.input.is_empty() {
+        Some(parse_input(job_type, &given.input)?)
+    } else {
+        None
     };
     let max_rate = match given.max_price_per_hour_micro_ait {
         None => NO_MAX_RATE,
@@ -282,7 +276,7 @@ pub fn spec(
         flags: 0,
         chain_id,
         owner,
-        salt,
+        salt: salt(&given.salt, salted)?,
         model_name_hash: sha256(model.as_bytes()),
         model_digest: hash_or_zero("spec.model_digest", &given.model_digest)?,
         input_len: given.input.len() as u64,
@@ -301,24 +295,34 @@ pub fn spec(
         model,
         requirements,
         input: given.input,
+        output_tokens: input.and_then(|input| input.most_output_tokens()),
     })
 }
 
-fn check_input(job_type: JobType, input: &[u8]) -> Result<(), ApiError> {
-    JobInput::parse(job_type, input)
-        .map(|_| ())
-        .map_err(|error| {
-            let field = error.field.as_ref().map_or_else(
-                || "spec.input".to_owned(),
-                |path| format!("spec.input.{path}"),
-            );
-            let mut refusal = ApiError::new(
-                ErrorReason::InvalidInput,
-                format!("{}; {}", error.message, error.hint),
-            );
-            refusal.fields.push((field, error.message));
-            refusal
-        })
+fn salt(given: &[u8], needed: bool) -> Result<Hash, ApiError> {
+    match given.len() {
+        32 => Ok(given.try_into().unwrap_or_default()),
+        0 if !needed => Ok([0; 32]),
+        length => Err(refuse(
+            "spec.salt",
+            format!("has {length} bytes, takes 32 random ones"),
+        )),
+    }
+}
+
+fn parse_input(job_type: JobType, input: &[u8]) -> Result<JobInput, ApiError> {
+    JobInput::parse(job_type, input).map_err(|error| {
+        let field = error.field.as_ref().map_or_else(
+            || "spec.input".to_owned(),
+            |path| format!("spec.input.{path}"),
+        );
+        let mut refusal = ApiError::new(
+            ErrorReason::InvalidInput,
+            format!("{}; {}", error.message, error.hint),
+        );
+        refusal.fields.push((field, error.message));
+        refusal
+    })
 }
 
 fn requirements(given: Option<&v1::Requirements>) -> Result<Requirements, ApiError> {
@@ -396,6 +400,7 @@ pub fn submission(
         model,
         requirements,
         input,
+        output_tokens: _,
     } = spec(given, owner, chain_id, true)?;
     Ok(Submission {
         job_id: JobId::new(now_ms, shard_of(&owner), random_bytes()),

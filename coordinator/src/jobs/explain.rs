@@ -37,11 +37,12 @@ pub fn explain(
 ) -> v1::ExplainJobResponse {
     let mut removed: BTreeMap<Filter, u32> = BTreeMap::new();
     let mut matching: Vec<(Rank, MinerId, &Supply)> = Vec::new();
-    let over = quoted.and_then(|_| cheapest_over(queue, requirement));
+    let over = cheapest_over(queue, requirement);
+    let told = over.filter(|_| quoted.is_some());
     let mut response = v1::ExplainJobResponse {
         fee_bps: quoted.map_or(0, |(_, fee_bps)| fee_bps.into()),
-        least_max_price_micro_ait: over.map(|(rate, _)| rate),
-        least_max_price_gpu_model: over.map_or_else(String::new, |(_, id)| describe(id).1),
+        least_max_price_micro_ait: told.map(|(rate, _)| rate),
+        least_max_price_gpu_model: told.map_or_else(String::new, |(_, id)| describe(id).1),
         ..v1::ExplainJobResponse::default()
     };
     for (id, supply) in queue.miners() {
@@ -67,7 +68,7 @@ pub fn explain(
         .map(|(filter, removed)| v1::FilterResult {
             filter: filter.name().into(),
             removed,
-            detail: detail(queue, requirement, filter),
+            detail: detail(queue, requirement, filter, over.map(|(rate, _)| rate)),
         })
         .collect();
     response.miners = matching
@@ -102,17 +103,19 @@ pub fn nearest_model(queue: &Queue, model: &str) -> Option<String> {
 }
 
 /// The cheapest miner that only the price limit removes, and what it would take.
-#[must_use]
-pub fn cheapest_over(queue: &Queue, requirement: &Requirement) -> Option<(u64, MinerId)> {
+fn cheapest_over(queue: &Queue, requirement: &Requirement) -> Option<(u64, MinerId)> {
     let any_price = Requirement {
         max_rate: u64::MAX,
         ..requirement.clone()
     };
-    let over = queue.miners().filter(|(id, supply)| {
-        removed_by(requirement, *id, &supply.offer) == Some(Filter::Price)
-            && removed_by(&any_price, *id, &supply.offer).is_none()
-    });
-    over.map(|(id, supply)| (rate_of(requirement, supply), id))
+    let rates = queue
+        .miners()
+        .map(|(id, supply)| (rate_of(requirement, supply), id, supply));
+    rates
+        .filter(|(rate, id, supply)| {
+            *rate > requirement.max_rate && removed_by(&any_price, *id, &supply.offer).is_none()
+        })
+        .map(|(rate, id, _)| (rate, id))
         .min()
 }
 
@@ -163,7 +166,12 @@ fn matching_miner(
 }
 
 /// In words that fit one miner as well as many.
-fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
+fn detail(
+    queue: &Queue,
+    requirement: &Requirement,
+    filter: Filter,
+    cheapest: Option<u64>,
+) -> String {
     let offers = || queue.miners().map(|(_, s)| &s.offer);
     match filter {
         Filter::Miner => match requirement.only_miner {
@@ -194,8 +202,8 @@ fn detail(queue: &Queue, requirement: &Requirement, filter: Filter) -> String {
         }
         Filter::Price => {
             let wanted = MicroAit(requirement.max_rate);
-            match cheapest_over(queue, requirement) {
-                Some((least, _)) => format!(
+            match cheapest {
+                Some(least) => format!(
                     "at most {wanted} AIT/hour wanted; the cheapest that otherwise matches asks {}",
                     MicroAit(least)
                 ),
@@ -242,17 +250,8 @@ mod tests {
 
     fn requirement(max_rate: u64) -> Requirement {
         Requirement {
-            job_type: aitbc_common::job_input::JobType::Inference,
-            model: "llama3:latest".to_owned(),
-            digest: [0; 32],
-            min_vram_gib: 0,
             max_rate,
-            only_miner: None,
-            min_reputation_ppm: 0,
-            rate: None,
-            rental: None,
-            excluded: Vec::new(),
-            paid: false,
+            ..Requirement::of_model("llama3:latest")
         }
     }
 

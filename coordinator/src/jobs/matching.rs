@@ -237,13 +237,12 @@ pub fn rank(model: &str, miner: MinerId, offer: &Offer, warm: bool, load: usize)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn requirement() -> Requirement {
-        Requirement {
+impl Requirement {
+    /// What an inference job asks for with nothing but a model named.
+    pub fn of_model(model: &str) -> Self {
+        Self {
             job_type: JobType::Inference,
-            model: "llama3:latest".into(),
+            model: model.into(),
             digest: [0; 32],
             min_vram_gib: 0,
             max_rate: u64::MAX,
@@ -254,6 +253,15 @@ mod tests {
             excluded: Vec::new(),
             paid: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirement() -> Requirement {
+        Requirement::of_model("llama3:latest")
     }
 
     fn offer() -> Offer {

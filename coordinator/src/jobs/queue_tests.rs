@@ -1,23 +1,10 @@
-use aitbc_common::job_input::JobType;
 use proptest::prelude::*;
 
 use super::super::matching::ModelOffer;
 use super::*;
 
 fn requirement(model: &str) -> Arc<Requirement> {
-    Arc::new(Requirement {
-        job_type: JobType::Inference,
-        model: model.into(),
-        digest: [0; 32],
-        min_vram_gib: 0,
-        max_rate: u64::MAX,
-        only_miner: None,
-        min_reputation_ppm: 0,
-        rate: None,
-        rental: None,
-        excluded: Vec::new(),
-        paid: false,
-    })
+    Arc::new(Requirement::of_model(model))
 }
 
 fn supply(model: &str, free_slots: usize) -> Supply {

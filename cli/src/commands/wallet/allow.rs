@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::transaction::{self, Done};
 use crate::context::Context;
-use crate::transactions::{Draft, Payload, WalletOptions, has_unanswered, proven_entries};
+use crate::transactions::{Draft, Payload, WalletOptions, has_unanswered, proven_entry};
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -99,11 +99,8 @@ async fn is_allowed(
     identity: PublicKey,
 ) -> Result<bool, CommandError> {
     let key = StateKey::Allowance(wallet, identity);
-    let found = proven_entries(context, connection, &[key]).await?;
-    Ok(match found.entries.into_iter().next().flatten() {
-        Some(Entry::Allowance(allowance)) => allowance.amount > 0,
-        _ => false,
-    })
+    let found = proven_entry(context, connection, key).await?;
+    Ok(matches!(found, Some(Entry::Allowance(allowance)) if allowance.amount > 0))
 }
 
 fn nothing_to_revoke(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::transaction::{self, Done, MinerName, miner_name};
 use crate::context::Context;
-use crate::transactions::{Chosen, Draft, Payload, WalletOptions, has_unanswered, proven_entries};
+use crate::transactions::{Chosen, Draft, Payload, WalletOptions, has_unanswered, proven_entry};
 use crate::values;
 
 const EXAMPLES: &str = "\
@@ -184,8 +184,8 @@ pub(super) async fn binding(
     connection: &Connection,
     identity: PublicKey,
 ) -> Result<Binding, CommandError> {
-    let found = proven_entries(context, connection, &[StateKey::Binding(identity)]).await?;
-    Ok(match found.entries.into_iter().next().flatten() {
+    let found = proven_entry(context, connection, StateKey::Binding(identity)).await?;
+    Ok(match found {
         Some(Entry::Binding(binding)) => binding,
         _ => Binding::default(),
     })

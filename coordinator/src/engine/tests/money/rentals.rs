@@ -184,6 +184,32 @@ fn only_a_provider_that_is_there_is_rented() {
 }
 
 #[test]
+fn a_rented_miners_session_tells_of_each_heartbeat_and_of_no_more_afterwards() {
+    fn attended(rig: &mut Rig) -> Vec<(u64, bool)> {
+        let told = rig.effects.iter().filter_map(|effect| match effect {
+            Effect::Attend { session, each } => Some((*session, *each)),
+            _ => None,
+        });
+        let told = told.collect();
+        rig.effects.clear();
+        told
+    }
+    let mut rig = listed();
+    assert_eq!(attended(&mut rig), []);
+    rig.lock(wanted(1, 2));
+    assert_eq!(attended(&mut rig), [(1, true)]);
+    // The miner's next session does so too, also after a restart.
+    rig.ask(Command::CloseSession { session: 1 });
+    rig.open(1, 2, vec![], vec![]);
+    assert_eq!(attended(&mut rig), [(2, true)]);
+    rig.restart();
+    rig.open(1, 3, vec![], vec![]);
+    assert_eq!(attended(&mut rig), [(3, true)]);
+    rig.release(1);
+    assert_eq!(attended(&mut rig), [(3, false)]);
+}
+
+#[test]
 fn what_counts_is_ordered_each_hour_and_the_rest_at_the_end() {
     let mut rig = listed();
     rig.lock(wanted(1, 2));
