@@ -10,7 +10,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, RentalId};
 use aitbc_common::layouts::{
-    Acknowledgement, FaultReason, LockPurpose, ReceiptEntry, VoidReason, rental_ref,
+    Acknowledgement, Contradiction, FaultReason, LockPurpose, ReceiptEntry, VoidReason, rental_ref,
 };
 use aitbc_common::ledger::settlement::Work;
 
@@ -59,6 +59,8 @@ pub enum Order {
         /// Why.
         reason: FaultReason,
     },
+    /// A miner contradicted itself, with valid signatures: what is staked on it is burned, unless it was for this attempt.
+    Slash(Box<Contradiction>),
     /// A receipt of unpaid work is logged.
     LogReceipt(ReceiptEntry),
     /// What a job's owner says of a receipt is logged, with the owner's signature.

@@ -183,6 +183,11 @@ fn record_ledger(figures: &Figures, checkpoint_size: u64, now: u64) {
             ait(totals.unstaking),
         ),
         (
+            "aitbc_ledger_slashed_ait",
+            "What was staked on miners that contradicted themselves, burned.",
+            ait(totals.slashed),
+        ),
+        (
             "aitbc_ledger_supply_ait",
             "Minted less burned.",
             ait(totals.supply()),
@@ -378,7 +383,7 @@ mod tests {
             (of.count(), broken)
         };
         let (count, broken) = violations(&published, &ledger, 0, 2_000);
-        assert_eq!((count, broken), (12, Vec::new()));
+        assert_eq!((count, broken), (13, Vec::new()));
         let shrunk = Published {
             shrunk: true,
             ..published.clone()

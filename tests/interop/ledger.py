@@ -48,7 +48,7 @@ layouts.DEFINED.update({
     "post": {"outcome": range(1, 7)},
     "outcome": {"reason": {1, 2, 3}},
     "void": {"reason": range(1, 11)},
-    "expire": {"reason": {1, 2}},
+    "expire": {"reason": {1, 2, 3}},
     "receipt": {},
     "mint": {"reason": {1, 2}},
     "seal": {},
@@ -199,12 +199,35 @@ def decode_record(leaf):
         return header, body
     if kind == 2:
         return header, decode_stored(body)
+    if kind == 9:
+        return header, decode_slash(body)
     if kind == 10:
         size = layouts.length(ACKNOWLEDGEMENT)
         require(len(body) == size + 64, "the acknowledgement's length is wrong")
         return header, (layouts.decode("acknowledgement", ACKNOWLEDGEMENT, body[:size]), body[:size], body[size:])
     require(kind in BODIES, f"type {kind} is not defined")
     return header, layouts.decode(*BODIES[kind], body)
+
+
+STATEMENTS = {
+    1: ("stream checkpoint v1", layouts.STREAM_CHECKPOINT, "aitbc/stream/v1", "offset", "hash"),
+    2: ("receipt v1", layouts.RECEIPT, "aitbc/receipt/v1", "output_len", "output_hash"),
+}
+
+
+def decode_slash(body):
+    """Miner, amount, and both statements as (bytes, kind, fields, layout, signature)."""
+    require(len(body) > 40, "the slash is too short")
+    rest, statements = body[40:], []
+    while rest:
+        require(rest[0] in STATEMENTS and len(statements) < 2, "not two signed statements")
+        name, layout, *_ = STATEMENTS[rest[0]]
+        size = 1 + layouts.length(layout) + 64
+        require(len(rest) >= size, "a statement is too short")
+        own, rest = rest[:size], rest[size:]
+        statements.append((own, own[0], layouts.decode(name, layout, own[1:-64]), own[1:-64], own[-64:]))
+    require(len(statements) == 2, "not two signed statements")
+    return {"miner": body[:32], "amount": int.from_bytes(body[32:40], "big"), "statements": statements}
 
 
 def price(rate, ms):

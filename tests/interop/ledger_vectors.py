@@ -52,6 +52,9 @@ def body_bytes(kind, fields):
         return fields["file"].encode()
     if kind == 2:
         return bytes.fromhex(fields["stored"])
+    if kind == 9:
+        statements = bytes.fromhex("".join(fields["statements"]))
+        return bytes.fromhex(fields["miner"]) + int(fields["amount"]).to_bytes(8, "big") + statements
     if kind == 10:
         fields = dict(fields)
         signature = bytes.fromhex(fields.pop("signature"))

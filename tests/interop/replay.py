@@ -10,7 +10,7 @@ import sys
 import layouts
 import merkle
 from ledger import (
-    ALLOW, ALLOW_TERMS, BIND, CONSENT, DAY_MS, FEES, ISSUANCE, LOCK, LOCK_TERMS, NOBODY, SETTLEMENT, STAKE, TRANSFER, UNSTAKE,
+    ALLOW, ALLOW_TERMS, BIND, CONSENT, DAY_MS, FEES, ISSUANCE, LOCK, LOCK_TERMS, NOBODY, SETTLEMENT, STAKE, STATEMENTS, TRANSFER, UNSTAKE,
     ZERO, check_transaction, consent_hash, decode_record, fee_of, log_root, parse_genesis, price, require, state_root,
 )
 
@@ -37,6 +37,7 @@ class Ledger:
         self.leaves, self.time, self.seals, self.unsealed = [], 0, 0, 0
         self.allocations, self.chain = [], None
         self.accounts, self.locks, self.bindings, self.allowances, self.unstakings, self.stakers = {}, {}, {}, {}, {}, {}
+        self.forfeits, self.slashed = {}, {}
         self.paid = set()
 
     def apply(self, leaf):
@@ -52,7 +53,7 @@ class Ledger:
             require(kind == 8 and body["reason"] == 1, "an allocation of the genesis file comes next")
         {
             1: self.genesis, 2: self.transaction, 3: self.post, 4: self.void, 5: self.expire, 6: self.fault,
-            7: lambda _: None, 8: self.mint, 10: self.acknowledgement, 12: self.seal,
+            7: lambda _: None, 8: self.mint, 9: self.slash, 10: self.acknowledgement, 12: self.seal,
         }[kind](body)
         self.leaves.append(leaf)
         self.time = self.now
@@ -82,7 +83,7 @@ class Ledger:
             if any(account.values()):
                 value = b"".join(account[counter].to_bytes(16, "big") for counter in COUNTERS)
                 found[b"\1" + key] = value + account["nonce"].to_bytes(8, "big")
-        tables = (self.locks, self.bindings, self.allowances, self.unstakings, self.stakers)
+        tables = (self.locks, self.bindings, self.allowances, self.unstakings, self.stakers, self.forfeits, self.slashed)
         for kind, table in enumerate(tables, 2):
             for key, fields in table.items():
                 found[bytes([kind]) + key] = b"".join(
@@ -169,7 +170,7 @@ class Ledger:
         require(self.stakers.get(miner) == {"account": account}, "this wallet has no stake there")
         require(self.available(stake(miner)) >= amount, "insufficient stake")
         self.add(stake(miner), "debits_pending", amount)
-        self.unstakings[tx_id] = {"account": account, "miner": miner, "amount": amount, "matures_at": self.now + 7 * DAY_MS}
+        self.unstakings[tx_id] = {"account": account, "miner": miner, "amount": amount, "matures_at": max(self.now + 7 * DAY_MS, self.forfeits.get(miner, {"until": 0})["until"] + 1)}
 
     def bind(self, account, identity, consent):
         binding = self.bindings.get(identity, {"account": NOBODY, "seq": 0})
@@ -215,6 +216,14 @@ class Ledger:
         unstaking = self.unstakings.pop(body["lock"])
         require(self.now >= unstaking["matures_at"], "too early")
         key = stake(unstaking["miner"])
+        forfeit = self.forfeits.get(unstaking["miner"])
+        forfeited = forfeit is not None and unstaking["matures_at"] <= forfeit["until"]
+        require(forfeited == (body["reason"] == 3), "slashed or not")
+        if forfeited:
+            forfeit["amount"] -= unstaking["amount"]
+            if not forfeit["amount"]:
+                del self.forfeits[unstaking["miner"]]
+            return
         self.add(key, "debits_pending", -unstaking["amount"])
         self.move(key, wallet(unstaking["account"]), unstaking["amount"])
         if self.account(key)["credits_posted"] == self.account(key)["debits_posted"]:
@@ -285,6 +294,32 @@ class Ledger:
         require(body["weight"] == fee_of(lock["amount"], self.fee_bps), "the weight does not follow")
         lock["newest"] = body["attempt"]
 
+    def slash(self, body):
+        miner, (one, other) = body["miner"], body["statements"]
+        require(one[0] < other[0], "the statements are not in order")
+        claims = []
+        for _, kind, fields, layout, signature in (one, other):
+            _, _, tag, size, digest = STATEMENTS[kind]
+            require(fields["chain_id"] == self.chain_id, "for another chain")
+            require(fields.get("miner_key", miner) == miner, "another miner's receipt")
+            require(layouts.verify(miner, layouts.tagged(tag, layout), signature), "the signature is not valid")
+            claims.append(([fields[name] for name in ("job_id", "job_ref", "attempt")] + [fields[size]], fields[digest]))
+        require(claims[0][0] == claims[1][0] and claims[0][1] != claims[1][1], "no contradiction")
+        key = miner + one[2]["job_ref"] + one[2]["attempt"].to_bytes(2, "big")
+        require(key not in self.slashed, "slashed before")
+        account = self.account(stake(miner))
+        staked, pending = account["credits_posted"] - account["debits_posted"], account["debits_pending"]
+        require(staked > 0 and body["amount"] == staked, f"amount {body['amount']} where {staked} is staked")
+        if pending:
+            before = self.forfeits.get(miner, {"until": 0, "amount": 0})
+            self.forfeits[miner] = {
+                "until": max(self.now + 7 * DAY_MS, before["until"] + 1), "amount": before["amount"] + pending,
+            }
+            self.add(stake(miner), "debits_pending", -pending)
+        self.move(stake(miner), ISSUANCE, staked)
+        del self.stakers[miner]
+        self.slashed[key] = {"amount": staked}
+
     def acknowledgement(self, body):
         fields, layout, signature = body
         require(fields["chain_id"] == self.chain_id, "for another chain")
@@ -314,6 +349,8 @@ SIZES = {
     4: {"seq": 4, "expires_at": 8, "amount": 8, "used": 8, "nonce": 8},
     5: {"amount": 8, "matures_at": 8},
     6: {},
+    7: {"until": 8, "amount": 16},
+    8: {"amount": 8},
 }
 
 

@@ -6,8 +6,8 @@ use aitbc_common::genesis;
 use aitbc_common::hash::{Hash, hash_text};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, FaultEntry, FaultReason, MintReason, Outcome, Post, Record, RecordBody, Verdict,
-    VoidReason,
+    ExpireReason, FaultEntry, FaultReason, MintReason, Outcome, Post, Record, RecordBody,
+    SignedStatement, Slash, Verdict, VoidReason,
 };
 use aitbc_common::ledger::log::TreeHead;
 use aitbc_common::money::MicroAit;
@@ -101,6 +101,7 @@ fn type_name(body: &RecordBody) -> &'static str {
         RecordBody::Fault(_) => "outcome",
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Mint { .. } => "mint",
+        RecordBody::Slash(_) => "slash",
         RecordBody::Acknowledgement(..) => "ack",
         RecordBody::Seal(_) => "seal",
     }
@@ -121,6 +122,7 @@ fn fields(body: &RecordBody) -> Fields {
             let (of, reason) = match reason {
                 ExpireReason::Lock => ("lock", "lock_expired"),
                 ExpireReason::Unstaked => ("unstake", "unstaked"),
+                ExpireReason::Forfeited => ("unstake", "slashed"),
             };
             vec![(of, tx(lock)), ("reason", reason.into())]
         }
@@ -146,6 +148,7 @@ fn fields(body: &RecordBody) -> Fields {
                 ("reason", reason.into()),
             ]
         }
+        RecordBody::Slash(slash) => slash_fields(slash),
         RecordBody::Acknowledgement(ack, signature) => {
             let verdict = match ack.verdict {
                 Verdict::Matches => "matches",
@@ -211,6 +214,29 @@ fn fault_fields(fault: &FaultEntry) -> Fields {
         ("reason", reason.into()),
         ("weight_ait", ait(fault.weight)),
         ("lock", tx(&fault.lock)),
+    ]
+}
+
+/// A headline for each statement: what the miner said of how many bytes.
+fn slash_fields(slash: &Slash) -> Fields {
+    let evidence = &slash.evidence;
+    let (_, job_ref, attempt) = evidence.subject();
+    let said = |statement: &SignedStatement| {
+        let kind = match statement {
+            SignedStatement::Checkpoint(..) => "stream checkpoint",
+            SignedStatement::Receipt(..) => "receipt",
+        };
+        let (_, hash) = statement.claim();
+        Value::from(format!("{kind}: {}", hash_text(&hash)))
+    };
+    vec![
+        ("miner_key", evidence.miner.to_string().into()),
+        ("burned_ait", ait(slash.amount)),
+        ("job_ref", hash_text(&job_ref).into()),
+        ("attempt", attempt.into()),
+        ("output_bytes", evidence.first.claim().0.into()),
+        ("signed", said(&evidence.first)),
+        ("also_signed", said(&evidence.second)),
     ]
 }
 

@@ -4,6 +4,7 @@
 mod acknowledgement;
 mod assignment;
 mod checkpoint;
+mod contradiction;
 mod fault;
 mod payload;
 mod receipt;
@@ -15,6 +16,7 @@ mod transaction;
 pub use acknowledgement::{Acknowledgement, Verdict};
 pub use assignment::{Assignment, NO_BUDGET, locks_hash};
 pub use checkpoint::StreamCheckpoint;
+pub use contradiction::{Contradiction, SignedStatement, Slash};
 pub use fault::{FaultEntry, FaultReason};
 pub use payload::{AllowTerms, BindConsent, LockPurpose, LockTerms, rental_ref};
 pub use receipt::{MANUAL_ENGINE, Outcome, Receipt};

@@ -1,6 +1,6 @@
 //! Ledger record v1: a leaf of the log. version u8, type u8, index u64, time_ms u64, body.
 
-use super::{Acknowledgement, FaultEntry, Fields, LayoutError, Outcome, SignedTransaction};
+use super::{Acknowledgement, FaultEntry, Fields, LayoutError, Outcome, SignedTransaction, Slash};
 use crate::address::Address;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
@@ -55,6 +55,8 @@ pub enum RecordBody {
         /// Why.
         reason: MintReason,
     },
+    /// Type 9: a miner contradicted itself; what was staked on it is burned.
+    Slash(Box<Slash>),
     /// Type 10: what a job's owner says of a receipt, and the owner's signature.
     Acknowledgement(Acknowledgement, [u8; 64]),
     /// Type 12.
@@ -149,6 +151,18 @@ pub enum ExpireReason {
     Lock = 1,
     /// Money leaves a stake after seven days.
     Unstaked = 2,
+    /// What was leaving a stake and was slashed since goes nowhere.
+    Forfeited = 3,
+}
+
+impl ExpireReason {
+    /// From its byte.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Lock, Self::Unstaked, Self::Forfeited]
+            .into_iter()
+            .find(|reason| *reason as u8 == byte)
+    }
 }
 
 /// Why money was made.
@@ -247,6 +261,7 @@ impl RecordBody {
             Self::Fault(_) => 6,
             Self::Receipt(_) => 7,
             Self::Mint { .. } => 8,
+            Self::Slash(_) => 9,
             Self::Acknowledgement(..) => 10,
             Self::Seal(_) => 12,
         }
@@ -289,6 +304,7 @@ impl RecordBody {
                 out.extend(amount.to_be_bytes());
                 out.push(*reason as u8);
             }
+            Self::Slash(slash) => slash.encode(out),
             Self::Acknowledgement(acknowledgement, signature) => {
                 out.extend(acknowledgement.encode());
                 out.extend(signature);
@@ -327,11 +343,9 @@ impl RecordBody {
             5 => {
                 let mut fields = Fields::new("expire record", body, 33)?;
                 let lock = fields.take();
-                let reason = match fields.u8() {
-                    1 => ExpireReason::Lock,
-                    2 => ExpireReason::Unstaked,
-                    other => return Err(fields.undefined("reason", u64::from(other))),
-                };
+                let reason = fields.u8();
+                let reason = ExpireReason::from_byte(reason)
+                    .ok_or_else(|| fields.undefined("reason", u64::from(reason)))?;
                 Self::Expire { lock, reason }
             }
             6 => Self::Fault(FaultEntry::decode(body)?),
@@ -358,6 +372,7 @@ impl RecordBody {
                     reason,
                 }
             }
+            9 => Self::Slash(Box::new(Slash::decode(body)?)),
             10 => {
                 let mut fields =
                     Fields::new("acknowledgement record", body, Acknowledgement::LEN + 64)?;

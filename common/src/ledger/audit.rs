@@ -173,7 +173,7 @@ impl Audit {
 
 fn invariants(state: &State) -> Result<(), BadRecord> {
     let (mut debits, mut credits, mut pending_debits, mut pending_credits) = (0_u128, 0, 0, 0_u128);
-    let (mut locked, mut leaving) = (0_u128, 0_u128);
+    let (mut locked, mut leaving, mut forfeited) = (0_u128, 0_u128, 0_u128);
     for (key, entry) in state.entries() {
         match (key, entry) {
             (StateKey::Account(id), Entry::Account(account)) => {
@@ -191,13 +191,14 @@ fn invariants(state: &State) -> Result<(), BadRecord> {
             }
             (_, Entry::Lock(lock)) => locked += u128::from(lock.amount),
             (_, Entry::Unstaking(unstaking)) => leaving += u128::from(unstaking.amount),
+            (_, Entry::Forfeit(forfeit)) => forfeited += forfeit.amount,
             _ => {}
         }
     }
     if debits != credits {
         return Err(BadRecord::Invariant("the accounts do not sum to zero"));
     }
-    if pending_credits != locked || pending_debits != locked + leaving {
+    if pending_credits != locked || pending_debits + forfeited != locked + leaving {
         return Err(BadRecord::Invariant(
             "what is pending is not what the open locks hold",
         ));

@@ -7,4 +7,6 @@ pub struct BrokenRules {
     pub skip_nonces: bool,
     /// Of a lock that was paid in part, keep 1 micro-AIT of the rest.
     pub short_remainder: bool,
+    /// Pay out what was being unstaked when it was slashed.
+    pub pay_forfeits: bool,
 }

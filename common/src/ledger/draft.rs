@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::broken::BrokenRules;
-use super::entry::{Account, AccountId, Allowance, Binding, Entry, OpenLock, StateKey};
+use super::entry::{Account, AccountId, Allowance, Binding, Entry, Forfeit, OpenLock, StateKey};
 use super::position::{ChainRules, Position};
 use super::settlement::{Settling, check_rental, computed, fee_of};
 use super::state::State;
@@ -98,6 +98,14 @@ impl Draft<'_> {
         }
     }
 
+    /// Of a miner from which nothing that was slashed is being unstaked, all is zero.
+    pub fn forfeit(&self, miner: PublicKey) -> Forfeit {
+        match self.get(&StateKey::Forfeit(miner)) {
+            Some(Entry::Forfeit(forfeit)) => *forfeit,
+            _ => Forfeit::default(),
+        }
+    }
+
     pub fn carry_out(
         &mut self,
         record: &Record,
@@ -128,13 +136,14 @@ impl Draft<'_> {
             }
             RecordBody::Expire {
                 lock,
-                reason: ExpireReason::Unstaked,
-            } => self.unstaked(*lock, record.time_ms),
+                reason: reason @ (ExpireReason::Unstaked | ExpireReason::Forfeited),
+            } => self.unstaked(*lock, *reason, record.time_ms),
             RecordBody::Mint {
                 account,
                 amount,
                 reason,
             } => self.mint(*account, *amount, *reason, position, &rules),
+            RecordBody::Slash(slash) => self.slash(slash, record.time_ms, &rules, verified),
             RecordBody::Acknowledgement(acknowledgement, signature) => {
                 let ours = acknowledgement.chain_id == rules.chain_id;
                 if !ours {
@@ -277,7 +286,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn unstaked(&mut self, id: Hash, now: u64) -> Result<(), Violation> {
+    fn unstaked(&mut self, id: Hash, reason: ExpireReason, now: u64) -> Result<(), Violation> {
         let Some(Entry::Unstaking(unstaking)) = self.get(&StateKey::Unstaking(id)).cloned() else {
             return Err(Violation::NoLock);
         };
@@ -286,6 +295,13 @@ impl Draft<'_> {
         }
         let stake = AccountId::Stake(unstaking.miner);
         self.remove(StateKey::Unstaking(id));
+        let forfeited = unstaking.matures_at <= self.forfeit(unstaking.miner).until;
+        if forfeited != (reason == ExpireReason::Forfeited) {
+            return Err(Violation::Forfeited(forfeited));
+        }
+        if forfeited {
+            return self.settle_forfeit(&unstaking);
+        }
         self.change(stake, |account| {
             sub(&mut account.debits_pending, unstaking.amount)
         })?;

@@ -48,6 +48,10 @@ pub enum StateKey {
     Unstaking(Hash),
     /// Type 6: the wallet that staked on a miner.
     Staker(PublicKey),
+    /// Type 7: what is being unstaked from a miner and was slashed.
+    Forfeit(PublicKey),
+    /// Type 8: a miner was slashed for contradicting itself in this attempt of the job with this job_ref.
+    Slashed(PublicKey, Hash, u16),
 }
 
 impl StateKey {
@@ -61,6 +65,10 @@ impl StateKey {
             Self::Allowance(account, identity) => [&[4], &account.0[..], &identity.0[..]].concat(),
             Self::Unstaking(id) => [&[5], &id[..]].concat(),
             Self::Staker(miner) => [&[6], &miner.0[..]].concat(),
+            Self::Forfeit(miner) => [&[7], &miner.0[..]].concat(),
+            Self::Slashed(miner, job_ref, attempt) => {
+                [&[8], &miner.0[..], job_ref, &attempt.to_be_bytes()].concat()
+            }
         }
     }
 
@@ -95,6 +103,12 @@ impl StateKey {
             ),
             (5, 32) => Self::Unstaking(id.try_into().ok()?),
             (6, 32) => Self::Staker(PublicKey(id.try_into().ok()?)),
+            (7, 32) => Self::Forfeit(PublicKey(id.try_into().ok()?)),
+            (8, 66) => Self::Slashed(
+                PublicKey(id[..32].try_into().ok()?),
+                id[32..64].try_into().ok()?,
+                u16::from_be_bytes(id[64..].try_into().ok()?),
+            ),
             _ => return None,
         })
     }
@@ -197,6 +211,15 @@ pub struct Unstaking {
     pub matures_at: u64,
 }
 
+/// What is being unstaked and was slashed: it goes nowhere when it matures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forfeit {
+    /// The unstakings that mature until then are forfeited: ledger time, Unix ms.
+    pub until: u64,
+    /// What those that have not matured hold, in micro-AIT.
+    pub amount: u128,
+}
+
 /// A value of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -212,6 +235,10 @@ pub enum Entry {
     Unstaking(Unstaking),
     /// Of [`StateKey::Staker`]: 20 bytes.
     Staker(Address),
+    /// Of [`StateKey::Forfeit`]: 24 bytes; none without an amount.
+    Forfeit(Forfeit),
+    /// Of [`StateKey::Slashed`]: micro-AIT burned, 8 bytes.
+    Slashed(u64),
 }
 
 impl Entry {
@@ -267,6 +294,11 @@ impl Entry {
                 out.extend(unstaking.matures_at.to_be_bytes());
             }
             Self::Staker(account) => out.extend(account.0),
+            Self::Forfeit(forfeit) => {
+                out.extend(forfeit.until.to_be_bytes());
+                out.extend(forfeit.amount.to_be_bytes());
+            }
+            Self::Slashed(amount) => out.extend(amount.to_be_bytes()),
         }
         out
     }
@@ -313,13 +345,25 @@ impl Entry {
                 })
             }
             StateKey::Staker(_) => Self::Staker(Address(fields("staker", 20)?.take())),
+            StateKey::Forfeit(_) => {
+                let mut fields = fields("forfeit", 24)?;
+                Self::Forfeit(Forfeit {
+                    until: fields.u64(),
+                    amount: fields.u128(),
+                })
+            }
+            StateKey::Slashed(..) => Self::Slashed(fields("slashed", 8)?.u64()),
         })
     }
 
     /// Whether it is as good as none: such entries are not in the state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Account(account) if *account == Account::default())
+        match self {
+            Self::Account(account) => *account == Account::default(),
+            Self::Forfeit(forfeit) => forfeit.amount == 0,
+            _ => false,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod log;
 pub mod position;
 pub mod settlement;
+mod slashing;
 pub mod state;
 pub mod state_tree;
 pub mod tlog_proof;

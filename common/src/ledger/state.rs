@@ -143,7 +143,7 @@ impl State {
             } => self.touched_by_lock(*lock),
             RecordBody::Expire {
                 lock,
-                reason: ExpireReason::Unstaked,
+                reason: ExpireReason::Unstaked | ExpireReason::Forfeited,
             } => {
                 let mut keys = vec![StateKey::Unstaking(*lock)];
                 if let Some(Entry::Unstaking(unstaking)) = self.get(&keys[0]) {
@@ -155,6 +155,7 @@ impl State {
                         .map(account),
                     );
                     keys.push(StateKey::Staker(unstaking.miner));
+                    keys.push(StateKey::Forfeit(unstaking.miner));
                 }
                 keys
             }
@@ -163,6 +164,17 @@ impl State {
                 account(AccountId::Issuance),
                 account(AccountId::Wallet(*to)),
             ],
+            RecordBody::Slash(slash) => {
+                let miner = slash.evidence.miner;
+                let (_, job_ref, attempt) = slash.evidence.subject();
+                vec![
+                    account(AccountId::Issuance),
+                    account(AccountId::Stake(miner)),
+                    StateKey::Staker(miner),
+                    StateKey::Forfeit(miner),
+                    StateKey::Slashed(miner, job_ref, attempt),
+                ]
+            }
             RecordBody::Seal(_) => vec![account(AccountId::Issuance)],
             RecordBody::Genesis(_) | RecordBody::Receipt(_) | RecordBody::Acknowledgement(..) => {
                 Vec::new()
@@ -214,6 +226,7 @@ fn touched_by_transaction(transaction: &Transaction) -> Vec<StateKey> {
         TransactionKind::Unstake => keys.extend([
             account(AccountId::Stake(target)),
             StateKey::Staker(target),
+            StateKey::Forfeit(target),
             StateKey::Unstaking(transaction.id()),
         ]),
         TransactionKind::Bind => keys.push(StateKey::Binding(target)),

@@ -14,6 +14,10 @@ pub struct Totals {
     pub locked: u128,
     /// What is on its way out of stakes.
     pub unstaking: u128,
+    /// Of that, what was slashed: it goes nowhere.
+    pub forfeited: u128,
+    /// Slashed so far, by the miners that were.
+    pub slashed: u128,
     /// Minted so far, by the issuance account.
     pub minted: u128,
     /// Burned so far, by the issuance account.
@@ -43,17 +47,20 @@ pub enum Invariant {
     Pending,
     /// The settlement account is empty.
     Settlement,
+    /// What was burned is what was slashed, and what is forfeited is being unstaked.
+    Slashes,
     /// Supply is below 2^63 micro-AIT and nothing is burned that was not minted.
     Supply,
 }
 
 impl Invariant {
     /// All there are.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Conservation,
         Self::Overdraft,
         Self::Pending,
         Self::Settlement,
+        Self::Slashes,
         Self::Supply,
     ];
 
@@ -65,6 +72,7 @@ impl Invariant {
             Self::Overdraft => "overdraft",
             Self::Pending => "pending",
             Self::Settlement => "settlement",
+            Self::Slashes => "slashes",
             Self::Supply => "supply",
         }
     }
@@ -81,6 +89,12 @@ impl Totals {
             }
             (_, Entry::Unstaking(unstaking)) => {
                 self.unstaking = self.unstaking.wrapping_add(unstaking.amount.into());
+            }
+            (_, Entry::Forfeit(forfeit)) => {
+                self.forfeited = self.forfeited.wrapping_add(forfeit.amount);
+            }
+            (_, Entry::Slashed(amount)) => {
+                self.slashed = self.slashed.wrapping_add((*amount).into());
             }
             (_, Entry::Allowance(allowance)) => {
                 self.nonces = self.nonces.wrapping_add(allowance.nonce);
@@ -99,6 +113,12 @@ impl Totals {
             }
             (_, Entry::Unstaking(unstaking)) => {
                 self.unstaking = self.unstaking.wrapping_sub(unstaking.amount.into());
+            }
+            (_, Entry::Forfeit(forfeit)) => {
+                self.forfeited = self.forfeited.wrapping_sub(forfeit.amount);
+            }
+            (_, Entry::Slashed(amount)) => {
+                self.slashed = self.slashed.wrapping_sub((*amount).into());
             }
             (_, Entry::Allowance(allowance)) => {
                 self.nonces = self.nonces.wrapping_sub(allowance.nonce);
@@ -172,9 +192,11 @@ impl Totals {
             Invariant::Overdraft => self.overdrawn == 0,
             Invariant::Pending => {
                 self.credits_pending == self.locked
-                    && self.debits_pending == self.locked.wrapping_add(self.unstaking)
+                    && self.debits_pending.wrapping_add(self.forfeited)
+                        == self.locked.wrapping_add(self.unstaking)
             }
             Invariant::Settlement => self.settling == 0,
+            Invariant::Slashes => self.burned == self.slashed && self.forfeited <= self.unstaking,
             Invariant::Supply => {
                 self.minted >= self.burned && self.supply() < u128::from(SUPPLY_BOUND)
             }
@@ -266,6 +288,16 @@ mod tests {
         add(&mut stuck, PAYER, &account(3, 100, 0));
         add(&mut stuck, AccountId::Settlement, &account(0, 3, 0));
         assert_eq!(stuck.broken(), [Invariant::Settlement]);
+
+        let mut burned = sound();
+        burned.remove(&StateKey::Account(PAYER), &account(0, 100, 0));
+        add(&mut burned, PAYER, &account(3, 100, 0));
+        burned.remove(&StateKey::Account(AccountId::Issuance), &account(100, 0, 0));
+        add(&mut burned, AccountId::Issuance, &account(100, 3, 0));
+        assert_eq!(burned.broken(), [Invariant::Slashes]);
+        let rig = crate::identity::PublicKey([4; 32]);
+        burned.add(&StateKey::Slashed(rig, [5; 32], 1), &Entry::Slashed(3));
+        assert_eq!((burned.broken(), burned.supply()), (vec![], 97));
 
         let mut inflated = Totals::default();
         add(&mut inflated, AccountId::Issuance, &account(1 << 63, 0, 0));

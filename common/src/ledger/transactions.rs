@@ -167,11 +167,16 @@ impl Draft<'_> {
         self.change(stake, |account| {
             add(&mut account.debits_pending, transaction.amount)
         })?;
+        // What was slashed is told by when it matures: what is staked and unstaked after that matures later.
+        let forfeited_until = self.forfeit(miner).until;
         let unstaking = Unstaking {
             account: transaction.account,
             miner,
             amount: transaction.amount,
-            matures_at: now.checked_add(UNSTAKING_MS).ok_or(Violation::Overflow)?,
+            matures_at: now
+                .checked_add(UNSTAKING_MS)
+                .and_then(|at| Some(at.max(forfeited_until.checked_add(1)?)))
+                .ok_or(Violation::Overflow)?,
         };
         self.put(
             StateKey::Unstaking(transaction.id()),

@@ -88,6 +88,15 @@ pub enum Violation {
     /// Nothing is staked on this miner.
     #[error("nothing is staked on this miner")]
     NoStake,
+    /// Two statements that do not contradict each other.
+    #[error("the two statements are no contradiction: {0}")]
+    NoContradiction(&'static str),
+    /// A miner that was slashed for this attempt.
+    #[error("the miner was slashed for this attempt before")]
+    Slashed,
+    /// An unstaking that ends as if it had not been slashed, or had.
+    #[error("the unstaking was {}slashed", if *.0 { "" } else { "not " })]
+    Forfeited(bool),
     /// Counters would overflow.
     #[error("the amounts are too large")]
     Overflow,

@@ -126,7 +126,13 @@ impl EngineCore {
         }
     }
 
-    fn stop_miner(&self, turn: &mut Turn, miner: MinerId, attempt: AttemptId, status: JobStatus) {
+    pub(super) fn stop_miner(
+        &self,
+        turn: &mut Turn,
+        miner: MinerId,
+        attempt: AttemptId,
+        status: JobStatus,
+    ) {
         let miner = self.miners.get(&miner);
         if let Some(session) = miner.and_then(|miner| miner.session.as_ref()) {
             turn.effect(Effect::CancelAttempt {

@@ -3,7 +3,7 @@
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId};
-use aitbc_common::layouts::{Acknowledgement, StreamCheckpoint};
+use aitbc_common::layouts::{Acknowledgement, Contradiction, StreamCheckpoint};
 use aitbc_proto::v1;
 use bytes::Bytes;
 
@@ -326,6 +326,13 @@ pub enum Command {
         checkpoint: Box<StreamCheckpoint>,
         /// Its signature.
         signature: [u8; 64],
+    },
+    /// The attempt's miner signed two different outputs of it, as was verified → always [`Reply::Refused`].
+    Contradicted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Both statements.
+        evidence: Box<Contradiction>,
     },
     /// What the ledger tells, with dense numbers; what was applied before is skipped → [`Reply::NoticesApplied`].
     Notices {

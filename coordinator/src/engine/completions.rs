@@ -45,6 +45,7 @@ impl EngineCore {
         };
         let receipt = receipt_hash(&completion.receipt.encode());
         if let Some(done) = self.delivered_by(attempt, miner) {
+            self.compare(turn, &completion, (done.1, receipt), reads)?;
             turn.reply(answer_again(done, receipt));
             return Ok(());
         }
@@ -52,6 +53,9 @@ impl EngineCore {
             let message = "the coordinator recovered since this arrived; deliver it again";
             let error = ApiError::new(ErrorReason::Unavailable, message);
             turn.reply(Reply::Refused(error.retry_after(AGAIN)));
+            return Ok(());
+        }
+        if self.refuse_contradiction(turn, &completion) {
             return Ok(());
         }
         let Some(completion) = self.complete_stopped(turn, completion, miner, receipt) else {

@@ -267,6 +267,8 @@ pub struct EngineCore {
     pub(super) funded: Recent<Hash, JobId>,
     /// Whose the newest finished jobs are: a lock for one may be under way, by somebody who does not know.
     pub(super) ended: Recent<JobId, PublicKey>,
+    /// Miners that contradicted themselves in these attempts.
+    pub(super) contradicted: Recent<AttemptId, PublicKey>,
     pub(super) change: u64,
     /// Number of the newest notice of the ledger that was applied.
     pub(super) notices: u64,
@@ -440,6 +442,9 @@ impl EngineCore {
                 checkpoint,
                 signature,
             } => self.checkpointed(turn, attempt, *checkpoint, signature),
+            Command::Contradicted { attempt, evidence } => {
+                self.contradicted(turn, attempt, *evidence);
+            }
             Command::Notices { first, notices } => self.notices(turn, first, notices, reads)?,
             Command::TrimOrders { through } => {
                 let mut outbox = std::mem::take(&mut turn.outbox);

@@ -10,6 +10,7 @@ mod bindings;
 mod checkpoints;
 pub mod command;
 mod completions;
+pub(crate) mod contradictions;
 pub mod core;
 mod dispatch;
 pub mod driver;

@@ -67,6 +67,7 @@ impl EngineCore {
             done: Recent::new(REMEMBERED_ATTEMPTS),
             funded: Recent::new(REMEMBERED_FUNDED),
             ended: Recent::new(REMEMBERED_ENDED),
+            contradicted: Recent::new(REMEMBERED_ENDED),
             notices: engine.notices,
             orders: engine.orders,
             trimmed: engine.trimmed,

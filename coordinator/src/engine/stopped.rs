@@ -134,6 +134,15 @@ impl EngineCore {
         self.decide(turn, job_id, Evidence::Checkpoint);
     }
 
+    /// A stopped job's miner contradicted itself: its checkpoint is worth nothing.
+    pub(super) fn pay_nothing(&mut self, turn: &mut Turn, job_id: JobId) {
+        if let Some(stopped) = self.stopped.get_mut(&job_id) {
+            stopped.row.checkpoint.clear();
+            stopped.row.checkpoint_signature.clear();
+        }
+        self.decide(turn, job_id, Evidence::Checkpoint);
+    }
+
     /// Up to when locks may return by their own expiry: those of jobs that are not decided yet end later. After a long
     /// downtime these are jobs whose deadline is not noticed, or whose last receipt is waited for.
     pub(super) fn expirable_until(&self, until_ms: Millis) -> Millis {

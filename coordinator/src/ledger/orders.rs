@@ -4,10 +4,10 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    ExpireReason, FaultEntry, LockPurpose, LockTerms, MintReason, Outcome, ReceiptEntry,
-    RecordBody, SignedTransaction, Transaction, TransactionKind, VoidReason,
+    Contradiction, ExpireReason, FaultEntry, LockPurpose, LockTerms, MintReason, Outcome,
+    ReceiptEntry, RecordBody, SignedTransaction, Slash, Transaction, TransactionKind, VoidReason,
 };
-use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
+use aitbc_common::ledger::entry::{AccountId, Entry, OpenLock, StateKey};
 use aitbc_common::ledger::settlement::{Work, fee_of, posts, rental_post};
 
 use super::command::{MAX_ALLOWANCES, Reply, Submission};
@@ -194,6 +194,7 @@ impl LedgerCore {
                 };
                 self.log_fault(turn, fault, reads)?;
             }
+            Order::Slash(evidence) => self.slash(turn, *evidence, reads)?,
             Order::LogReceipt(entry) => {
                 turn.record(self, RecordBody::Receipt(entry), reads)?
                     .expect("a receipt's record has no rule of its own");
@@ -219,7 +220,7 @@ impl LedgerCore {
         for (at, expiry) in &due {
             let (lock, reason) = match expiry {
                 Expiry::Lock(lock) => (*lock, ExpireReason::Lock),
-                Expiry::Unstaking(id) => (*id, ExpireReason::Unstaked),
+                Expiry::Unstaking(id) => (*id, self.leaving(turn, *id, reads)?),
             };
             let open = self.open_lock(turn, lock, reads)?;
             if turn
@@ -235,6 +236,26 @@ impl LedgerCore {
             self.announced_expiry = 0;
         }
         Ok(Reply::Done)
+    }
+
+    /// Whether what is being unstaked comes back to its wallet, or was slashed.
+    fn leaving(
+        &mut self,
+        turn: &mut Turn,
+        lock: Hash,
+        reads: &dyn Reads,
+    ) -> Result<ExpireReason, StoreError> {
+        let reason = ExpireReason::Unstaked;
+        turn.load_for(self, &RecordBody::Expire { lock, reason }, reads)?;
+        let Some(Entry::Unstaking(unstaking)) = self.state.get(&StateKey::Unstaking(lock)) else {
+            return Ok(reason);
+        };
+        Ok(match self.state.get(&StateKey::Forfeit(unstaking.miner)) {
+            Some(Entry::Forfeit(forfeit)) if unstaking.matures_at <= forfeit.until => {
+                ExpireReason::Forfeited
+            }
+            _ => reason,
+        })
     }
 
     /// A lock returns whole, as the jobs ordered: they need no notice. One that is not open any more has come to its own end
@@ -371,6 +392,26 @@ impl LedgerCore {
         };
         // A lock that names another miner, or this attempt before, has nothing to say of it.
         let _refused = turn.record(self, RecordBody::Fault(fault), reads)?;
+        Ok(())
+    }
+
+    /// Burns what is staked on a miner that contradicted itself: nothing where nothing is, or where it was for this attempt.
+    fn slash(
+        &mut self,
+        turn: &mut Turn,
+        evidence: Contradiction,
+        reads: &dyn Reads,
+    ) -> Result<(), StoreError> {
+        let stake = AccountId::Stake(evidence.miner);
+        let mut slash = Slash {
+            amount: 0,
+            evidence,
+        };
+        let body = RecordBody::Slash(Box::new(slash.clone()));
+        turn.load_for(self, &body, reads)?;
+        slash.amount = u64::try_from(self.state.account(stake).balance())
+            .expect("less than 2^63 micro-AIT are ever made");
+        let _refused = turn.record(self, RecordBody::Slash(Box::new(slash)), reads)?;
         Ok(())
     }
 

@@ -24,6 +24,9 @@ use crate::store::{Family, StoreError, keys::prefix_end, ledger_keys as keys, ro
 const ACCOUNTS: u8 = 1;
 /// Type of state entries that are allowances.
 const ALLOWANCES: u8 = 4;
+/// Types of the entries of slashed stakes.
+const FORFEITS: u8 = 7;
+const SLASHED: u8 = 8;
 /// Types of state entries that come to an end: open locks and unstakings.
 const ENDING: [u8; 2] = [2, 5];
 
@@ -176,7 +179,10 @@ impl LedgerCore {
 /// Sums over all that is stored: what is on the disk is looked at, whatever was true before.
 fn read_totals(reads: &dyn Reads) -> Result<Totals, StoreError> {
     let mut totals = Totals::default();
-    for kind in [ACCOUNTS, ALLOWANCES].into_iter().chain(ENDING) {
+    for kind in [ACCOUNTS, ALLOWANCES, FORFEITS, SLASHED]
+        .into_iter()
+        .chain(ENDING)
+    {
         each_row(reads, &keys::state_of_type(kind), |name, value| {
             let damaged = || StoreError::Corrupt("a key of the state is damaged".into());
             let key = keys::parse_state(&name).ok_or_else(damaged)?;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod history;
+mod slashing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

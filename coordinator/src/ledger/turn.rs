@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
-use aitbc_common::layouts::{MintReason, Outcome, Record, RecordBody, TransactionKind, VoidReason};
+use aitbc_common::layouts::{
+    ExpireReason, MintReason, Outcome, Record, RecordBody, TransactionKind, VoidReason,
+};
 use aitbc_common::ledger::entry::{AccountId, Entry, StateKey};
 use aitbc_common::ledger::log;
 use aitbc_common::ledger::violation::Violation;
@@ -83,7 +85,9 @@ impl Turn {
                         | Order::PayRental { lock, .. }
                         | Order::LogFault { lock, .. } => std::slice::from_ref(lock),
                         Order::Settle { locks, .. } => locks,
-                        Order::LogReceipt(_) | Order::LogAcknowledgement(..) => &[],
+                        Order::Slash(_) | Order::LogReceipt(_) | Order::LogAcknowledgement(..) => {
+                            &[]
+                        }
                     });
                     bodies.extend(locks.map(|lock| RecordBody::Void {
                         lock: *lock,
@@ -184,6 +188,7 @@ impl Turn {
     ) -> Result<Result<u64, Violation>, StoreError> {
         self.load_for(core, &body, reads)?;
         let resolved = resolved_by(core, &body);
+        let staker = staker_of(core, &body);
         let index = core.state.position().next;
         let record = Record {
             index,
@@ -204,6 +209,10 @@ impl Turn {
                     Bytes::new(),
                 );
             }
+        }
+        if let Some(staker) = staker {
+            let row = keys::history(staker, index);
+            self.batch.put(Family::Archive, row, Bytes::new());
         }
         self.changed.extend(changed);
         if let Some((id, expiry)) = resolved {
@@ -378,6 +387,24 @@ fn resolved_by(core: &LedgerCore, body: &RecordBody) -> Option<(Hash, (Millis, E
         _ => return None,
     };
     Some((id, expiry_of(core, id)?))
+}
+
+/// Whose stake a slash burns, or will not return: the record is in that wallet's history, though its account does not change.
+fn staker_of(core: &LedgerCore, body: &RecordBody) -> Option<Address> {
+    match body {
+        RecordBody::Slash(slash) => match core.state.get(&StateKey::Staker(slash.evidence.miner)) {
+            Some(Entry::Staker(staker)) => Some(*staker),
+            _ => None,
+        },
+        RecordBody::Expire {
+            lock,
+            reason: ExpireReason::Forfeited,
+        } => match core.state.get(&StateKey::Unstaking(*lock)) {
+            Some(Entry::Unstaking(unstaking)) => Some(unstaking.account),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// When an open lock or an unstaking comes to its end.

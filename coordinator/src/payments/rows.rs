@@ -6,7 +6,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, RentalId};
 use aitbc_common::layouts::{
-    Acknowledgement, FaultReason, LockPurpose, Outcome, ReceiptEntry, VoidReason,
+    Acknowledgement, Contradiction, FaultReason, LockPurpose, Outcome, ReceiptEntry, VoidReason,
 };
 use aitbc_common::ledger::settlement::Work;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ mod messages;
 
 pub use messages::{
     AcknowledgementRow, BoundRow, FaultRow, LockRow, NoticeRow, OrderRow, ReceiptRow,
-    RentalPaidRow, RentalTermsRow, ReturnedRow, SettleRow, SettledRow,
+    RentalPaidRow, RentalTermsRow, ReturnedRow, SettleRow, SettledRow, SlashRow,
 };
 
 fn copied(bytes: &[u8]) -> Bytes {
@@ -74,6 +74,13 @@ pub fn order(order: &Order) -> OrderRow {
                 attempt: (*attempt).into(),
                 miner: copied(&miner.0),
                 reason: *reason as u32,
+            }),
+            ..OrderRow::default()
+        },
+        Order::Slash(evidence) => OrderRow {
+            slash: Some(SlashRow {
+                miner: copied(&evidence.miner.0),
+                statements: evidence.encode().into(),
             }),
             ..OrderRow::default()
         },
@@ -196,6 +203,11 @@ pub fn read_order(row: &OrderRow) -> Result<Order, StoreError> {
                 .and_then(FaultReason::from_byte)
                 .ok_or_else(damaged)?,
         });
+    }
+    if let Some(slash) = &row.slash {
+        let miner = PublicKey(fixed(&slash.miner)?);
+        let evidence = Contradiction::decode(miner, &slash.statements).map_err(|_| damaged())?;
+        return Ok(Order::Slash(Box::new(evidence)));
     }
     if let Some(receipt) = &row.receipt {
         return Ok(Order::LogReceipt(ReceiptEntry {

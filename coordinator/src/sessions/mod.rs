@@ -12,6 +12,7 @@ mod inbox;
 pub mod messages;
 pub mod output_buffer;
 pub mod responses;
+pub mod said;
 pub mod stored;
 pub mod streams;
 pub mod verify;

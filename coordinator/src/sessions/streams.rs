@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::core::{AttemptStreams, Progress, StreamKind};
 use super::output_buffer::{Append, OutputBuffer, Read, Spill};
+use super::said::Said;
 use crate::engine::command::{AttemptId, AttemptInfo};
 
 /// What was promised for an attempt.
@@ -111,6 +112,7 @@ struct State {
     output: OutputBuffer,
     result: OutputBuffer,
     checkpoint: Option<SignedCheckpoint>,
+    said: Said,
     /// Of the first output; 0 = it came at a time that is not known.
     first_ms: Option<u64>,
     accepted: bool,
@@ -135,6 +137,7 @@ impl AttemptStream {
             output: OutputBuffer::new(OUTPUT_BYTES),
             result: OutputBuffer::new(RESULT_BYTES),
             checkpoint: None,
+            said: Said::default(),
             first_ms: None,
             accepted: false,
             issued: facts.issued.clone(),
@@ -225,6 +228,11 @@ impl AttemptStream {
     #[must_use]
     pub fn checkpoint(&self) -> Option<SignedCheckpoint> {
         self.state().checkpoint.clone()
+    }
+
+    /// Runs `act` on what the miner signed.
+    pub fn with_said<T>(&self, act: impl FnOnce(&mut Said) -> T) -> T {
+        act(&mut self.state().said)
     }
 
     /// Unix time in ms of the first output; 0 = none, or not known.

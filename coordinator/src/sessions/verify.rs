@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::{Identity, PublicKey};
-use aitbc_common::layouts::{Receipt, StreamCheckpoint};
+use aitbc_common::layouts::{Receipt, SignedStatement, StreamCheckpoint};
 use aitbc_common::ledger::log::{self, LogError};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::core::{Progress, StreamKind};
 use super::delivery;
 use super::messages;
+use super::said;
 use super::stored::{self, store_error};
 use super::streams::{AttemptFacts, AttemptStream, SignedCheckpoint, Streams};
 use crate::engine::command::{AttemptInfo, Command, Completion, Reply};
@@ -200,7 +201,18 @@ impl Worker {
             final_refusal,
             recorded,
         } = delivery;
-        match self.completion(&stream, miner, &complete) {
+        let said = said::receipt_of(&stream.facts.assignment, &complete);
+        if let Some(command) = said.as_ref().and_then(|said| contradiction(&stream, said)) {
+            return Some((command, None, recorded));
+        }
+        let checked = self.completion(&stream, miner, &complete);
+        // A receipt that is refused is as binding.
+        if let (Ok(Err(_)), Some(said)) = (&checked, said)
+            && said.verify(&miner)
+        {
+            stream.with_said(|known| known.keep(said));
+        }
+        match checked {
             Ok(Ok(completion)) => Some((Command::Complete(Box::new(completion)), None, recorded)),
             Ok(Err(problem)) if !final_refusal => {
                 recorded(Err(ApiError::new(
@@ -417,21 +429,37 @@ fn partial_receipt(complete: &v1::Complete) -> Option<Receipt> {
     (!delivery::has_result(&receipt)).then_some(receipt)
 }
 
+/// What follows where a statement of the attempt's miner contradicts an earlier one.
+fn contradiction(stream: &AttemptStream, statement: &SignedStatement) -> Option<Command> {
+    let miner = stream.facts.assignment.miner_key;
+    let found = stream.with_said(|said| said.against(miner, statement))?;
+    tracing::warn!(job_id = %stream.facts.attempt.job_id, %miner, "a miner signed two different outputs of one attempt");
+    Some(Command::Contradicted {
+        attempt: stream.facts.attempt,
+        evidence: Box::new(found),
+    })
+}
+
 /// Shows a checkpoint to watchers where it checks; the engine keeps the newest of a paid attempt.
 fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Option<Command> {
     let facts = &stream.facts;
     let layout = StreamCheckpoint::decode(&checkpoint.checkpoint).ok()?;
     let assignment = &facts.assignment;
+    let signature = checkpoint.signature.as_ref().try_into().ok()?;
+    let statement = SignedStatement::Checkpoint(Box::new(layout.clone()), signature);
     let newer = stream
         .checkpoint()
         .is_none_or(|known| known.offset < layout.offset);
-    if !newer {
-        return None;
-    }
     let ours = layout.chain_id == assignment.chain_id
         && layout.job_id == assignment.job_id
         && layout.attempt == assignment.attempt
         && layout.job_ref == assignment.job_ref;
+    if ours && let Some(command) = contradiction(stream, &statement) {
+        return Some(command);
+    }
+    if !newer {
+        return None;
+    }
     if !ours || !layout.verify(&assignment.miner_key, &checkpoint.signature) {
         tracing::info!(job_id = %facts.attempt.job_id, "a checkpoint was refused");
         return None;
@@ -442,12 +470,11 @@ fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Opti
         layout: checkpoint.checkpoint.clone(),
         signature: checkpoint.signature.clone(),
     });
-    let signature = checkpoint.signature.as_ref().try_into().ok();
-    signature
-        .filter(|_| kept && stream.is_paid())
-        .map(|signature| Command::Checkpointed {
-            attempt: facts.attempt,
-            checkpoint: Box::new(layout),
-            signature,
-        })
+    // What does not fit the bytes that are here is as binding.
+    stream.with_said(|said| said.keep(statement));
+    (kept && stream.is_paid()).then(|| Command::Checkpointed {
+        attempt: facts.attempt,
+        checkpoint: Box::new(layout),
+        signature,
+    })
 }

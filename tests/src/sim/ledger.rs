@@ -102,6 +102,7 @@ impl Ledger {
             state: state::BrokenRules {
                 short_remainder: ctx.broken(Rule::Remainder),
                 skip_nonces: ctx.broken(Rule::Nonce),
+                ..state::BrokenRules::default()
             },
         };
         Self {

@@ -22,6 +22,7 @@ use super::cast::{
 use super::history::{DAY, History};
 use super::records::acknowledgement;
 use super::renting::renting;
+use super::slashing::slashing;
 use super::{check, counting, number};
 
 fn genesis() -> Genesis {
@@ -399,6 +400,7 @@ fn a_small_history() {
     allowances(&mut history);
     matured(&mut history, unstakings);
     renting(&mut history);
+    slashing(&mut history);
     words(&mut history);
     let rest: Vec<(&StateKey, &Entry)> = history.state.entries().collect();
     let state: Vec<Value> = rest

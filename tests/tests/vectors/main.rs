@@ -10,6 +10,7 @@ mod ledger;
 mod merkle;
 mod records;
 mod renting;
+mod slashing;
 mod texts;
 mod transactions;
 

@@ -1,8 +1,11 @@
 //! Vectors of ledger records, one of each type.
 
+use aitbc_common::hash::sha256;
+use aitbc_common::ids::JobId;
 use aitbc_common::layouts::{
-    Acknowledgement, ExpireReason, FaultEntry, FaultReason, LayoutError, MintReason, Outcome, Post,
-    ReceiptEntry, Record, RecordBody, Seal, TransactionKind, Verdict, VoidReason, address_target,
+    Acknowledgement, Contradiction, ExpireReason, FaultEntry, FaultReason, LayoutError, MintReason,
+    Outcome, Post, Receipt, ReceiptEntry, Record, RecordBody, Seal, SignedStatement, Slash,
+    StreamCheckpoint, TransactionKind, Verdict, VoidReason, address_target,
 };
 use serde_json::{Value, json};
 
@@ -37,6 +40,50 @@ fn post() -> Post {
         posted: 298,
         fee: 8,
     }
+}
+
+/// A checkpoint and a receipt of the same 5 bytes.
+pub fn contradiction(chain_id: [u8; 32], job: u8, attempt: u16) -> Contradiction {
+    let miner = identity(&MINER);
+    let checkpoint = StreamCheckpoint {
+        flags: 0,
+        attempt,
+        chain_id,
+        job_id: JobId(counting(0x10)),
+        job_ref: counting(job),
+        offset: 5,
+        hash: sha256(b"Jello"),
+        tokens_out: 2,
+        work_ms: 900,
+    };
+    let receipt = Receipt {
+        outcome: Outcome::Complete,
+        attempt,
+        chain_id,
+        job_id: checkpoint.job_id,
+        job_ref: checkpoint.job_ref,
+        assignment_hash: counting(0x20),
+        miner_key: miner.public(),
+        payee: address(&BOB),
+        model_name_hash: sha256(b"llama3:latest"),
+        model_digest: counting(0xb0),
+        engine_hash: sha256(b"ollama/0.17.4"),
+        output_len: 5,
+        output_hash: sha256(b"Hello"),
+        result_hash: counting(0xc0),
+        tokens_in: 7,
+        tokens_out: 2,
+        work_ms: 1_000,
+        seen_size: 0,
+        seen_root: [0; 32],
+    };
+    let signatures = (checkpoint.sign(&miner), receipt.sign(&miner));
+    Contradiction::between(
+        miner.public(),
+        SignedStatement::Receipt(Box::new(receipt), signatures.1),
+        SignedStatement::Checkpoint(Box::new(checkpoint), signatures.0),
+    )
+    .expect("two hashes of the same bytes")
 }
 
 #[expect(clippy::too_many_lines, reason = "one list")]
@@ -104,6 +151,18 @@ fn all() -> Vec<(&'static str, RecordBody, Value)> {
             }),
         ),
     ];
+    let slashed = Slash {
+        amount: u64::MAX,
+        evidence: contradiction(chain, 0x70, 2),
+    };
+    all.push((
+        "slash",
+        RecordBody::Slash(Box::new(slashed.clone())),
+        json!({
+            "miner": hex::encode(slashed.evidence.miner.0), "amount": number(slashed.amount),
+            "statements": [hex::encode(slashed.evidence.first.encode()), hex::encode(slashed.evidence.second.encode())],
+        }),
+    ));
     for outcome in [Outcome::Rental, Outcome::RentalEnd] {
         let rental = Post {
             outcome,
@@ -143,7 +202,11 @@ fn reasons() -> Vec<(&'static str, RecordBody, Value)> {
         };
         all.push(("void", body, of_lock(reason)));
     }
-    for reason in [ExpireReason::Lock, ExpireReason::Unstaked] {
+    for reason in [
+        ExpireReason::Lock,
+        ExpireReason::Unstaked,
+        ExpireReason::Forfeited,
+    ] {
         all.push((
             "expire",
             RecordBody::Expire { lock, reason },
@@ -240,7 +303,7 @@ fn record_of_each_type() {
             ("version 2", 0, 2),
             ("type 0", 1, 0),
             ("a void's bytes for an OUTCOME", 1, 6),
-            ("SLASH, reserved", 1, 9),
+            ("a void's bytes for a SLASH", 1, 9),
             ("KEYCHANGE, reserved", 1, 11),
             ("undefined type", 1, 13),
             ("void reason 0", 50, 0),
@@ -248,7 +311,11 @@ fn record_of_each_type() {
             ("expire for a void's reason", 1, 5),
         ],
     );
-    let others: [(&str, RecordBody, usize, u8); 6] = [
+    let slash = || all().swap_remove(6).1;
+    let others: [(&str, RecordBody, usize, u8); 9] = [
+        ("undefined kind of a statement", slash(), 58, 3),
+        ("a receipt's kind before a checkpoint", slash(), 58, 2),
+        ("undefined version of a statement", slash(), 59, 2),
         ("undefined outcome", RecordBody::Post(post()), 84, 7),
         (
             "undefined reason of a fault",

@@ -214,6 +214,7 @@ fn chain_of(leaf: &[u8]) -> Option<Hash> {
     match Record::decode(leaf).ok()?.body {
         RecordBody::Transaction(signed) => Some(signed.transaction.chain_id),
         RecordBody::Acknowledgement(acknowledgement, _) => Some(acknowledgement.chain_id),
+        RecordBody::Slash(slash) => Some(slash.evidence.subject().0),
         _ => None,
     }
 }

@@ -3,7 +3,8 @@
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    Post, RecordBody, SignedTransaction, Transaction, TransactionKind, VoidReason, target_address,
+    ExpireReason, Post, RecordBody, SignedTransaction, Transaction, TransactionKind, VoidReason,
+    target_address,
 };
 use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey, Unstaking};
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
@@ -31,6 +32,8 @@ pub enum Fate {
     Leaving(Unstaking),
     /// The stake has left.
     Left,
+    /// The stake was slashed before it left.
+    Slashed,
 }
 
 impl Fate {
@@ -43,6 +46,7 @@ impl Fate {
             Self::Expired => "expired",
             Self::Leaving(_) => "leaving",
             Self::Left => "left",
+            Self::Slashed => "slashed",
         }
     }
 }
@@ -90,6 +94,10 @@ fn settled(transaction: &ProvenTransaction) -> Option<Fate> {
     {
         Some(RecordBody::Post(post)) => Some(Fate::Paid(Box::new(post.clone()))),
         Some(RecordBody::Void { reason, .. }) => Some(Fate::Returned(*reason)),
+        Some(RecordBody::Expire {
+            reason: ExpireReason::Forfeited,
+            ..
+        }) => Some(Fate::Slashed),
         Some(_) if body(transaction).kind == TransactionKind::Unstake => Some(Fate::Left),
         Some(_) => Some(Fate::Expired),
         None => match body(transaction).kind {
@@ -171,6 +179,7 @@ pub fn outcome(transaction: &ProvenTransaction, fate: &Fate) -> String {
             "leaving; it is free at {}",
             rfc3339_ms(unstaking.matures_at)
         ),
+        Fate::Slashed => "none of it came back: the stake was slashed first".to_owned(),
         Fate::Left => "all of it came back to the wallet".to_owned(),
     }
 }

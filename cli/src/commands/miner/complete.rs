@@ -41,6 +41,9 @@ const REFUSED: [&str; 4] = [
     "TOO_LARGE",
 ];
 
+/// Refused receipts of one attempt, at most.
+const MOST_REFUSED: usize = 16;
+
 /// Which job, and its output.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -76,7 +79,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         Err(status) => {
             let error = jobs.explain(&job.job_id, status);
             if REFUSED.contains(&error.reason.as_str()) {
-                job.receipt = None;
+                job.refused.extend(job.receipt.take());
                 jobs.save(&job)?;
             }
             return Err(error);
@@ -116,6 +119,14 @@ async fn seen(
     }
 }
 
+/// Whether a receipt that was signed before and this one give the same number of bytes different hashes.
+fn contradicts(old: &str, new: &Receipt) -> bool {
+    let old = hex::decode(old).ok();
+    let old = old.and_then(|bytes| Receipt::decode(&bytes).ok());
+    // What cannot be read may have said anything.
+    old.is_none_or(|old| old.output_len == new.output_len && old.output_hash != new.output_hash)
+}
+
 /// Keeps the receipt before it is sent. Its answer may get lost: the job may then be completed with this receipt, and no
 /// other one may exist.
 fn sign_once(
@@ -124,6 +135,21 @@ fn sign_once(
     receipt: &Receipt,
 ) -> Result<(), CommandError> {
     let new = hex::encode(receipt.encode());
+    if job.refused.iter().any(|old| contradicts(old, receipt)) || job.refused.len() >= MOST_REFUSED
+    {
+        return Err(CommandError::new(
+            ExitCode::Usage,
+            "RECEIPT_SIGNED",
+            format!(
+                "a receipt for another output of {} was signed already; with two that differ a miner loses its stake",
+                job.job_id
+            ),
+        )
+        .with_hint(format!(
+            "give the job up: aitbc miner fail {}",
+            job.job_id
+        )));
+    }
     match &job.receipt {
         Some(signed) if *signed == new => Ok(()),
         Some(_) => Err(CommandError::new(

@@ -44,6 +44,9 @@ pub struct PolledJob {
     /// The receipt that was signed, in its layout: none but this one is ever sent.
     #[serde(default)]
     pub receipt: Option<String>,
+    /// Receipts that were signed and refused: no later one may contradict them.
+    #[serde(default)]
+    pub refused: Vec<String>,
 }
 
 impl PolledJob {
@@ -115,6 +118,7 @@ impl PolledJob {
             work_ms: None,
             seen: None,
             receipt: None,
+            refused: Vec::new(),
         })
     }
 }
@@ -273,6 +277,7 @@ mod tests {
             work_ms: None,
             seen: None,
             receipt: None,
+            refused: Vec::new(),
         }
     }
 

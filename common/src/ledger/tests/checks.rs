@@ -1,10 +1,10 @@
 //! What a record may do to balances and what holds after each, said from the outside.
 
-use super::super::entry::{Account, OpenLock};
+use super::super::entry::{Account, OpenLock, Unstaking};
 use super::super::totals::Totals;
 use super::history::{ALLOCATED, FAUCET, World};
 use super::*;
-use crate::layouts::{LockPurpose, Outcome};
+use crate::layouts::{LockPurpose, Outcome, Slash};
 
 impl World {
     /// Each fall of a balance carries its owner's signature, its allowance's, or a lock's terms; what is posted goes to payee
@@ -38,6 +38,16 @@ impl World {
             let staker = self.state.get(&StateKey::Staker(PublicKey(miner)));
             assert_eq!(staker, Some(&Entry::Staker(wallet)));
         }
+        if let RecordBody::Expire { lock, .. } = &record.body
+            && self.lost.contains(lock)
+        {
+            let balances = |all: Vec<Account>| all.iter().map(Account::balance).sum::<u128>();
+            assert_eq!(
+                balances(self.accounts()),
+                balances(before.to_vec()),
+                "{record:?}"
+            );
+        }
         let settlement = self.state.account(AccountId::Settlement);
         assert_eq!(settlement.credits_posted, settlement.debits_posted);
         if let (RecordBody::Post(post), Some(lock)) = (&record.body, lock) {
@@ -63,6 +73,32 @@ impl World {
         }
     }
 
+    /// I15: a slash takes what is staked, no more, and leaves nothing that could still be paid out; what is burned, nobody has.
+    pub fn check_slash(&mut self, before: &Account, slash: &Slash) {
+        let (miner, amount) = (slash.evidence.miner, u128::from(slash.amount));
+        assert!(amount > 0 && amount == before.balance());
+        let stake = self.state.account(AccountId::Stake(miner));
+        assert_eq!((stake.balance(), stake.debits_pending), (0, 0));
+        let (_, job_ref, attempt) = slash.evidence.subject();
+        assert!(
+            self.slashed.insert((miner, job_ref, attempt)),
+            "slashed twice"
+        );
+        self.burned += amount;
+        for entry in self.state.entries() {
+            if let (StateKey::Unstaking(id), Entry::Unstaking(unstaking)) = entry
+                && unstaking.miner == miner
+            {
+                self.lost.insert(*id);
+            }
+        }
+    }
+
+    fn is_forfeited(&self, unstaking: &Unstaking) -> bool {
+        matches!(self.state.get(&StateKey::Forfeit(unstaking.miner)),
+            Some(Entry::Forfeit(forfeit)) if unstaking.matures_at <= forfeit.until)
+    }
+
     /// What holds after every record.
     pub fn check_state(&self) {
         let mut totals = Totals::default();
@@ -72,6 +108,7 @@ impl World {
         assert_eq!((self.state.totals(), totals.broken()), (&totals, vec![]));
         let (mut debits, mut credits) = (0, 0);
         let mut pending: BTreeMap<AccountId, u128> = BTreeMap::new();
+        let mut forfeited: BTreeMap<PublicKey, u128> = BTreeMap::new();
         let mut under: BTreeMap<StateKey, u64> = BTreeMap::new();
         for (_, entry) in self.state.entries() {
             match entry {
@@ -84,6 +121,9 @@ impl World {
                     {
                         *under.entry(key).or_default() += lock.amount;
                     }
+                }
+                Entry::Unstaking(unstaking) if self.is_forfeited(unstaking) => {
+                    *forfeited.entry(unstaking.miner).or_default() += u128::from(unstaking.amount);
                 }
                 Entry::Unstaking(unstaking) => {
                     let id = AccountId::Stake(unstaking.miner);
@@ -117,6 +157,10 @@ impl World {
                         assert_eq!(staker.is_some(), account.balance() > 0, "{id:?}");
                     }
                 }
+                (StateKey::Forfeit(miner), Entry::Forfeit(forfeit)) => {
+                    assert!(forfeit.amount > 0);
+                    assert_eq!(forfeited.remove(miner), Some(forfeit.amount));
+                }
                 (_, Entry::Allowance(allowance)) => {
                     assert!(allowance.used <= allowance.amount);
                     assert!(allowance.used >= under.get(key).copied().unwrap_or_default());
@@ -124,8 +168,15 @@ impl World {
                 _ => {}
             }
         }
+        assert!(forfeited.is_empty());
         assert_eq!(debits, credits, "all accounts sum to zero");
-        let minted = self.state.account(AccountId::Issuance).debits_posted;
+        self.check_supply();
+    }
+
+    fn check_supply(&self) {
+        let issuance = self.state.account(AccountId::Issuance);
+        assert_eq!(issuance.credits_posted, self.burned, "burned is slashed");
+        let minted = issuance.debits_posted;
         assert!(minted <= u128::from(ALLOCATED + FAUCET));
         let resting = self.state.account(AccountId::Settlement).credits_pending;
         assert!(resting == 0 || !self.open.is_empty());

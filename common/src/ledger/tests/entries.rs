@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::layouts::{LockPurpose, VoidReason};
-use crate::ledger::entry::{Account, Allowance, Binding, OpenLock, Unstaking};
+use crate::ledger::entry::{Account, Allowance, Binding, Forfeit, OpenLock, Unstaking};
 
 fn examples() -> Vec<(StateKey, Entry, usize)> {
     let (rig, alice) = (identity("rig").public(), address("alice"));
@@ -44,6 +44,10 @@ fn examples() -> Vec<(StateKey, Entry, usize)> {
         amount: 1,
         matures_at: 2,
     });
+    let forfeit = Entry::Forfeit(Forfeit {
+        until: 1,
+        amount: 1 << 70,
+    });
     let accounts = [
         AccountId::Wallet(alice),
         AccountId::Stake(rig),
@@ -60,6 +64,8 @@ fn examples() -> Vec<(StateKey, Entry, usize)> {
         (StateKey::Allowance(alice, rig), allowance, 36),
         (StateKey::Unstaking([8; 32]), unstaking, 68),
         (StateKey::Staker(rig), Entry::Staker(alice), 20),
+        (StateKey::Forfeit(rig), forfeit, 24),
+        (StateKey::Slashed(rig, [7; 32], 3), Entry::Slashed(9), 8),
     ]);
     all
 }
@@ -78,7 +84,7 @@ fn keys_and_values_read_back_and_have_their_length() {
             assert_eq!(StateKey::from_bytes(wrong), None, "{key:?}");
         }
     }
-    for wrong in [&[1, 5][..], &[1, 1], &[7; 33], &[0; 33]] {
+    for wrong in [&[1, 5][..], &[1, 1], &[9; 33], &[0; 33]] {
         assert_eq!(StateKey::from_bytes(wrong), None);
     }
 }
@@ -105,7 +111,7 @@ fn reserved_records_are_refused() {
     }
     .encode();
     assert!(Record::decode(&void).is_ok());
-    for kind in [0, 9, 11, 13] {
+    for kind in [0, 11, 13] {
         let mut reserved = void.clone();
         reserved[1] = kind;
         let error = Record::decode(&reserved).unwrap_err().to_string();

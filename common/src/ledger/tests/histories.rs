@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
+use super::super::broken::BrokenRules;
 use super::history::{Step, World};
 use super::*;
 
@@ -81,5 +82,27 @@ fn a_long_history_keeps_its_balances() {
         let accepted = world.accepted.get(&kind).copied().unwrap_or_default();
         assert!(accepted > most / 500, "{accepted} of {kind:?}");
     }
+    let slashed = world.accepted.get(&(9, 0)).copied().unwrap_or_default();
+    assert!(slashed > 5 && world.burned > 0, "{slashed} slashes");
     assert!(world.refused > most / 20, "{} refused", world.refused);
+}
+
+/// The control: where what was slashed is paid out all the same, some history of a few hundred steps shows it.
+#[test]
+fn a_long_history_notices_a_forfeit_that_is_paid() {
+    let noticed = (0..20_u64).any(|seed| {
+        std::panic::catch_unwind(|| {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let mut world = World::new(false);
+            world.break_rules(BrokenRules {
+                pay_forfeits: true,
+                ..BrokenRules::default()
+            });
+            for _ in 0..2_000 {
+                world.step(random.random());
+            }
+        })
+        .is_err()
+    });
+    assert!(noticed);
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::super::broken::BrokenRules;
 use super::super::entry::{Account, Allowance, Binding, OpenLock};
-use super::super::settlement::{BEAT_MS, LEAST_RENTAL_MS, Work, fee_of, posts, rental_post};
+use super::super::settlement::{BEAT_MS, LEAST_RENTAL_MS, Work, posts, rental_post};
 use super::*;
 use crate::layouts::{
-    AllowTerms, BindConsent, ExpireReason, FaultEntry, FaultReason, LockPurpose, LockTerms,
-    Outcome, Post, ReceiptEntry, Seal, SignedTransaction, VoidReason,
+    AllowTerms, BindConsent, ExpireReason, LockPurpose, LockTerms, Outcome, Post, ReceiptEntry,
+    Seal, SignedTransaction, VoidReason,
 };
 
 /// Numbers that choose what happens.
@@ -51,10 +52,10 @@ impl Lazy {
 pub struct World {
     pub state: State,
     lazy: Lazy,
-    chain_id: Hash,
+    pub chain_id: Hash,
     now: u64,
     pub wallets: Vec<Address>,
-    identities: Vec<Identity>,
+    pub identities: Vec<Identity>,
     /// Locks and unstakings that are not resolved, in the order of the log.
     pub open: Vec<Hash>,
     resolved: BTreeSet<Hash>,
@@ -63,6 +64,12 @@ pub struct World {
     recent: Vec<SignedTransaction>,
     pub records: Vec<Record>,
     pub refused: usize,
+    /// Micro-AIT of all slashes.
+    pub burned: u128,
+    /// Attempts that were slashed.
+    pub slashed: BTreeSet<(PublicKey, Hash, u16)>,
+    /// Unstakings that a slash came before.
+    pub lost: BTreeSet<Hash>,
     /// Accepted records by type and kind of transaction.
     pub accepted: BTreeMap<(u8, u8), usize>,
     /// Whether everything is compared after each record.
@@ -93,6 +100,9 @@ impl World {
             recent: Vec::new(),
             records: Vec::new(),
             refused: 0,
+            burned: 0,
+            slashed: BTreeSet::new(),
+            lost: BTreeSet::new(),
             accepted: BTreeMap::new(),
             thorough,
         };
@@ -108,8 +118,13 @@ impl World {
         world
     }
 
+    pub fn break_rules(&mut self, broken: BrokenRules) {
+        self.state.break_rules(broken);
+        self.lazy.state.break_rules(broken);
+    }
+
     /// Whether the next record was accepted.
-    fn append(&mut self, body: RecordBody) -> bool {
+    pub fn append(&mut self, body: RecordBody) -> bool {
         let index = self.state.position().next;
         self.record(Record {
             index,
@@ -122,6 +137,10 @@ impl World {
         let before = self.thorough.then(|| snapshot(&self.state));
         let accounts = self.accounts();
         let lock = self.lock_of(&record.body);
+        let stake = match &record.body {
+            RecordBody::Slash(slash) => self.state.account(AccountId::Stake(slash.evidence.miner)),
+            _ => Account::default(),
+        };
         let result = self.state.apply(&record, true);
         assert_eq!(self.lazy.apply(&record), result, "{record:?}");
         if let Some(before) = before {
@@ -142,6 +161,9 @@ impl World {
         *self.accepted.entry((bytes[1], kind)).or_default() += 1;
         self.note(&record.body);
         self.check_balances(&accounts, &record, lock.as_ref());
+        if let RecordBody::Slash(slash) = &record.body {
+            self.check_slash(&stake, slash);
+        }
         if self.thorough {
             self.check_state();
             self.records.push(record);
@@ -149,7 +171,7 @@ impl World {
         true
     }
 
-    fn accounts(&self) -> Vec<Account> {
+    pub fn accounts(&self) -> Vec<Account> {
         let wallets = self.wallets.iter().copied().map(AccountId::Wallet);
         let ids = wallets.chain([AccountId::Fees, AccountId::Settlement]);
         ids.map(|id| self.state.account(id)).collect()
@@ -217,13 +239,19 @@ impl World {
             8 => self.pay(step),
             9 => self.rent(step),
             10 if b % 2 == 0 => self.blame(step),
+            13 if b % 2 == 0 => self.slash(step),
             10 => {
                 let (lock, reason) = (self.pick(a), VoidReason::Failed);
                 let _ = self.append(RecordBody::Void { lock, reason });
             }
             11 | 12 => {
-                let reason = [ExpireReason::Lock, ExpireReason::Unstaked][usize::from(c % 2)];
                 let lock = self.pick(a);
+                let reason = match c % 4 {
+                    0 | 2 => ExpireReason::Lock,
+                    1 if self.lost.contains(&lock) => ExpireReason::Forfeited,
+                    1 => ExpireReason::Unstaked,
+                    _ => [ExpireReason::Unstaked, ExpireReason::Forfeited][usize::from(b % 2)],
+                };
                 let _ = self.append(RecordBody::Expire { lock, reason });
             }
             13 => {
@@ -245,7 +273,7 @@ impl World {
     }
 
     /// An open lock or unstaking, or now and then one that never was.
-    fn pick(&self, number: u16) -> Hash {
+    pub fn pick(&self, number: u16) -> Hash {
         match usize::from(number) % (self.open.len() + 1) {
             0 => self.resolved.first().copied().unwrap_or([0xee; 32]),
             place => self.open[place - 1],
@@ -409,24 +437,6 @@ impl World {
             post.posted += 1;
         }
         let _ = self.append(RecordBody::Post(post));
-    }
-
-    /// Names the miner of a failed attempt.
-    fn blame(&mut self, [_, a, _, c, d, _]: Step) {
-        let lock = self.pick(a);
-        let Some(Entry::Lock(open)) = self.state.get(&StateKey::Lock(lock)).cloned() else {
-            return;
-        };
-        let fault = FaultEntry {
-            job_ref: open.target,
-            attempt: open.newest.wrapping_add(c % 8),
-            miner: self.identities[1].public(),
-            client: open.payer,
-            reason: FaultReason::Failed,
-            weight: fee_of(open.amount, 250) + u64::from(d % 16 == 15),
-            lock,
-        };
-        let _ = self.append(RecordBody::Fault(fault));
     }
 
     fn seal(&mut self, c: u16) {

@@ -4,11 +4,13 @@ mod checks;
 mod entries;
 mod histories;
 mod history;
+mod misdeeds;
 mod money;
 mod refusals;
 mod rentals;
 mod rights;
 mod script;
+mod slashing;
 
 use std::collections::BTreeMap;
 

@@ -153,6 +153,10 @@ impl Ledger {
                 lock: self.id(id),
                 reason: ExpireReason::Unstaked,
             },
+            ("forfeits", [id]) => RecordBody::Expire {
+                lock: self.id(id),
+                reason: ExpireReason::Forfeited,
+            },
             ("mints", [amount, "for", to]) => mint(amount, to, MintReason::Genesis),
             ("drips", [amount, "for", to]) => mint(amount, to, MintReason::Faucet),
             _ => panic!("the market cannot {verb} {words:?}"),

@@ -1,5 +1,6 @@
 //! Money: locks are answered once, paid work is settled once, and nothing runs unfunded where that is required.
 
+mod contradictions;
 mod downtime;
 mod funding;
 mod locks;

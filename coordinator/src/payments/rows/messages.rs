@@ -30,6 +30,20 @@ pub struct OrderRow {
     /// A miner's fault.
     #[prost(message, optional, tag = "7")]
     pub fault: Option<FaultRow>,
+    /// A miner's contradiction.
+    #[prost(message, optional, tag = "8")]
+    pub slash: Option<SlashRow>,
+}
+
+/// [`Order::Slash`].
+#[derive(Clone, PartialEq, Message)]
+pub struct SlashRow {
+    /// The miner's key.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub miner: Bytes,
+    /// Both statements, as in a SLASH record.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub statements: Bytes,
 }
 
 /// [`Order::LogFault`].

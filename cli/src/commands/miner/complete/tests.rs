@@ -38,6 +38,7 @@ fn polled(job_type: JobType) -> (PolledJob, Identity) {
         work_ms: Some(2_140),
         seen: None,
         receipt: None,
+        refused: Vec::new(),
     };
     (job, miner)
 }
@@ -165,4 +166,29 @@ fn what_cannot_be_delivered_is_refused() {
             .exit,
         ExitCode::Failed
     );
+}
+
+/// A coordinator that refuses a receipt still has it: another one of as many bytes would prove a lie.
+#[test]
+fn a_refused_receipt_is_never_contradicted() {
+    let (mut job, miner) = polled(JobType::Inference);
+    let folder = std::env::temp_dir().join(format!(
+        "aitbc-refused-{}",
+        hex::encode(aitbc_common::runtime::random_bytes::<8>())
+    ));
+    let jobs = PolledJobs::below(folder.clone());
+    let build = |job: &PolledJob, text: &str| Delivery::build(job, text.into(), &miner).unwrap();
+    let refused = build(&job, "Hello!").receipt;
+    sign_once(&jobs, &mut job, &refused).unwrap();
+    job.refused.extend(job.receipt.take());
+    let [another, longer] = ["Jello!", "Hello, you"].map(|text| build(&job, text).receipt);
+    let error = sign_once(&jobs, &mut job, &another).unwrap_err();
+    assert_eq!(error.reason, "RECEIPT_SIGNED");
+    assert!(
+        error.message.contains("loses its stake"),
+        "{}",
+        error.message
+    );
+    sign_once(&jobs, &mut job, &longer).unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -62,7 +62,17 @@ impl Movement {
             RecordBody::Expire { reason, .. } => match reason {
                 ExpireReason::Lock => ("returned", amount, "the lock's time was up".to_owned()),
                 ExpireReason::Unstaked => ("unstaked", amount, String::new()),
+                ExpireReason::Forfeited => ("slashed", 0, "it was leaving a stake".to_owned()),
             },
+            RecordBody::Slash(slash) => (
+                "slashed",
+                0,
+                format!(
+                    "{} AIT staked on {}: it signed two different outputs",
+                    MicroAit(slash.amount),
+                    slash.evidence.miner
+                ),
+            ),
             _ => ("other", 0, String::new()),
         };
         let own = match &record.body {
