@@ -6,8 +6,8 @@ use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId, shard_of};
-use aitbc_common::job_input::{JobInput, JobType};
-use aitbc_common::layouts::{Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
+use aitbc_common::job_input::{InputError, JobInput, JobType, check_auditable};
+use aitbc_common::layouts::{AUDIT_ALLOWED, Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_common::limits;
 use aitbc_common::names::canonical_model;
 use aitbc_common::runtime::random_bytes;
@@ -256,6 +256,9 @@ pub fn spec(
     }
     if salted || !given.input.is_empty() {
         check_input(job_type, &given.input)?;
+        if given.allow_audit {
+            check_auditable(job_type, &given.input).map_err(bad_input)?;
+        }
     }
     let salt = match given.salt.len() {
         32 => given.salt.as_ref().try_into().unwrap_or_default(),
@@ -279,7 +282,7 @@ pub fn spec(
     let bounds = (limits::MIN_TIMEOUT_MS, limits::MAX_TIMEOUT_MS);
     let spec = JobSpec {
         job_type,
-        flags: 0,
+        flags: u16::from(given.allow_audit) * AUDIT_ALLOWED,
         chain_id,
         owner,
         salt,
@@ -307,18 +310,20 @@ pub fn spec(
 fn check_input(job_type: JobType, input: &[u8]) -> Result<(), ApiError> {
     JobInput::parse(job_type, input)
         .map(|_| ())
-        .map_err(|error| {
-            let field = error.field.as_ref().map_or_else(
-                || "spec.input".to_owned(),
-                |path| format!("spec.input.{path}"),
-            );
-            let mut refusal = ApiError::new(
-                ErrorReason::InvalidInput,
-                format!("{}; {}", error.message, error.hint),
-            );
-            refusal.fields.push((field, error.message));
-            refusal
-        })
+        .map_err(bad_input)
+}
+
+fn bad_input(error: InputError) -> ApiError {
+    let field = error.field.as_ref().map_or_else(
+        || "spec.input".to_owned(),
+        |path| format!("spec.input.{path}"),
+    );
+    let mut refusal = ApiError::new(
+        ErrorReason::InvalidInput,
+        format!("{}; {}", error.message, error.hint),
+    );
+    refusal.fields.push((field, error.message));
+    refusal
 }
 
 fn requirements(given: Option<&v1::Requirements>) -> Result<Requirements, ApiError> {
