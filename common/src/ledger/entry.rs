@@ -48,6 +48,10 @@ pub enum StateKey {
     Unstaking(Hash),
     /// Type 6: the wallet that staked on a miner.
     Staker(PublicKey),
+    /// Type 9, id 1 ‖ day: the seed that draws a day's audits.
+    AuditSeed(u32),
+    /// Type 9, id 2 ‖ job_ref: work that an audit found wrong.
+    FoundWrong(Hash),
 }
 
 impl StateKey {
@@ -61,6 +65,8 @@ impl StateKey {
             Self::Allowance(account, identity) => [&[4], &account.0[..], &identity.0[..]].concat(),
             Self::Unstaking(id) => [&[5], &id[..]].concat(),
             Self::Staker(miner) => [&[6], &miner.0[..]].concat(),
+            Self::AuditSeed(day) => [&[9, 1], &day.to_be_bytes()[..]].concat(),
+            Self::FoundWrong(job_ref) => [&[9, 2], &job_ref[..]].concat(),
         }
     }
 
@@ -95,6 +101,8 @@ impl StateKey {
             ),
             (5, 32) => Self::Unstaking(id.try_into().ok()?),
             (6, 32) => Self::Staker(PublicKey(id.try_into().ok()?)),
+            (9, 5) if id[0] == 1 => Self::AuditSeed(u32::from_be_bytes(id[1..].try_into().ok()?)),
+            (9, 33) if id[0] == 2 => Self::FoundWrong(id[1..].try_into().ok()?),
             _ => return None,
         })
     }
@@ -197,6 +205,15 @@ pub struct Unstaking {
     pub matures_at: u64,
 }
 
+/// The seed that draws a day's audits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSeed {
+    /// [`super::audits::commitment`] of it.
+    pub commitment: Hash,
+    /// The seed; zero = not told yet.
+    pub seed: Hash,
+}
+
 /// A value of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -212,6 +229,10 @@ pub enum Entry {
     Unstaking(Unstaking),
     /// Of [`StateKey::Staker`]: 20 bytes.
     Staker(Address),
+    /// Of [`StateKey::AuditSeed`]: 64 bytes.
+    AuditSeed(AuditSeed),
+    /// Of [`StateKey::FoundWrong`]: 32 bytes, the evidence.
+    FoundWrong(Hash),
 }
 
 impl Entry {
@@ -267,6 +288,8 @@ impl Entry {
                 out.extend(unstaking.matures_at.to_be_bytes());
             }
             Self::Staker(account) => out.extend(account.0),
+            Self::AuditSeed(audit) => out.extend([audit.commitment, audit.seed].concat()),
+            Self::FoundWrong(evidence) => out.extend(evidence),
         }
         out
     }
@@ -313,6 +336,14 @@ impl Entry {
                 })
             }
             StateKey::Staker(_) => Self::Staker(Address(fields("staker", 20)?.take())),
+            StateKey::AuditSeed(_) => {
+                let mut fields = fields("audit seed", 64)?;
+                Self::AuditSeed(AuditSeed {
+                    commitment: fields.take(),
+                    seed: fields.take(),
+                })
+            }
+            StateKey::FoundWrong(_) => Self::FoundWrong(fields("found wrong", 32)?.take()),
         })
     }
 

@@ -255,10 +255,7 @@ pub fn spec(
         return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
     if salted || !given.input.is_empty() {
-        check_input(job_type, &given.input)?;
-        if given.allow_audit {
-            check_auditable(job_type, &given.input).map_err(bad_input)?;
-        }
+        check_input(job_type, &given.input, given.allow_audit)?;
     }
     let salt = match given.salt.len() {
         32 => given.salt.as_ref().try_into().unwrap_or_default(),
@@ -307,10 +304,12 @@ pub fn spec(
     })
 }
 
-fn check_input(job_type: JobType, input: &[u8]) -> Result<(), ApiError> {
-    JobInput::parse(job_type, input)
-        .map(|_| ())
-        .map_err(bad_input)
+fn check_input(job_type: JobType, input: &[u8], audited: bool) -> Result<(), ApiError> {
+    let _document = JobInput::parse(job_type, input).map_err(bad_input)?;
+    if audited {
+        check_auditable(job_type, input).map_err(bad_input)?;
+    }
+    Ok(())
 }
 
 fn bad_input(error: InputError) -> ApiError {

@@ -54,7 +54,6 @@ async fn a_job_says_whether_it_may_be_audited_and_its_retry_keeps_that() {
 
     let cancel = v1::CancelJobRequest {
         job_id: job_id.clone(),
-        ..v1::CancelJobRequest::default()
     };
     client.jobs().cancel_job(cancel).await.unwrap();
     let retry = v1::RetryJobRequest {

@@ -92,6 +92,7 @@ fn genesis() -> Vec<u8> {
         allocations: std::collections::BTreeMap::new(),
         faucet: None,
         previous: None,
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: key,
         profile: "dev".into(),
