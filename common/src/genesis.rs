@@ -21,6 +21,9 @@ pub struct Genesis {
         with = "allocations"
     )]
     pub allocations: BTreeMap<Address, u64>,
+    /// Wallets that pay for audits of work: at most [`MAX_AUDITORS`], ascending. Without them there are no audits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "auditors")]
+    pub auditors: Vec<Address>,
     /// What the faucet of a development network gives. Without it: 1,000 AIT an address, 1,000,000,000 AIT in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faucet: Option<Faucet>,
@@ -67,6 +70,9 @@ pub struct PreviousChain {
     /// Size of its last checkpoint.
     pub size: u64,
 }
+
+/// Auditors that a genesis file names, at most.
+pub const MAX_AUDITORS: usize = 16;
 
 /// The profile of a development network.
 pub const DEV: &str = "dev";
@@ -120,6 +126,7 @@ impl Genesis {
             fee_bps: self.fee_bps,
             faucet_total,
             allocated,
+            auditors: self.auditors.clone().into(),
         })
     }
 }
@@ -128,6 +135,29 @@ impl Genesis {
 #[must_use]
 pub fn chain_id(genesis_file: &[u8]) -> Hash {
     tagged("aitbc/genesis/v1", genesis_file)
+}
+
+mod auditors {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::MAX_AUDITORS;
+    use crate::address::Address;
+
+    pub fn serialize<S: Serializer>(all: &[Address], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(all.iter().map(|of| format!("0x{}", hex::encode(of.0))))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Address>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        let read = |text: &String| text.parse().map_err(D::Error::custom);
+        let all: Vec<Address> = texts.iter().map(read).collect::<Result<_, _>>()?;
+        if all.len() <= MAX_AUDITORS && all.is_sorted_by(|before, after| before < after) {
+            return Ok(all);
+        }
+        Err(D::Error::custom(
+            "the auditors are at most 16, in ascending order, none twice",
+        ))
+    }
 }
 
 mod allocations {
@@ -201,6 +231,7 @@ mod tests {
     fn bytes_are_sorted_without_spaces_and_read_back() {
         let genesis = Genesis {
             allocations: BTreeMap::from([(Address([9; 20]), 5)]),
+            auditors: vec![Address([1; 20]), Address([2; 20])],
             faucet: Some(Faucet {
                 per_address: 1,
                 total: 2,
@@ -218,5 +249,16 @@ mod tests {
             serde_json::from_slice(&bytes).unwrap();
         assert_eq!(serde_json::to_vec(&sorted).unwrap(), bytes);
         assert_eq!(Genesis::parse(&bytes).unwrap(), genesis);
+        let (low, high) = ("01".repeat(20), "02".repeat(20));
+        let text = String::from_utf8(bytes).unwrap();
+        let ascending = format!(r#""0x{low}","0x{high}""#);
+        assert!(text.contains(&ascending), "{text}");
+        for bad in [
+            format!(r#""0x{high}","0x{low}""#),
+            format!(r#""0x{low}","0x{low}""#),
+            format!(r#""0x{low}",null"#),
+        ] {
+            assert!(Genesis::parse(text.replace(&ascending, &bad).as_bytes()).is_err());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The input document of a job (`--data`): what is allowed in it, and errors that show where it is wrong.
 
+mod auditable;
 mod check;
 mod inference;
 mod json;
@@ -12,6 +13,7 @@ use thiserror::Error;
 
 use crate::nearest::nearest;
 
+pub use auditable::{AUDIT_SEED, check_auditable, make_auditable};
 pub use inference::{InferenceInput, Prompt};
 
 /// Most bytes of a job's input: 3 MiB.

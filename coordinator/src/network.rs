@@ -100,6 +100,7 @@ impl Network {
             allocations: terms.allocations,
             faucet: None,
             previous: terms.previous,
+            auditors: Vec::new(),
             fee_bps: terms.fee_bps,
             log_key: log.public().0,
             profile: terms.profile.into(),

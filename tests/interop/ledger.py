@@ -1,4 +1,4 @@
-"""The ledger of AITBC, written from docs/formats.md alone: transactions, records, and what they do to the state. Naive on
+"""The ledger of AITBC, written from docs/formats.md and docs/ledger.md alone: transactions, records, and what they do to the state. Naive on
 purpose: every root is computed from all entries. Used by replay.py, transaction.py and vectors.py."""
 
 import json
@@ -34,6 +34,8 @@ OUTCOME = [
 ]
 RECEIPT_ENTRY = [("job_ref", 32), ("attempt", "H"), ("miner", 32), ("receipt_id", 32)]
 MINT = [("account", 20), ("amount", "Q"), ("reason", "B")]
+AUDIT_COMMIT = [("day", "I"), ("commitment", 32)]
+AUDIT_REVEAL = [("day", "I"), ("seed", 32)]
 SEAL = [("height", "Q"), ("first", "Q"), ("count", "I"), ("state_root", 32), ("minted", 16), ("burned", 16)]
 
 layouts.DEFINED.update({
@@ -46,12 +48,14 @@ layouts.DEFINED.update({
     "acknowledgement": {"version": {1}, "verdict": {1, 2}},
     "header": {"version": {1}},
     "post": {"outcome": range(1, 7)},
-    "outcome": {"reason": {1, 2, 3}},
+    "outcome": {"reason": {1, 2, 3, 4}},
     "void": {"reason": range(1, 11)},
     "expire": {"reason": {1, 2, 3}},
     "receipt": {},
     "mint": {"reason": {1, 2}},
     "seal": {},
+    "audit commit": {},
+    "audit reveal": {},
 })
 
 TRANSFER, LOCK, STAKE, UNSTAKE, BIND, ALLOW = range(1, 7)
@@ -149,12 +153,12 @@ def number(value, below):
 
 
 def parse_genesis(data):
-    """(allocations in their order, total of the faucet, fee_bps)."""
+    """(allocations in their order, total of the faucet, fee_bps, auditors)."""
     require(len(data) <= 1 << 20, "the genesis file is too long")
     file = json.loads(data.decode(), object_pairs_hook=no_key_twice)
     require(isinstance(file, dict), "not an object")
     needed = {"fee_bps", "log_key", "profile", "random", "service_key", "version"}
-    require(needed <= set(file) <= needed | {"allocations", "faucet", "previous"}, "not a genesis file's fields")
+    require(needed <= set(file) <= needed | {"allocations", "auditors", "faucet", "previous"}, "not a genesis file's fields")
     previous = file.get("previous")
     if previous is None:
         previous = {"chain_id": "00" * 32, "root": "00" * 32, "size": 0}
@@ -177,15 +181,19 @@ def parse_genesis(data):
         address = bytes.fromhex(text[2:])
         require(address not in allocations, f"{text} stands twice")
         allocations[address] = number(amount, 1 << 64)
+    auditors = file.get("auditors", [])
+    require(isinstance(auditors, list) and all(layouts.is_address(text) for text in auditors), "auditors")
+    auditors = [bytes.fromhex(text[2:]) for text in auditors]
+    require(len(auditors) <= 16 and auditors == sorted(set(auditors)), "auditors out of order, twice or too many")
     require(sum(allocations.values()) + total < 1 << 63, "too much money")
-    return sorted(allocations.items()), total, fee_bps
+    return sorted(allocations.items()), total, fee_bps, auditors
 
 
 # Records.
 
 BODIES = {
     3: ("post", POST), 4: ("void", OF_LOCK), 5: ("expire", OF_LOCK), 6: ("outcome", OUTCOME), 7: ("receipt", RECEIPT_ENTRY), 8: ("mint", MINT),
-    12: ("seal", SEAL),
+    12: ("seal", SEAL), 13: ("audit commit", AUDIT_COMMIT), 14: ("audit reveal", AUDIT_REVEAL),
 }
 
 

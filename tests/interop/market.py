@@ -1,6 +1,6 @@
 """Reputation and market price, written from docs/market.md alone: naive, from all records at each question.
 
-Reads lines of JSON. {"history": …} begins anew; {"post": …} and {"fault": …} are records in the order of the log, with the
+Reads lines of JSON. {"history": {"auditors": […]}} begins anew; {"found_wrong": …} is an OUTCOME of reason 4; {"post": …} and {"fault": …} are records in the order of the log, with the
 wallets that signer and miner are bound to; {"reputation": …} and {"price": …} are questions, each answered by a line; so is
 each fault, by what it counts."""
 
@@ -64,11 +64,12 @@ def faded(sums, ages):
     return np.where(ages > 300, 0, left)
 
 
-def reputation(miner, today, posts, faults):
+def reputation(miner, today, posts, faults, found_wrong):
     counted = [(post["payer"], day_of(post), min(1000, post["fee"] * 1000 // 50_000), 0)
                for post in posts if post["miner"] == miner and not shared_wallet(post)]
     counted += [(fault["payer"], day_of(fault), 0, fault["counted"] * 1000 // 50_000)
                 for fault in faults if fault["miner"] == miner and not shared_wallet(fault)]
+    counted += [(finding["auditor"], day_of(finding), 0, 1000) for finding in found_wrong if finding["miner"] == miner]
     pairs = sorted({(client, day) for client, day, _, _ in counted})
     place = {pair: at for at, pair in enumerate(pairs)}
     sums = np.zeros((len(pairs), 2), dtype=np.int64)
@@ -196,20 +197,22 @@ def price(question, posts):
 
 
 def main(file):
-    posts, faults = [], []
+    posts, faults, found_wrong, auditors = [], [], [], set()
     with open(file, encoding="utf-8") as lines:
         for line in lines:
             [(what, record)] = json.loads(line).items()
             if what == "history":
-                posts, faults = [], []
+                posts, faults, found_wrong, auditors = [], [], [], set(record["auditors"])
             elif what == "post":
-                posts.append(record)
+                posts.append({**record, "fee": 0} if record["payer"] in auditors else record)
+            elif what == "found_wrong":
+                found_wrong.append(record)
             elif what == "fault":
                 record["counted"] = fault_weight(record, posts, faults)
                 faults.append(record)
                 print(json.dumps({"weight": record["counted"]}))
             elif what == "reputation":
-                print(json.dumps(reputation(record["miner"], record["today"], posts, faults)))
+                print(json.dumps(reputation(record["miner"], record["today"], posts, faults, found_wrong)))
             elif what == "price":
                 print(json.dumps(price(record, posts)))
             else:

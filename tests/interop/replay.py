@@ -1,4 +1,4 @@
-"""Replays an exported ledger, written from docs/formats.md alone: python replay.py FILE
+"""Replays an exported ledger, written from docs/ledger.md alone: python replay.py FILE
 
 The file has one record a line, {"index":0,"leaf":"hexadecimal digits","hash":"of the leaf"}, and may end with the checkpoint that signs them,
 {"checkpoint":"…"}. Prints a summary as JSON; at the first record that
@@ -38,7 +38,7 @@ class Ledger:
         self.allocations, self.chain = [], None
         self.accounts, self.locks, self.bindings, self.allowances, self.unstakings, self.stakers = {}, {}, {}, {}, {}, {}
         self.forfeits, self.slashed = {}, {}
-        self.paid = set()
+        self.paid, self.seeds, self.found_wrong = set(), {}, {}
 
     def apply(self, leaf):
         """ValueError says which rule a record breaks; the ledger is of no use then."""
@@ -53,7 +53,8 @@ class Ledger:
             require(kind == 8 and body["reason"] == 1, "an allocation of the genesis file comes next")
         {
             1: self.genesis, 2: self.transaction, 3: self.post, 4: self.void, 5: self.expire, 6: self.fault,
-            7: lambda _: None, 8: self.mint, 9: self.slash, 10: self.acknowledgement, 12: self.seal,
+            7: lambda _: None, 8: self.mint, 9: self.slash, 10: self.acknowledgement, 12: self.seal, 13: self.audit_commit,
+            14: self.audit_reveal,
         }[kind](body)
         self.leaves.append(leaf)
         self.time = self.now
@@ -90,12 +91,16 @@ class Ledger:
                     value if isinstance(value, bytes) else value.to_bytes(SIZES[kind][field], "big")
                     for field, value in fields.items()
                 )
+        for day, value in self.seeds.items():
+            found[b"\x09\1" + day.to_bytes(4, "big")] = b"".join(value)
+        for job_ref, evidence in self.found_wrong.items():
+            found[b"\x09\2" + job_ref] = evidence
         return found
 
     # What records do.
 
     def genesis(self, file):
-        self.allocations, faucet, self.fee_bps = parse_genesis(file)
+        self.allocations, faucet, self.fee_bps, self.auditors = parse_genesis(file)
         self.most = sum(amount for _, amount in self.allocations) + faucet
         self.chain_id = layouts.tagged("aitbc/genesis/v1", file)
         self.log_key = bytes.fromhex(json.loads(file)["log_key"])
@@ -284,7 +289,28 @@ class Ledger:
             self.add(SETTLEMENT, "credits_pending", -posted)
         self.pay(lock, body, posted, fee)
 
+    def audit_commit(self, body):
+        require(self.auditors, "no auditors")
+        require(body["day"] - self.now // DAY_MS in (0, 1), "neither of today nor of tomorrow")
+        require(body["day"] not in self.seeds, "the day has its seed")
+        self.seeds[body["day"]] = (body["commitment"], ZERO)
+
+    def audit_reveal(self, body):
+        day, seed = body["day"], body["seed"]
+        commitment, told = self.seeds.get(day, (None, None))
+        require(told == ZERO, "no seed to tell")
+        require(self.now >= (day + 2) * DAY_MS, "too early")
+        message = self.chain_id + day.to_bytes(4, "big") + seed
+        require(seed != ZERO and layouts.tagged("aitbc/audit-seed/v1", message) == commitment, "not the seed committed to")
+        self.seeds[day] = (commitment, seed)
+
     def fault(self, body):
+        if body["reason"] == 4:
+            require(body["client"] in self.auditors, "not an auditor")
+            require(body["weight"] == 50_000, "the weight does not follow")
+            require(body["job_ref"] not in self.found_wrong, "found wrong before")
+            self.found_wrong[body["job_ref"]] = body["lock"]
+            return
         lock = self.locks.get(body["lock"])
         require(lock is not None, "the lock is not open")
         require(lock["purpose"] == 1 and lock["target"] == body["job_ref"], "the lock is not for this job")

@@ -61,7 +61,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let mut job = NewJob::new(
         JobType::Inference,
         arguments.model,
-        input::read(JobType::Inference, &source)?,
+        input::read(JobType::Inference, &source, false)?,
     );
     job.max_price = arguments.max_price;
     job.timeout = arguments.timeout;

@@ -30,6 +30,7 @@ fn genesis(number: u8) -> Vec<u8> {
         allocations: std::collections::BTreeMap::new(),
         faucet: None,
         previous,
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: [1; 32],
         profile: "dev".into(),

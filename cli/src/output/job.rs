@@ -41,6 +41,7 @@ pub fn job_json(job: &Job) -> Value {
         "failure": failure(job.failure.as_ref()),
         "attempts": job.attempts.iter().map(attempt_json).collect::<Value>(),
         "retry_of": text_or_null(&job.retry_of),
+        "audit_allowed": job.audit_allowed,
         "priority": job.priority,
         "request_id": text_or_null(&job.request_id),
         "job_ref": hash_or_null(&job.job_ref),

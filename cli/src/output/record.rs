@@ -104,6 +104,8 @@ fn type_name(body: &RecordBody) -> &'static str {
         RecordBody::Slash(_) => "slash",
         RecordBody::Acknowledgement(..) => "ack",
         RecordBody::Seal(_) => "seal",
+        RecordBody::AuditCommit { .. } => "audit_commit",
+        RecordBody::AuditReveal { .. } => "audit_reveal",
     }
 }
 
@@ -170,6 +172,13 @@ fn fields(body: &RecordBody) -> Fields {
             ("minted_ait", counter(seal.minted)),
             ("burned_ait", counter(seal.burned)),
         ],
+        RecordBody::AuditCommit { day, commitment } => vec![
+            ("day", (*day).into()),
+            ("commitment", hash_text(commitment).into()),
+        ],
+        RecordBody::AuditReveal { day, seed } => {
+            vec![("day", (*day).into()), ("seed", hash_text(seed).into())]
+        }
     }
 }
 
@@ -205,6 +214,11 @@ fn fault_fields(fault: &FaultEntry) -> Fields {
         FaultReason::Lost => "lost",
         FaultReason::Failed => "failed",
         FaultReason::Invalid => "invalid_result",
+        FaultReason::Wrong => "found_wrong",
+    };
+    let of = match fault.reason {
+        FaultReason::Wrong => ("evidence", hash_text(&fault.lock).into()),
+        _ => ("lock", tx(&fault.lock)),
     };
     vec![
         ("job_ref", hash_text(&fault.job_ref).into()),
@@ -213,7 +227,7 @@ fn fault_fields(fault: &FaultEntry) -> Fields {
         ("client", fault.client.to_string().into()),
         ("reason", reason.into()),
         ("weight_ait", ait(fault.weight)),
-        ("lock", tx(&fault.lock)),
+        of,
     ]
 }
 

@@ -15,19 +15,21 @@ pub enum FaultReason {
     Failed = 2,
     /// What it delivered does not check.
     Invalid = 3,
+    /// An audit found what it delivered wrong: two other miners agree on another output.
+    Wrong = 4,
 }
 
 impl FaultReason {
     /// From its byte.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Lost, Self::Failed, Self::Invalid]
+        [Self::Lost, Self::Failed, Self::Invalid, Self::Wrong]
             .into_iter()
             .find(|r| *r as u8 == byte)
     }
 }
 
-/// A paid attempt that failed because of its miner: its lock pays nothing for it.
+/// A paid attempt that failed because of its miner: its lock pays nothing for it. Or one that an audit found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FaultEntry {
     /// The job.
@@ -36,13 +38,13 @@ pub struct FaultEntry {
     pub attempt: u16,
     /// Who had it.
     pub miner: PublicKey,
-    /// Whose money was locked.
+    /// Whose money was locked; of an audit, the auditor.
     pub client: Address,
     /// Why.
     pub reason: FaultReason,
-    /// Micro-AIT of fee that the whole lock would bring.
+    /// Micro-AIT of fee that the whole lock would bring; of an audit, [`crate::market::FULL_FEE`].
     pub weight: u64,
-    /// tx_id of the lock.
+    /// tx_id of the lock; of an audit, its evidence ([`crate::ledger::audits::evidence`]).
     pub lock: Hash,
 }
 

@@ -24,7 +24,7 @@ pub use record::{
     ExpireReason, MAX_GENESIS, MintReason, Post, ReceiptEntry, Record, RecordBody, Seal, VoidReason,
 };
 pub use session_proof::SessionProof;
-pub use spec::{JobSpec, NO_MAX_RATE, Requirements};
+pub use spec::{AUDIT_ALLOWED, JobSpec, NO_MAX_RATE, Requirements};
 pub use transaction::{
     InvalidTransaction, MAX_PAYLOAD, SignMode, SignedTransaction, Transaction, TransactionKind,
     address_target, target_address,

@@ -61,6 +61,20 @@ pub enum RecordBody {
     Acknowledgement(Acknowledgement, [u8; 64]),
     /// Type 12.
     Seal(Seal),
+    /// Type 13: a day's audits are drawn by the seed of this commitment.
+    AuditCommit {
+        /// Days since 1970-01-01 UTC.
+        day: u32,
+        /// [`crate::ledger::audits::commitment`].
+        commitment: Hash,
+    },
+    /// Type 14: the seed that drew a day's audits.
+    AuditReveal {
+        /// Days since 1970-01-01 UTC.
+        day: u32,
+        /// 32 random bytes, not all zero.
+        seed: Hash,
+    },
 }
 
 /// What a lock paid.
@@ -264,6 +278,8 @@ impl RecordBody {
             Self::Slash(_) => 9,
             Self::Acknowledgement(..) => 10,
             Self::Seal(_) => 12,
+            Self::AuditCommit { .. } => 13,
+            Self::AuditReveal { .. } => 14,
         }
     }
 
@@ -317,6 +333,14 @@ impl RecordBody {
                 out.extend(seal.minted.to_be_bytes());
                 out.extend(seal.burned.to_be_bytes());
             }
+            Self::AuditCommit {
+                day,
+                commitment: hash,
+            }
+            | Self::AuditReveal { day, seed: hash } => {
+                out.extend(day.to_be_bytes());
+                out.extend(hash);
+            }
         }
     }
 
@@ -358,20 +382,7 @@ impl RecordBody {
                     receipt_id: fields.take(),
                 })
             }
-            8 => {
-                let mut fields = Fields::new("mint record", body, 29)?;
-                let (account, amount) = (Address(fields.take()), fields.u64());
-                let reason = match fields.u8() {
-                    1 => MintReason::Genesis,
-                    2 => MintReason::Faucet,
-                    other => return Err(fields.undefined("reason", u64::from(other))),
-                };
-                Self::Mint {
-                    account,
-                    amount,
-                    reason,
-                }
-            }
+            8 => decode_mint(body)?,
             9 => Self::Slash(Box::new(Slash::decode(body)?)),
             10 => {
                 let mut fields =
@@ -381,6 +392,14 @@ impl RecordBody {
                 Self::Acknowledgement(acknowledgement, fields.take())
             }
             12 => Self::Seal(Seal::decode(body)?),
+            13 => {
+                let (day, commitment) = of_day("audit commit record", body)?;
+                Self::AuditCommit { day, commitment }
+            }
+            14 => {
+                let (day, seed) = of_day("audit reveal record", body)?;
+                Self::AuditReveal { day, seed }
+            }
             other => {
                 return Err(LayoutError::Value {
                     layout: "record",
@@ -390,6 +409,27 @@ impl RecordBody {
             }
         })
     }
+}
+
+fn decode_mint(body: &[u8]) -> Result<RecordBody, LayoutError> {
+    let mut fields = Fields::new("mint record", body, 29)?;
+    let (account, amount) = (Address(fields.take()), fields.u64());
+    let reason = match fields.u8() {
+        1 => MintReason::Genesis,
+        2 => MintReason::Faucet,
+        other => return Err(fields.undefined("reason", u64::from(other))),
+    };
+    Ok(RecordBody::Mint {
+        account,
+        amount,
+        reason,
+    })
+}
+
+/// A day and a hash.
+fn of_day(layout: &'static str, body: &[u8]) -> Result<(u32, Hash), LayoutError> {
+    let mut fields = Fields::new(layout, body, 36)?;
+    Ok((fields.u32(), fields.take()))
 }
 
 impl Seal {

@@ -9,6 +9,9 @@ use crate::job_input::JobType;
 /// `max_rate` of a job without a highest price.
 pub const NO_MAX_RATE: u64 = u64::MAX;
 
+/// Bit 0 of a specification's flags: its work may be audited.
+pub const AUDIT_ALLOWED: u16 = 1;
+
 /// Job spec v1, 252 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
@@ -86,6 +89,12 @@ impl JobSpec {
         };
         fields.check(spec.flags <= 1, "flags", u64::from(spec.flags))?;
         Ok(spec)
+    }
+
+    /// Whether its work may be audited.
+    #[must_use]
+    pub fn allows_audit(&self) -> bool {
+        self.flags & AUDIT_ALLOWED != 0
     }
 
     /// H("aitbc/spec/v1", the layout).

@@ -12,8 +12,8 @@ use crate::address::Address;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
 use crate::layouts::{
-    ExpireReason, FaultEntry, InvalidTransaction, LockPurpose, MintReason, Outcome, Post, Record,
-    RecordBody, Seal,
+    ExpireReason, FaultEntry, FaultReason, InvalidTransaction, LockPurpose, MintReason, Outcome,
+    Post, Record, RecordBody, Seal,
 };
 
 /// A record half carried out: it sees its own changes, and nothing else does.
@@ -122,7 +122,16 @@ impl Draft<'_> {
                 self.transaction(signed, record, &rules.chain_id)
             }
             RecordBody::Post(post) => self.post(post, position, &rules),
+            RecordBody::Fault(fault) if fault.reason == FaultReason::Wrong => {
+                self.found_wrong(fault, &rules)
+            }
             RecordBody::Fault(fault) => self.fault(fault, &rules),
+            RecordBody::AuditCommit { day, commitment } => {
+                self.commit_seed(*day, *commitment, record.time_ms, &rules)
+            }
+            RecordBody::AuditReveal { day, seed } => {
+                self.reveal_seed(*day, *seed, record.time_ms, &rules)
+            }
             RecordBody::Void { lock, .. } => self.return_lock(*lock, 0),
             RecordBody::Expire {
                 lock,

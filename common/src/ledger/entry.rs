@@ -52,6 +52,10 @@ pub enum StateKey {
     Forfeit(PublicKey),
     /// Type 8: a miner was slashed for contradicting itself in this attempt of the job with this job_ref.
     Slashed(PublicKey, Hash, u16),
+    /// Type 9, id 1 ‖ day: the seed that draws a day's audits.
+    AuditSeed(u32),
+    /// Type 9, id 2 ‖ job_ref: work that an audit found wrong.
+    FoundWrong(Hash),
 }
 
 impl StateKey {
@@ -69,6 +73,8 @@ impl StateKey {
             Self::Slashed(miner, job_ref, attempt) => {
                 [&[8], &miner.0[..], job_ref, &attempt.to_be_bytes()].concat()
             }
+            Self::AuditSeed(day) => [&[9, 1], &day.to_be_bytes()[..]].concat(),
+            Self::FoundWrong(job_ref) => [&[9, 2], &job_ref[..]].concat(),
         }
     }
 
@@ -109,6 +115,8 @@ impl StateKey {
                 id[32..64].try_into().ok()?,
                 u16::from_be_bytes(id[64..].try_into().ok()?),
             ),
+            (9, 5) if id[0] == 1 => Self::AuditSeed(u32::from_be_bytes(id[1..].try_into().ok()?)),
+            (9, 33) if id[0] == 2 => Self::FoundWrong(id[1..].try_into().ok()?),
             _ => return None,
         })
     }
@@ -220,6 +228,15 @@ pub struct Forfeit {
     pub amount: u128,
 }
 
+/// The seed that draws a day's audits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSeed {
+    /// [`super::audits::commitment`] of it.
+    pub commitment: Hash,
+    /// The seed; zero = not told yet.
+    pub seed: Hash,
+}
+
 /// A value of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -239,6 +256,10 @@ pub enum Entry {
     Forfeit(Forfeit),
     /// Of [`StateKey::Slashed`]: micro-AIT burned, 8 bytes.
     Slashed(u64),
+    /// Of [`StateKey::AuditSeed`]: 64 bytes.
+    AuditSeed(AuditSeed),
+    /// Of [`StateKey::FoundWrong`]: 32 bytes, the evidence.
+    FoundWrong(Hash),
 }
 
 impl Entry {
@@ -299,6 +320,8 @@ impl Entry {
                 out.extend(forfeit.amount.to_be_bytes());
             }
             Self::Slashed(amount) => out.extend(amount.to_be_bytes()),
+            Self::AuditSeed(audit) => out.extend([audit.commitment, audit.seed].concat()),
+            Self::FoundWrong(evidence) => out.extend(evidence),
         }
         out
     }
@@ -353,6 +376,14 @@ impl Entry {
                 })
             }
             StateKey::Slashed(..) => Self::Slashed(fields("slashed", 8)?.u64()),
+            StateKey::AuditSeed(_) => {
+                let mut fields = fields("audit seed", 64)?;
+                Self::AuditSeed(AuditSeed {
+                    commitment: fields.take(),
+                    seed: fields.take(),
+                })
+            }
+            StateKey::FoundWrong(_) => Self::FoundWrong(fields("found wrong", 32)?.take()),
         })
     }
 

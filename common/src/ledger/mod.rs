@@ -2,6 +2,7 @@
 //! records, the root of the state, signed checkpoints; and the audit that recomputes all of it.
 
 pub mod audit;
+pub mod audits;
 pub mod broken;
 pub mod checkpoint;
 mod draft;

@@ -20,6 +20,8 @@ pub struct ChainRules {
     pub faucet_total: u64,
     /// Micro-AIT that the genesis file gives out.
     pub allocated: u64,
+    /// Wallets that pay for audits, ascending; shared, as rules are copied with each record.
+    pub auditors: Arc<[Address]>,
 }
 
 /// Where the log stands.
@@ -171,6 +173,7 @@ mod tests {
                 fee_bps: 250,
                 faucet_total: 0,
                 allocated: 12,
+                auditors: Arc::default(),
             }),
             next: 1,
             allocations: Arc::from(all),

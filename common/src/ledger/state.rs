@@ -11,7 +11,7 @@ use super::violation::Violation;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
 use crate::layouts::{
-    ExpireReason, Record, RecordBody, Transaction, TransactionKind, target_address,
+    ExpireReason, FaultReason, Record, RecordBody, Transaction, TransactionKind, target_address,
 };
 
 /// Balances, locks, stakes, bindings and allowances. It may hold only the entries that were loaded: whoever keeps them in a
@@ -159,7 +159,13 @@ impl State {
                 }
                 keys
             }
+            RecordBody::Fault(fault) if fault.reason == FaultReason::Wrong => {
+                vec![StateKey::FoundWrong(fault.job_ref)]
+            }
             RecordBody::Fault(fault) => vec![StateKey::Lock(fault.lock)],
+            RecordBody::AuditCommit { day, .. } | RecordBody::AuditReveal { day, .. } => {
+                vec![StateKey::AuditSeed(*day)]
+            }
             RecordBody::Mint { account: to, .. } => vec![
                 account(AccountId::Issuance),
                 account(AccountId::Wallet(*to)),

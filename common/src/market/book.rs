@@ -2,15 +2,18 @@
 //! entries a record touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::day_of;
 use super::pricing::{Trade, Trades};
 use super::reputation::{Fault, Parties, Reputations, Success, merit};
+use super::{FULL_FEE, day_of};
 use crate::address::Address;
+use crate::genesis::Genesis;
 use crate::hash::Hash;
 use crate::identity::PublicKey;
 use crate::layouts::{
-    BindConsent, FaultEntry, Outcome, Post, Record, RecordBody, SignedTransaction, TransactionKind,
+    BindConsent, FaultEntry, FaultReason, Outcome, Post, Record, RecordBody, SignedTransaction,
+    TransactionKind,
 };
 
 /// Who stands behind an open lock.
@@ -80,7 +83,15 @@ pub struct Book {
     pub locks: BTreeMap<Hash, Payer>,
     /// Wallets that identities are bound to.
     pub bindings: BTreeMap<PublicKey, Address>,
+    /// Wallets that pay for audits, ascending: the fees that they pay count nothing.
+    pub auditors: Arc<[Address]>,
     chain: Option<Chain>,
+}
+
+/// The auditors that a genesis file names; none for what is no such file.
+#[must_use]
+pub fn auditors_of(genesis_file: &[u8]) -> Arc<[Address]> {
+    Genesis::parse(genesis_file).map_or_else(|_| Arc::default(), |file| file.auditors.into())
 }
 
 /// A chain of POST records that may go on.
@@ -108,6 +119,7 @@ impl Book {
             self.end_chain(changes);
         }
         match &record.body {
+            RecordBody::Genesis(file) => self.auditors = auditors_of(file),
             RecordBody::Transaction(signed) => self.transaction(signed, changes),
             RecordBody::Post(post) => self.post(post, record, changes),
             RecordBody::Fault(fault) => self.fault(fault, record, changes),
@@ -173,10 +185,11 @@ impl Book {
         }
     }
 
-    fn fault(&mut self, entry: &FaultEntry, record: &Record, changes: &mut Changes) {
+    /// The weight of an attempt that its client's lock would have paid.
+    fn failed(&mut self, entry: &FaultEntry, day: u32) -> u64 {
         let signer = self.locks.get(&entry.lock).and_then(|payer| payer.signer);
         let bound = |identity: PublicKey| self.bindings.get(&identity).copied();
-        let weight = self.reputations.fault(&Fault {
+        self.reputations.fault(&Fault {
             miner: entry.miner,
             parties: Parties {
                 payer: entry.client,
@@ -185,8 +198,19 @@ impl Book {
                 miner_wallet: bound(entry.miner),
             },
             weight: entry.weight,
-            day: day_of(record.time_ms),
-        });
+            day,
+        })
+    }
+
+    fn fault(&mut self, entry: &FaultEntry, record: &Record, changes: &mut Changes) {
+        let day = day_of(record.time_ms);
+        let weight = if entry.reason == FaultReason::Wrong {
+            let (miner, auditor) = (entry.miner, entry.client);
+            self.reputations.found_wrong(miner, auditor, day);
+            FULL_FEE
+        } else {
+            self.failed(entry, day)
+        };
         changes.pairs.insert((entry.miner, entry.client));
         changes.payers.insert(entry.client);
         if merit(weight) > 0 {
@@ -203,6 +227,12 @@ impl Book {
     fn post(&mut self, post: &Post, record: &Record, changes: &mut Changes) {
         let day = day_of(record.time_ms);
         let payer = self.locks.get(&post.lock).copied();
+        let audits = |payer: Payer| self.auditors.binary_search(&payer.account).is_ok();
+        let fee = if payer.is_some_and(audits) {
+            0
+        } else {
+            post.fee
+        };
         if post.outcome != Outcome::Rental {
             self.locks.remove(&post.lock);
             changes.locks.insert(post.lock, None);
@@ -217,16 +247,16 @@ impl Book {
                     payee: Some(post.payee),
                     miner_wallet: bound(post.miner),
                 },
-                fee: post.fee,
+                fee,
                 day,
             };
             self.reputations.success(&success);
-            if !success.parties.are_one() && merit(post.fee) > 0 {
+            if !success.parties.are_one() && merit(fee) > 0 {
                 changes.counted.push(Counted {
                     miner: post.miner,
                     index: record.index,
                     client: payer.account,
-                    success: merit(post.fee),
+                    success: merit(fee),
                     fault: 0,
                 });
             }
@@ -236,7 +266,7 @@ impl Book {
         match &mut self.chain {
             Some(chain) => {
                 let trade = &mut chain.placed.trade;
-                trade.fee = trade.fee.saturating_add(post.fee);
+                trade.fee = trade.fee.saturating_add(fee);
             }
             None => {
                 let trade = Trade {
@@ -244,7 +274,7 @@ impl Book {
                     owner: post.payee,
                     provider: post.miner,
                     rate: post.rate,
-                    fee: post.fee,
+                    fee,
                     billed_ms: post.billed_ms,
                 };
                 self.chain = Some(Chain {
@@ -262,225 +292,4 @@ impl Book {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::pricing::KEPT_DAYS;
-    use super::*;
-    use crate::layouts::{FaultReason, LockPurpose, LockTerms, SignMode, Transaction};
-
-    const DAY: u64 = 86_400_000;
-    const GPU: Hash = [9; 32];
-
-    fn signed(
-        kind: TransactionKind,
-        account: u8,
-        target: Hash,
-        payload: Vec<u8>,
-    ) -> SignedTransaction {
-        SignedTransaction {
-            transaction: Transaction {
-                kind,
-                sign_mode: SignMode::Wallet,
-                chain_id: [0; 32],
-                public_key: [2; 33],
-                account: Address([account; 20]),
-                nonce: 0,
-                valid_until: 0,
-                amount: 1_000_000,
-                max_fee: 0,
-                target,
-                payload_hash: [0; 32],
-            },
-            signature: [0; 64],
-            payload,
-        }
-    }
-
-    fn lock(account: u8, job: u8) -> SignedTransaction {
-        let terms = LockTerms {
-            purpose: LockPurpose::Job,
-            expires_at: 0,
-            max_rate: u64::MAX,
-            max_fee_bps: 10_000,
-            miner_key: PublicKey::default(),
-        };
-        signed(TransactionKind::Lock, account, [job; 32], terms.encode())
-    }
-
-    fn post(lock: &SignedTransaction, job: u8, fee: u64) -> RecordBody {
-        RecordBody::Post(Post {
-            lock: lock.transaction.id(),
-            job_ref: [job; 32],
-            attempt: 1,
-            outcome: Outcome::Complete,
-            miner: PublicKey([1; 32]),
-            payee: Address([7; 20]),
-            evidence_id: [0; 32],
-            gpu: GPU,
-            rate: 500_000,
-            observed_ms: 10,
-            work_ms: 10,
-            billed_ms: 10,
-            posted: fee * 40,
-            fee,
-        })
-    }
-
-    fn play(bodies: Vec<RecordBody>) -> (Book, Changes) {
-        let (mut book, mut changes) = (Book::default(), Changes::default());
-        for (index, body) in bodies.into_iter().enumerate() {
-            let record = Record {
-                index: index as u64,
-                time_ms: 20_000 * DAY,
-                body,
-            };
-            book.record(&record, &mut changes);
-        }
-        book.end_chain(&mut changes);
-        (book, changes)
-    }
-
-    #[test]
-    fn a_chain_is_one_trade_and_one_success_for_each_payer() {
-        let (one, other) = (lock(1, 5), lock(2, 5));
-        let (book, changes) = play(vec![
-            RecordBody::Transaction(one.clone()),
-            RecordBody::Transaction(other.clone()),
-            post(&one, 5, 50_000),
-            post(&other, 5, 25_000),
-        ]);
-        let settled = book.trades[&GPU].settled(20_000, KEPT_DAYS);
-        assert_eq!(
-            (settled.trades, settled.weight, settled.billed_ms),
-            (1, 75_000, 10)
-        );
-        assert_eq!(book.paid[&PublicKey([1; 32])], 1);
-        let score = book.reputations.score(&PublicKey([1; 32]), 20_000);
-        assert_eq!((score.success, score.fault), (1_500, 0));
-        assert!(book.locks.is_empty());
-        assert_eq!(
-            (
-                changes.pairs.len(),
-                changes.payers.len(),
-                changes.trades.len()
-            ),
-            (2, 2, 1)
-        );
-        assert_eq!(changes.trades[0].index, 2);
-    }
-
-    #[test]
-    fn chains_of_two_jobs_are_two_trades() {
-        let (one, other) = (lock(1, 5), lock(2, 6));
-        let (book, _) = play(vec![
-            RecordBody::Transaction(one.clone()),
-            RecordBody::Transaction(other.clone()),
-            post(&one, 5, 50_000),
-            post(&other, 6, 50_000),
-        ]);
-        assert_eq!(book.trades[&GPU].settled(20_000, 1).trades, 2);
-        assert_eq!(book.paid[&PublicKey([1; 32])], 2);
-    }
-
-    #[test]
-    fn who_pays_the_wallet_of_the_miner_says_nothing_about_it() {
-        let consent = BindConsent {
-            seq: 1,
-            valid_until: 0,
-            consent: [3; 64],
-        };
-        let bind = signed(TransactionKind::Bind, 1, [1; 32], consent.encode());
-        let own = lock(1, 5);
-        let (book, changes) = play(vec![
-            RecordBody::Transaction(bind),
-            RecordBody::Transaction(own.clone()),
-            post(&own, 5, 50_000),
-        ]);
-        assert_eq!(
-            book.reputations.score(&PublicKey([1; 32]), 20_000).success,
-            0
-        );
-        assert_eq!(
-            book.trades[&GPU].settled(20_000, 1).weight,
-            50_000,
-            "a trade all the same"
-        );
-        assert_eq!(
-            changes.bindings[&PublicKey([1; 32])],
-            Some(Address([1; 20]))
-        );
-    }
-
-    #[test]
-    fn a_rental_is_a_trade_with_each_payment_and_keeps_its_lock_until_the_last() {
-        let rental = lock(1, 5);
-        let paid = |number, outcome| {
-            let RecordBody::Post(post) = post(&rental, 5, 50_000) else {
-                unreachable!()
-            };
-            RecordBody::Post(Post {
-                attempt: number,
-                outcome,
-                ..post
-            })
-        };
-        let first = vec![
-            RecordBody::Transaction(rental.clone()),
-            paid(1, Outcome::Rental),
-        ];
-        let (book, _) = play(first.clone());
-        assert_eq!(book.locks.len(), 1);
-        let (book, _) = play([first, vec![paid(2, Outcome::RentalEnd)]].concat());
-        assert!(book.locks.is_empty());
-        assert_eq!(book.trades[&GPU].settled(20_000, 1).trades, 2);
-    }
-
-    #[test]
-    fn a_fault_weighs_what_its_client_paid_in_fees() {
-        let (paid, failed) = (lock(1, 5), lock(1, 6));
-        let fault = |attempt| {
-            RecordBody::Fault(FaultEntry {
-                job_ref: [6; 32],
-                attempt,
-                miner: PublicKey([1; 32]),
-                client: Address([1; 20]),
-                reason: FaultReason::Lost,
-                weight: 30_000,
-                lock: failed.transaction.id(),
-            })
-        };
-        let (book, changes) = play(vec![
-            RecordBody::Transaction(failed.clone()),
-            fault(1),
-            RecordBody::Transaction(paid.clone()),
-            post(&paid, 5, 50_000),
-            fault(2),
-            fault(3),
-        ]);
-        let score = book.reputations.score(&PublicKey([1; 32]), 20_000);
-        assert_eq!((score.success, score.fault), (1_000, 1_000));
-        let faults: Vec<u16> = changes
-            .counted
-            .iter()
-            .map(|counted| counted.fault)
-            .collect();
-        assert_eq!(
-            faults,
-            [0, 600, 400],
-            "nothing paid, then what is left of 50,000"
-        );
-    }
-
-    #[test]
-    fn returned_locks_are_forgotten() {
-        let returned = lock(1, 5);
-        let (book, changes) = play(vec![
-            RecordBody::Transaction(returned.clone()),
-            RecordBody::Void {
-                lock: returned.transaction.id(),
-                reason: crate::layouts::VoidReason::Failed,
-            },
-        ]);
-        assert!(book.locks.is_empty());
-        assert_eq!(changes.locks[&returned.transaction.id()], None);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ pub mod replay;
 pub mod reputation;
 
 /// Milliseconds of a day.
-const DAY_MS: u64 = 86_400_000;
+pub(crate) const DAY_MS: u64 = 86_400_000;
 
 /// The fee that counts in full, in micro-AIT: 0.05 AIT.
 pub const FULL_FEE: u64 = 50_000;

@@ -88,6 +88,7 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
         payment_status: payment_status(row).into(),
         locked_micro_ait: row.locked(),
         least_funding_micro_ait: row.least_funding,
+        audit_allowed: spec.as_ref().is_some_and(JobSpec::allows_audit),
         paid_micro_ait: row.paid,
         fee_micro_ait: row.fee,
         returned_micro_ait: row.returned,

@@ -6,8 +6,8 @@ use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId, shard_of};
-use aitbc_common::job_input::{JobInput, JobType};
-use aitbc_common::layouts::{Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
+use aitbc_common::job_input::{InputError, JobInput, JobType, check_auditable};
+use aitbc_common::layouts::{AUDIT_ALLOWED, Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_common::limits;
 use aitbc_common::names::canonical_model;
 use aitbc_common::runtime::random_bytes;
@@ -257,7 +257,7 @@ pub fn spec(
         return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
     let input = if salted || !given.input.is_empty() {
-        Some(parse_input(job_type, &given.input)?)
+        Some(parse_input(job_type, &given.input, given.allow_audit)?)
     } else {
         None
     };
@@ -273,7 +273,7 @@ pub fn spec(
     let bounds = (limits::MIN_TIMEOUT_MS, limits::MAX_TIMEOUT_MS);
     let spec = JobSpec {
         job_type,
-        flags: 0,
+        flags: u16::from(given.allow_audit) * AUDIT_ALLOWED,
         chain_id,
         owner,
         salt: salt(&given.salt, salted)?,
@@ -310,19 +310,25 @@ fn salt(given: &[u8], needed: bool) -> Result<Hash, ApiError> {
     }
 }
 
-fn parse_input(job_type: JobType, input: &[u8]) -> Result<JobInput, ApiError> {
-    JobInput::parse(job_type, input).map_err(|error| {
-        let field = error.field.as_ref().map_or_else(
-            || "spec.input".to_owned(),
-            |path| format!("spec.input.{path}"),
-        );
-        let mut refusal = ApiError::new(
-            ErrorReason::InvalidInput,
-            format!("{}; {}", error.message, error.hint),
-        );
-        refusal.fields.push((field, error.message));
-        refusal
-    })
+fn parse_input(job_type: JobType, bytes: &[u8], audited: bool) -> Result<JobInput, ApiError> {
+    let input = JobInput::parse(job_type, bytes).map_err(bad_input)?;
+    if audited {
+        check_auditable(&input).map_err(bad_input)?;
+    }
+    Ok(input)
+}
+
+fn bad_input(error: InputError) -> ApiError {
+    let field = error.field.as_ref().map_or_else(
+        || "spec.input".to_owned(),
+        |path| format!("spec.input.{path}"),
+    );
+    let mut refusal = ApiError::new(
+        ErrorReason::InvalidInput,
+        format!("{}; {}", error.message, error.hint),
+    );
+    refusal.fields.push((field, error.message));
+    refusal
 }
 
 fn requirements(given: Option<&v1::Requirements>) -> Result<Requirements, ApiError> {

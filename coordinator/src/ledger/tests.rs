@@ -53,6 +53,7 @@ fn genesis(log: &Identity) -> Genesis {
             per_address: 200 * AIT,
             total: 1_000 * AIT,
         }),
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: log.public().0,
         previous: None,

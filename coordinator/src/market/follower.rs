@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use aitbc_common::address::Address;
 use aitbc_common::gpus;
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::layouts::Record;
-use aitbc_common::market::book::{Book, Changes};
+use aitbc_common::layouts::{Record, RecordBody};
+use aitbc_common::market::book::{Book, Changes, auditors_of};
 use aitbc_common::market::day_of;
 use aitbc_common::market::pricing::KEPT_DAYS;
 use aitbc_common::runtime::status::ApiError;
@@ -188,6 +189,9 @@ impl Work {
             book_rows::forget(batch);
             (book, live, next) = Default::default();
         }
+        if next > 0 {
+            book.auditors = self.auditors()?;
+        }
         let touched = book.reputations.miners(None).copied();
         let touched = touched.chain(book.paid.keys().copied()).collect();
         self.book.change(|kept| {
@@ -199,6 +203,21 @@ impl Work {
             };
         });
         Ok(touched)
+    }
+
+    /// As the first record says; a book that begins with it learns them by itself.
+    fn auditors(&self) -> Result<Arc<[Address]>, StoreError> {
+        let key = ledger_keys::record(0);
+        let stored = self.store.get_many(&[(Family::Archive, &key)])?;
+        let row = stored.into_iter().next().flatten().ok_or_else(damaged)?;
+        let leaf = split_record(&row).map(|(_, leaf)| leaf);
+        match leaf.and_then(|leaf| Record::decode(leaf).ok()) {
+            Some(Record {
+                body: RecordBody::Genesis(file),
+                ..
+            }) => Ok(auditors_of(&file)),
+            _ => Err(damaged()),
+        }
     }
 
     /// What time alone changes.
@@ -300,8 +319,7 @@ fn begin_day(kept: &mut Kept, batch: &mut Batch, today: u32) {
 
 /// The records at the end that may be of a chain which goes on stay for the next time, where others come before them.
 fn drop_open_chain(records: &mut Vec<Record>) {
-    let is_post =
-        |record: &Record| matches!(record.body, aitbc_common::layouts::RecordBody::Post(_));
+    let is_post = |record: &Record| matches!(record.body, RecordBody::Post(_));
     let whole = records.iter().rposition(|record| !is_post(record));
     if let Some(whole) = whole {
         records.truncate(whole + 1);

@@ -83,6 +83,7 @@ impl Ledger {
                 .map(|wallet| (wallet.address(), OWNED))
                 .collect(),
             faucet: None,
+            auditors: Vec::new(),
             fee_bps: 250,
             log_key: log_key.public().0,
             previous: None,

@@ -57,6 +57,7 @@ impl Written {
                 per_address: AIT,
                 total: 1_000 * AIT,
             }),
+            auditors: Vec::new(),
             fee_bps: 250,
             log_key: log_key.public().0,
             previous: None,

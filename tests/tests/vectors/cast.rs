@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub const ALICE: [u8; 32] = [0x51; 32];
 pub const BOB: [u8; 32] = [0x52; 32];
 pub const CAROL: [u8; 32] = [0x53; 32];
+/// Of a wallet that only pays for audits.
+pub const AUDITOR: [u8; 32] = [0x54; 32];
 /// Seeds of the identities.
 pub const AGENT: [u8; 32] = [0x61; 32];
 pub const MINER: [u8; 32] = [0x22; 32];

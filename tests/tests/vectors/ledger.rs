@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aitbc_common::address::Address;
 use aitbc_common::genesis::{Faucet, Genesis, PreviousChain, chain_id};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
@@ -15,15 +16,22 @@ use aitbc_common::ledger::settlement::posts;
 use aitbc_common::ledger::state::State;
 use serde_json::{Value, json};
 
+use super::audits::auditing;
 use super::cast::{
-    AGENT, ALICE, BEGIN, BOB, CAROL, MINER, OWNER, address, allowance, by_agent, consent, identity,
-    keys, release, terms,
+    AGENT, ALICE, AUDITOR, BEGIN, BOB, CAROL, MINER, OWNER, address, allowance, by_agent, consent,
+    identity, keys, release, terms,
 };
 use super::history::{DAY, History};
 use super::records::acknowledgement;
 use super::renting::renting;
 use super::slashing::slashing;
 use super::{check, counting, number};
+
+fn auditors() -> Vec<Address> {
+    let mut auditors = vec![address(&BOB), address(&AUDITOR)];
+    auditors.sort_unstable();
+    auditors
+}
 
 fn genesis() -> Genesis {
     Genesis {
@@ -32,6 +40,7 @@ fn genesis() -> Genesis {
             per_address: 1_000_000,
             total: 2_000_000,
         }),
+        auditors: auditors(),
         fee_bps: 250,
         log_key: identity(&[0x44; 32]).public().0,
         previous: Some(PreviousChain {
@@ -401,6 +410,7 @@ fn a_small_history() {
     matured(&mut history, unstakings);
     renting(&mut history);
     slashing(&mut history);
+    auditing(&mut history);
     words(&mut history);
     let rest: Vec<(&StateKey, &Entry)> = history.state.entries().collect();
     let state: Vec<Value> = rest

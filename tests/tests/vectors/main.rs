@@ -3,6 +3,7 @@
 //! Each file is built here from fixed values and compared with what is stored: a difference means that a frozen format
 //! changed. `AITBC_REWRITE_VECTORS=1` writes the files anew, for a format that is not released yet.
 
+mod audits;
 mod cast;
 mod history;
 mod layouts;

@@ -163,6 +163,26 @@ fn all() -> Vec<(&'static str, RecordBody, Value)> {
             "statements": [hex::encode(slashed.evidence.first.encode()), hex::encode(slashed.evidence.second.encode())],
         }),
     ));
+    let day = 20_416;
+    let seeds = [
+        (
+            "audit commit",
+            RecordBody::AuditCommit {
+                day,
+                commitment: counting(0x90),
+            },
+            json!({"day": day, "commitment": hex::encode(counting::<32>(0x90))}),
+        ),
+        (
+            "audit reveal",
+            RecordBody::AuditReveal {
+                day,
+                seed: counting(0x50),
+            },
+            json!({"day": day, "seed": hex::encode(counting::<32>(0x50))}),
+        ),
+    ];
+    all.extend(seeds);
     for outcome in [Outcome::Rental, Outcome::RentalEnd] {
         let rental = Post {
             outcome,
@@ -213,7 +233,12 @@ fn reasons() -> Vec<(&'static str, RecordBody, Value)> {
             of_lock(reason as u8),
         ));
     }
-    for reason in [FaultReason::Lost, FaultReason::Failed, FaultReason::Invalid] {
+    for reason in [
+        FaultReason::Lost,
+        FaultReason::Failed,
+        FaultReason::Invalid,
+        FaultReason::Wrong,
+    ] {
         let fault = fault(reason);
         let fields = fault_fields(&fault);
         all.push(("outcome", RecordBody::Fault(fault), fields));
@@ -305,7 +330,7 @@ fn record_of_each_type() {
             ("a void's bytes for an OUTCOME", 1, 6),
             ("a void's bytes for a SLASH", 1, 9),
             ("KEYCHANGE, reserved", 1, 11),
-            ("undefined type", 1, 13),
+            ("undefined type", 1, 15),
             ("void reason 0", 50, 0),
             ("void reason 11", 50, 11),
             ("expire for a void's reason", 1, 5),
@@ -321,7 +346,7 @@ fn record_of_each_type() {
             "undefined reason of a fault",
             RecordBody::Fault(fault(FaultReason::Lost)),
             104,
-            4,
+            5,
         ),
         (
             "undefined mint reason",

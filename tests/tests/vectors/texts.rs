@@ -274,6 +274,7 @@ fn genesis() {
         allocations: std::collections::BTreeMap::new(),
         faucet: None,
         previous: None,
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: Identity::from_seed(&[0x44; 32]).public().0,
         profile: "dev".into(),

@@ -40,7 +40,12 @@ pub async fn run(
             context.warn(&warning_name(warning), &warning.message);
         }
     }
-    context.result(&explanation_json(&answer), explanation_text(&answer))
+    let (mut document, mut text) = (explanation_json(&answer), explanation_text(&answer));
+    document["allow_audit"] = job.allow_audit.into();
+    if job.allow_audit {
+        text.push_str("\n  its work may be audited");
+    }
+    context.result(&document, text)
 }
 
 fn explanation_json(answer: &ExplainJobResponse) -> Value {

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use aitbc_common::job_input::{InputError, JobInput, JobType};
+use aitbc_common::job_input::{InputError, JobInput, JobType, make_auditable};
 use aitbc_common::limits::INPUT_BYTES;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::{is_terminal_stdin, note_line};
@@ -21,13 +21,17 @@ pub enum Source {
     Prompt(OsString),
 }
 
-/// Reads the document and checks it as the coordinator will; its bytes are passed on unchanged.
-pub fn read(job_type: JobType, source: &Source) -> Result<Vec<u8>, CommandError> {
+/// Reads the document and checks it as the coordinator will; its bytes are passed on unchanged, but for what audits need where
+/// it lacks that.
+pub fn read(job_type: JobType, source: &Source, auditable: bool) -> Result<Vec<u8>, CommandError> {
     let bytes = match source {
         Source::Prompt(text) => document_of(job_type, text)?,
         Source::Data(data) => read_data(data)?,
     };
     JobInput::parse(job_type, &bytes).map_err(|error| refused(&error))?;
+    if auditable {
+        return make_auditable(job_type, bytes).map_err(|error| refused(&error));
+    }
     Ok(bytes)
 }
 
@@ -91,7 +95,7 @@ mod tests {
     use super::*;
 
     fn data(text: &str) -> Result<Vec<u8>, CommandError> {
-        read(JobType::Inference, &Source::Data(text.into()))
+        read(JobType::Inference, &Source::Data(text.into()), false)
     }
 
     #[test]
@@ -108,9 +112,9 @@ mod tests {
     #[test]
     fn a_prompt_becomes_a_document_of_its_type() {
         let source = Source::Prompt("a \"b\"".into());
-        let inference = read(JobType::Inference, &source).unwrap();
+        let inference = read(JobType::Inference, &source, false).unwrap();
         assert_eq!(inference, br#"{"prompt":"a \"b\""}"#);
-        let embedding = read(JobType::Embedding, &source).unwrap();
+        let embedding = read(JobType::Embedding, &source, false).unwrap();
         assert_eq!(embedding, br#"{"input":"a \"b\""}"#);
     }
 
@@ -127,14 +131,14 @@ mod tests {
         }
         let binary = Source::Data(OsString::from(OsStr::from_bytes(b"{\xff")));
         assert!(
-            read(JobType::Inference, &binary)
+            read(JobType::Inference, &binary, false)
                 .unwrap_err()
                 .message
                 .contains("UTF-8")
         );
         let binary = Source::Prompt(OsString::from(OsStr::from_bytes(b"\xff")));
         assert!(
-            read(JobType::Inference, &binary)
+            read(JobType::Inference, &binary, false)
                 .unwrap_err()
                 .message
                 .contains("UTF-8")

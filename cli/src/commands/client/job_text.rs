@@ -155,6 +155,9 @@ pub fn job_text(job: &Job) -> String {
     if !job.retry_of.is_empty() {
         let _infallible = write!(text, "\n  retries {}", job.retry_of);
     }
+    if job.audit_allowed {
+        text.push_str("\n  audit   its work may be audited");
+    }
     text
 }
 

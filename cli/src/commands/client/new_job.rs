@@ -79,6 +79,8 @@ pub struct NewJob {
     pub rental: Option<RentalId>,
     /// Time until it expires.
     pub timeout: Duration,
+    /// Its work may be audited.
+    pub allow_audit: bool,
     /// Rank among the owner's jobs.
     pub priority: i32,
     /// How often it is tried again after failures.
@@ -107,6 +109,7 @@ impl NewJob {
             offer: None,
             rental: None,
             timeout: Duration::from_millis(DEFAULT_TIMEOUT_MS),
+            allow_audit: false,
             priority: 0,
             max_retries: None,
             require_miner: false,
@@ -127,7 +130,7 @@ impl NewJob {
         };
         layouts::JobSpec {
             job_type: self.job_type,
-            flags: 0,
+            flags: u16::from(self.allow_audit) * layouts::AUDIT_ALLOWED,
             chain_id: *connection.chain_id(),
             owner: connection.identity.public(),
             salt,
@@ -162,6 +165,7 @@ impl NewJob {
             max_price_per_hour_micro_ait: self.max_price.map(|price| price.0),
             timeout: Some(duration_for_request(self.timeout)),
             salt: salt.to_vec().into(),
+            allow_audit: self.allow_audit,
         }
     }
 

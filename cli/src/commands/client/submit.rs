@@ -42,6 +42,7 @@ Examples:
   aitbc client submit --type inference --model llama3 --prompt Hi --explain
   aitbc client submit --type inference --model llama3 --prompt Hi --pay 1
   aitbc client submit --type inference --model llama3 --prompt Hi --min-funding 10
+  aitbc client submit --type inference --model llama3 --prompt Hi --pay 1 --allow-audit
 
 An inference job takes \"prompt\" or \"messages\", and \"system\", \"tools\", \"think\", \"keep_alive\", \"format\", \"options\".";
 
@@ -111,6 +112,10 @@ pub struct Arguments {
     pay: Option<MicroAit>,
     #[command(flatten)]
     payer: PayerOptions,
+    /// Allow audits of its work: the coordinator may run the job once more elsewhere, at its own cost, and compare. Inference at
+    /// temperature 0 only, which is set where the input sets none
+    #[arg(long)]
+    allow_audit: bool,
     /// Submit nothing: show which miners match and what removed the others; with --pay or --hold, as a paid job
     #[arg(long)]
     explain: bool,
@@ -167,6 +172,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         input: input::read(
             arguments.job_type,
             &source(arguments.data, arguments.prompt),
+            arguments.allow_audit,
         )?,
         max_price: arguments.max_price,
         min_vram_gib: arguments.min_vram,
@@ -175,6 +181,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         offer: arguments.offer,
         rental: arguments.rental,
         timeout: arguments.timeout,
+        allow_audit: arguments.allow_audit,
         priority: arguments.priority,
         max_retries: arguments.max_retries,
         require_miner: arguments.require_miner,

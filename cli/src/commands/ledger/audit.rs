@@ -28,7 +28,7 @@ Examples:
   aitbc ledger audit                     what the network's coordinator has
   aitbc ledger audit ledger.ndjson       an export; needs no coordinator
 
-Every record is checked by the rules of docs/formats.md: signatures, nonces, balances, payments, the state root of
+Every record is checked by the rules of docs/ledger.md: signatures, nonces, balances, payments, the state root of
 each seal, and at the end the signed checkpoint. The first bad record is named. The reputations are recomputed by
 docs/market.md; those that the coordinator states must be the same.";
 

@@ -21,7 +21,7 @@ Examples:
   aitbc ledger export | gzip > ledger.ndjson.gz
   aitbc ledger audit ledger.ndjson             needs no coordinator
 
-One JSON object a line, a record each, then the signed checkpoint: see docs/formats.md.";
+One JSON object a line, a record each, then the signed checkpoint: see docs/ledger.md.";
 
 /// Where to.
 #[derive(Debug, Args)]

@@ -59,6 +59,7 @@ impl Coordinator {
             allocations: std::collections::BTreeMap::new(),
             faucet: None,
             previous: None,
+            auditors: Vec::new(),
             fee_bps: 250,
             log_key: [1; 32],
             profile: "dev".into(),

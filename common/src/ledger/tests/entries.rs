@@ -66,6 +66,19 @@ fn examples() -> Vec<(StateKey, Entry, usize)> {
         (StateKey::Staker(rig), Entry::Staker(alice), 20),
         (StateKey::Forfeit(rig), forfeit, 24),
         (StateKey::Slashed(rig, [7; 32], 3), Entry::Slashed(9), 8),
+        (
+            StateKey::AuditSeed(20_416),
+            Entry::AuditSeed(super::super::entry::AuditSeed {
+                commitment: [5; 32],
+                seed: [6; 32],
+            }),
+            64,
+        ),
+        (
+            StateKey::FoundWrong([7; 32]),
+            Entry::FoundWrong([4; 32]),
+            32,
+        ),
     ]);
     all
 }
@@ -111,7 +124,7 @@ fn reserved_records_are_refused() {
     }
     .encode();
     assert!(Record::decode(&void).is_ok());
-    for kind in [0, 11, 13] {
+    for kind in [0, 11, 15] {
         let mut reserved = void.clone();
         reserved[1] = kind;
         let error = Record::decode(&reserved).unwrap_err().to_string();

@@ -64,6 +64,7 @@ fn genesis(allocations: BTreeMap<Address, u64>) -> Genesis {
             per_address: 1_000,
             total: 1_000_000,
         }),
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: [1; 32],
         previous: None,

@@ -98,6 +98,11 @@ impl Reputations {
         weight
     }
 
+    /// Counts a finding of an audit: a fault of [`MAX_A_DAY`] with the auditor that paid for it, which no fees need to back.
+    pub fn found_wrong(&mut self, miner: PublicKey, auditor: Address, day: u32) {
+        self.count(miner, auditor, day, [0, MAX_A_DAY]);
+    }
+
     fn count(&mut self, miner: PublicKey, client: Address, day: u32, [success, fault]: [u16; 2]) {
         if success == 0 && fault == 0 {
             return;

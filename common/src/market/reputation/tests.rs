@@ -451,3 +451,18 @@ fn forget(book: &mut Reputations, today: u32) -> Result<(), TestCaseError> {
     }
     Ok(())
 }
+
+/// The table of docs/market.md: findings that bring a miner below 0.5, each by another auditor or on another day.
+#[test]
+fn few_findings_cost_a_good_name() {
+    let after = |success, findings: u64| {
+        let fault = findings * 1_000;
+        Score { success, fault }.ppm()
+    };
+    for (success, before, findings) in [(10_000, 790_500, 5), (24_000, 900_653, 15)] {
+        assert_eq!(after(success, 0), before);
+        assert!(after(success, findings) < 500_000);
+        assert!(after(success, findings - 1) >= 500_000);
+    }
+    assert_eq!((after(0, 0), after(0, 1)), (25_000, 0));
+}

@@ -74,6 +74,7 @@ fn honest_info() -> GetNetworkInfoResponse {
         allocations: std::collections::BTreeMap::new(),
         faucet: None,
         previous: None,
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: [1; 32],
         profile: "dev".into(),

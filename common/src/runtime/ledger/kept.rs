@@ -214,6 +214,7 @@ mod tests {
         let genesis = Genesis {
             allocations: Default::default(),
             faucet: None,
+            auditors: Vec::new(),
             fee_bps: 250,
             log_key: [3; 32],
             previous: None,

@@ -2,6 +2,7 @@
 
 mod acknowledgements;
 mod attempts;
+mod audited;
 mod funding;
 mod lists;
 mod streams;

@@ -92,6 +92,7 @@ fn genesis() -> Vec<u8> {
         allocations: std::collections::BTreeMap::new(),
         faucet: None,
         previous: None,
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: key,
         profile: "dev".into(),
@@ -142,7 +143,7 @@ impl Script {
         let requirements = spec.requirements.clone().unwrap_or_default();
         layouts::JobSpec {
             job_type: Type::try_from(u8::try_from(spec.r#type).unwrap()).unwrap(),
-            flags: 0,
+            flags: u16::from(spec.allow_audit),
             chain_id: chain_id(&genesis()),
             owner,
             salt: spec.salt[..].try_into().unwrap(),

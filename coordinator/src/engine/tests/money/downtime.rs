@@ -37,6 +37,7 @@ fn ledger_config() -> LedgerConfig {
     let genesis = Genesis {
         allocations: BTreeMap::from([(payer().address(), 100 * AIT)]),
         faucet: None,
+        auditors: Vec::new(),
         fee_bps: 250,
         log_key: log.public().0,
         previous: None,
