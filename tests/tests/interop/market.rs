@@ -222,7 +222,7 @@ impl History {
                 0 => self.wait(),
                 1 => self.ask(),
                 2 => self.fault(),
-                3 if self.jobs % 3 == 0 => self.found_wrong(),
+                3 if self.jobs.is_multiple_of(3) => self.found_wrong(),
                 3 => self.fault(),
                 _ => self.job(),
             }

@@ -66,21 +66,21 @@ fn examples() -> Vec<(StateKey, Entry, usize)> {
         (StateKey::Staker(rig), Entry::Staker(alice), 20),
         (StateKey::Forfeit(rig), forfeit, 24),
         (StateKey::Slashed(rig, [7; 32], 3), Entry::Slashed(9), 8),
-        (
-            StateKey::AuditSeed(20_416),
-            Entry::AuditSeed(super::super::entry::AuditSeed {
-                commitment: [5; 32],
-                seed: [6; 32],
-            }),
-            64,
-        ),
-        (
-            StateKey::FoundWrong([7; 32]),
-            Entry::FoundWrong([4; 32]),
-            32,
-        ),
     ]);
+    all.extend(audits());
     all
+}
+
+fn audits() -> [(StateKey, Entry, usize); 2] {
+    let seed = Entry::AuditSeed(super::super::entry::AuditSeed {
+        commitment: [5; 32],
+        seed: [6; 32],
+    });
+    let wrong = (StateKey::FoundWrong([7; 32]), Entry::FoundWrong([4; 32]));
+    [
+        (StateKey::AuditSeed(20_416), seed, 64),
+        (wrong.0, wrong.1, 32),
+    ]
 }
 
 #[test]
