@@ -40,6 +40,8 @@ fn the_invariants_hold() {
         payments,
         expired,
         stakes,
+        slashes,
+        forfeits,
         rentals,
         rentals_released,
         rentals_gone,
@@ -49,6 +51,10 @@ fn the_invariants_hold() {
     assert!(
         payments > SEEDS && expired > SEEDS / 10 && stakes > SEEDS,
         "{payments} payments, {expired} locks expired, {stakes} stakes in {SEEDS} seeds"
+    );
+    assert!(
+        slashes > SEEDS / 10 && forfeits > 0,
+        "{slashes} stakes slashed, {forfeits} unstakings that came to nothing for it in {SEEDS} seeds"
     );
     assert!(
         rentals > SEEDS

@@ -440,8 +440,9 @@ fn contradiction(stream: &AttemptStream, statement: &SignedStatement) -> Option<
     })
 }
 
-/// Shows a checkpoint to watchers where it checks; the engine keeps the newest of a paid attempt.
-fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Option<Command> {
+/// Shows a checkpoint to watchers where it checks; the engine keeps the newest of a paid attempt, and hears where one
+/// contradicts what its miner signed before.
+pub fn check_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Option<Command> {
     let facts = &stream.facts;
     let layout = StreamCheckpoint::decode(&checkpoint.checkpoint).ok()?;
     let assignment = &facts.assignment;

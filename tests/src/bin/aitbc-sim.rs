@@ -31,7 +31,7 @@ struct Arguments {
     /// nonce: nonces have no gaps; seal-before-sync: a checkpoint is signed once its seal is durable; assigned-payee: who is paid is
     /// the payee of the assignment; one-renter: one of two who want a GPU at once gets it; rented-out: nobody else's jobs
     /// run on a rented GPU; heard-beats: only time counts in which the provider was there; rental-rest: a rental's last
-    /// payment gives the rest of its lock back.
+    /// payment gives the rest of its lock back; forfeits: what was being unstaked when its stake was slashed goes nowhere.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.
@@ -134,7 +134,7 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
          {} events; {} watched bytes verified, {} payments audited, {} \
-         locks expired, {} stakes; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
+         locks expired, {} stakes, {} slashed with {} unstakings; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
          {} jobs under them",
         totals.jobs,
         totals.completed,
@@ -146,6 +146,8 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         totals.payments,
         totals.expired,
         totals.stakes,
+        totals.slashes,
+        totals.forfeits,
         totals.rentals,
         totals.rentals_released,
         totals.rentals_gone,

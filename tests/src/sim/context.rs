@@ -37,11 +37,13 @@ pub enum Fault {
     Commit,
     /// Model servers fail or stall.
     Model,
+    /// A miner signs two outputs of one attempt.
+    Cheat,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cut,
         Self::HalfOpen,
         Self::Delay,
@@ -51,6 +53,7 @@ impl Fault {
         Self::MinerCrash,
         Self::Commit,
         Self::Model,
+        Self::Cheat,
     ];
 
     /// Its name on the command line.
@@ -66,6 +69,7 @@ impl Fault {
             Self::MinerCrash => "miner-crash",
             Self::Commit => "commit",
             Self::Model => "model",
+            Self::Cheat => "cheat",
         }
     }
 }
@@ -155,11 +159,13 @@ pub enum Rule {
     HeardBeats,
     /// A rental's last payment gives the rest of its lock back.
     RentalRest,
+    /// What was being unstaked when its stake was slashed goes nowhere.
+    Forfeits,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -175,6 +181,7 @@ impl Rule {
         Self::RentedOut,
         Self::HeardBeats,
         Self::RentalRest,
+        Self::Forfeits,
     ];
 
     /// Its name on the command line.
@@ -196,6 +203,7 @@ impl Rule {
             Self::RentedOut => "rented-out",
             Self::HeardBeats => "heard-beats",
             Self::RentalRest => "rental-rest",
+            Self::Forfeits => "forfeits",
         }
     }
 }
@@ -257,6 +265,8 @@ pub struct Randomness {
     pub ledger: StdRng,
     /// What providers and renters do.
     pub market: StdRng,
+    /// When miners cheat.
+    pub cheats: StdRng,
 }
 
 impl Randomness {
@@ -270,6 +280,7 @@ impl Randomness {
             coordinator: rng(4),
             ledger: rng(5),
             market: rng(6),
+            cheats: rng(7),
         }
     }
 }

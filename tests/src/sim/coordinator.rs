@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 
 use super::clients::Call;
 use super::context::{Context, Fault, Rule, one_in};
+use super::genesis::CHAIN;
 use super::sessions::Session;
 use super::watches::{ServerWatch, WatchId};
-use super::work::{CHAIN, service};
+use super::work::service;
 use super::world::Event;
 
 /// A failure that a session told the engine: its attempt, and what the miner is told where its delivery was refused.
@@ -83,7 +84,7 @@ pub fn unavailable() -> ApiError {
 impl Coordinator {
     pub fn new(ctx: &mut Context) -> Self {
         let memory = Arc::new(MemoryStore::journaled());
-        let mut config = EngineConfig::new(CHAIN, 250);
+        let mut config = EngineConfig::new(*CHAIN, 250);
         config.broken = BrokenRules {
             skip_attempt_check: ctx.broken(Rule::AttemptCheck),
             no_requeue_on_loss: ctx.broken(Rule::RequeueOnLoss),

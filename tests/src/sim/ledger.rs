@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aitbc_common::genesis::Genesis;
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{Record, RecordBody, TransactionKind};
+use aitbc_common::layouts::{ExpireReason, Record, RecordBody, TransactionKind};
 use aitbc_common::ledger::audit::Audit;
 use aitbc_common::ledger::broken as state;
 use aitbc_common::ledger::checkpoint::LogIdentity;
 use aitbc_common::ledger::entry::AccountId;
 use aitbc_common::ledger::log::{self, TreeHead};
+use aitbc_common::ledger::transactions::UNSTAKING_MS;
 use aitbc_common::wallet::WalletKey;
 use aitbc_coordinator::engine::command::{Command, Reply};
 use aitbc_coordinator::ledger::command::{self as ledger, Effect};
@@ -26,13 +26,11 @@ use rand::Rng;
 
 use super::context::{Context, Rule, one_in};
 use super::coordinator::{Caller, Coordinator, strike_store};
-use super::payers::Payment;
+use super::genesis;
+use super::payers::{DAY_MS, Payment};
 use super::trace::Totals;
 use super::world::Event;
 
-/// Micro-AIT that each wallet owns: enough for all locks of a run.
-const OWNED: u64 = 1 << 56;
-const PASSERS_BY: u8 = 32;
 /// Notices that are told at once.
 const NOTICES: usize = 64;
 
@@ -42,7 +40,9 @@ pub struct Ledger {
     /// While it runs: its core, its right to write, and the moment its clock starts from.
     running: Option<(LedgerCore, Fence)>,
     pub(super) payer: WalletKey,
-    /// Transactions about the payer's stake.
+    /// It owns the miner that may cheat, and stakes on it.
+    pub(super) staker: WalletKey,
+    /// Its transactions that were recorded.
     pub(super) staking: u64,
     /// Signs what it may not.
     pub(super) thief: WalletKey,
@@ -70,31 +70,10 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(ctx: &Context) -> Self {
-        let payer = WalletKey::from_bytes(&[5; 32]).expect("a valid key");
-        let thief = WalletKey::from_bytes(&[6; 32]).expect("a valid key");
-        let passers_by: Vec<_> = (0..PASSERS_BY)
-            .map(|n| WalletKey::from_bytes(&[64 + n; 32]).expect("a valid key"))
-            .collect();
-        let log_key = Identity::from_seed(&[6; 32]);
-        let genesis = Genesis {
-            allocations: passers_by
-                .iter()
-                .chain([&payer, &thief])
-                .map(|wallet| (wallet.address(), OWNED))
-                .collect(),
-            faucet: None,
-            auditors: Vec::new(),
-            fee_bps: 250,
-            log_key: log_key.public().0,
-            previous: None,
-            profile: "standard".into(),
-            random: [7; 32],
-            service_key: [8; 32],
-            version: 1,
-        };
+        let genesis = genesis::genesis();
         let file = genesis.to_bytes();
         let rules = genesis.rules(&file).expect("it gives out less than all");
-        let mut config = LedgerConfig::new(rules, file.into(), log_key, None);
+        let mut config = LedgerConfig::new(rules, file.into(), genesis::log_key(), None);
         config.broken = BrokenRules {
             repeat_orders: ctx.broken(Rule::OrdersOnce),
             pay_again: ctx.broken(Rule::DoublePost),
@@ -103,17 +82,18 @@ impl Ledger {
             state: state::BrokenRules {
                 short_remainder: ctx.broken(Rule::Remainder),
                 skip_nonces: ctx.broken(Rule::Nonce),
-                ..state::BrokenRules::default()
+                pay_forfeits: ctx.broken(Rule::Forfeits),
             },
         };
         Self {
             config,
             running: None,
-            payer,
-            thief,
-            passers_by,
+            payer: genesis::payer(),
+            thief: genesis::thief(),
+            passers_by: genesis::passers_by(),
             newest_job: None,
             nonce: 0,
+            staker: genesis::staker(),
             staking: 0,
             unanswered: Vec::new(),
             recorded: BTreeMap::new(),
@@ -375,6 +355,19 @@ impl Ledger {
         open + untold + self.unanswered.len()
     }
 
+    /// Time passes until all that is being unstaked has left its stake, or comes to nothing.
+    pub fn mature(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
+        let now = ctx.now;
+        ctx.now += UNSTAKING_MS + DAY_MS;
+        let until_ms = ctx.now;
+        self.step(
+            ctx,
+            coordinator,
+            vec![ledger::Command::ExpireUntil { until_ms }],
+        );
+        ctx.now = now;
+    }
+
     /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it.
     pub fn audit(&self, store: &Arc<dyn Store>, totals: &mut Totals) -> Result<(), String> {
         let mut audit = Audit::default();
@@ -392,7 +385,11 @@ impl Ledger {
                     }
                 }
                 RecordBody::Post(post) => totals.payments += u64::from(post.posted > 0),
-                RecordBody::Expire { .. } => totals.expired += 1,
+                RecordBody::Expire { reason, .. } => {
+                    totals.expired += 1;
+                    totals.forfeits += u64::from(reason == ExpireReason::Forfeited);
+                }
+                RecordBody::Slash(_) => totals.slashes += 1,
                 RecordBody::Seal(_) => {
                     seals.insert(index);
                 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitbc_common::identity::Identity;
+use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_miner::session::{
     Action, AttemptKey, CoreConfig, End, Event as MinerEvent, SessionCore, SpoolRecord,
 };
-use aitbc_proto::v1::{CoordinatorMessage, ErrorReason, Failure, FailureReason, Inventory};
+use aitbc_proto::v1::miner_message::Message as Up;
+use aitbc_proto::v1::{self, CoordinatorMessage, ErrorReason, Failure, FailureReason, Inventory};
 use bytes::Bytes;
 use rand::Rng;
 
 use super::context::{Context, Fault, START_MS, one_in};
+use super::genesis::CHAIN;
 use super::network::{ConnectionId, DownItem, Side, connect, leave, send_up};
-use super::work::{self, CHAIN, ENGINE, MODELS};
+use super::work::{self, ENGINE, MODELS};
 use super::world::Event;
 
 /// What a model server does with a run.
@@ -64,6 +67,27 @@ fn failed(reason: FailureReason) -> Failure {
         reason: reason.into(),
         message: "the simulated model server failed".into(),
     }
+}
+
+/// Another output of the same attempt, signed beside the one that is sent.
+fn lie(ctx: &mut Context, identity: &Identity, message: &Up) -> Option<Up> {
+    let Up::Checkpoint(part) = message else {
+        return None;
+    };
+    if !one_in(&mut ctx.random.cheats, 60) || !ctx.faults.has(Fault::Cheat) {
+        return None;
+    }
+    let mut checkpoint = StreamCheckpoint::decode(&part.checkpoint).expect("the miner wrote it");
+    checkpoint.hash[0] ^= 1;
+    ctx.wire.cheats(identity.public(), &checkpoint);
+    let at = (checkpoint.job_id, checkpoint.attempt);
+    ctx.trace
+        .fault(ctx.now, format_args!("two outputs of {at:?}"));
+    Some(Up::Checkpoint(v1::Checkpoint {
+        checkpoint: checkpoint.encode().to_vec().into(),
+        signature: checkpoint.sign(identity).to_vec().into(),
+        ..part.clone()
+    }))
 }
 
 impl Miner {
@@ -117,7 +141,7 @@ impl Miner {
         let config = CoreConfig {
             identity: Arc::clone(&self.identity),
             miner_id: work::miner_id(self.number),
-            chain_id: CHAIN,
+            chain_id: *CHAIN,
             service_key: self.service,
             log_key: self.service,
             takeover: std::mem::take(&mut self.takeover),
@@ -225,8 +249,11 @@ impl Miner {
         if let Some(connection) = self.connection {
             while let Some(batch) = core.outgoing(now) {
                 for message in batch.into_iter().filter_map(|message| message.message) {
-                    ctx.wire.sends(self.identity.public(), &message);
-                    send_up(ctx, connection, message);
+                    let lie = lie(ctx, &self.identity, &message);
+                    for message in [Some(message), lie].into_iter().flatten() {
+                        ctx.wire.sends(self.identity.public(), &message);
+                        send_up(ctx, connection, message);
+                    }
                 }
             }
         }

@@ -10,6 +10,7 @@ mod context;
 mod coordinator;
 mod deliveries;
 mod faults;
+mod genesis;
 mod ledger;
 mod market;
 mod miners;

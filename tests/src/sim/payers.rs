@@ -17,15 +17,16 @@ use rand::Rng;
 use super::clients::ClientJob;
 use super::context::{Context, one_in};
 use super::coordinator::Coordinator;
+use super::genesis::CHAIN;
 use super::ledger::Ledger;
-use super::work::CHAIN;
+use super::work;
 use super::world::Event;
 
 /// Micro-AIT of a first lock: enough for every miner.
 pub const PLENTY: u64 = 1_000_000_000;
 /// Locks in which a job gets it that waits for so much.
 const PARTS: u64 = 3;
-const DAY_MS: u64 = 24 * 3_600_000;
+pub const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Micro-AIT that are staked at once, or locked in passing.
 const STAKE: u64 = 1_000;
@@ -39,9 +40,9 @@ pub struct Payment {
     rental: Option<RentalTerms>,
 }
 
-/// The miner that the payer stakes on; it runs nothing.
+/// The miner that the payer stakes on: the first, which may cheat.
 fn staked_on() -> Identity {
-    Identity::from_seed(&[7; 32])
+    work::miner(0)
 }
 
 impl Ledger {
@@ -112,25 +113,27 @@ impl Ledger {
         lock
     }
 
-    /// The payer binds the miner, stakes on it, and takes a part back now and then.
+    /// An owner binds the miner, stakes on it, and takes a part back now and then, one after the other.
     pub(super) fn stake(&mut self, ctx: &mut Context) {
         let miner = staked_on();
+        let is_staking = |payment: &Payment| payment.signed.transaction.target == miner.public().0;
+        if self.unanswered.iter().any(is_staking) {
+            return;
+        }
         let consent = |payer| {
             let (chain_id, until) = (&self.config.rules.chain_id, ctx.now + DAY_MS);
             BindConsent::sign(chain_id, payer, &miner, 1, until).encode()
         };
         let (kind, amount, payload) = match self.staking {
-            0 => (TransactionKind::Bind, 0, consent(self.payer.address())),
+            0 => (TransactionKind::Bind, 0, consent(self.staker.address())),
             1 => (TransactionKind::Stake, STAKE, Vec::new()),
             _ if !one_in(&mut ctx.random.ledger, 40) => return,
-            even if even % 2 == 0 => (TransactionKind::Stake, STAKE, Vec::new()),
+            _ if one_in(&mut ctx.random.ledger, 2) => (TransactionKind::Stake, STAKE, Vec::new()),
             _ => (TransactionKind::Unstake, 1, Vec::new()),
         };
-        self.staking += 1;
         let target = miner.public().0;
-        let (signer, nonce) = (&self.payer, self.nonce);
+        let (signer, nonce) = (&self.staker, self.staking);
         let signed = self.sign(ctx, signer, (kind, amount, target), payload, nonce);
-        self.nonce += 1;
         self.unanswered.push(Payment {
             signed,
             job: None,
@@ -272,16 +275,19 @@ impl Ledger {
             .into_iter()
             .zip(replies)
         {
+            let signed = payment.signed.transaction;
             match reply {
                 ledger::Reply::Recorded { id, index, .. } => {
+                    self.staking += u64::from(signed.target == staked_on().public().0);
                     let before = self.recorded.insert(id, index);
                     if before.is_some_and(|before| before != index) {
                         ctx.checker
                             .violated("a transaction was recorded twice".into());
                     }
                 }
+                // The stake may have been slashed.
+                ledger::Reply::Refused(_) if signed.kind == TransactionKind::Unstake => {}
                 other => {
-                    let signed = payment.signed.transaction;
                     ctx.checker.violated(format!(
                         "the transaction {} was answered {other:?}",
                         signed.nonce

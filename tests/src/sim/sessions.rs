@@ -10,6 +10,7 @@ use aitbc_coordinator::sessions::core::{Action, SessionCore, StreamKind};
 use aitbc_coordinator::sessions::hub::SessionEvent;
 use aitbc_coordinator::sessions::output_buffer::SPILL_BYTES;
 use aitbc_coordinator::sessions::streams::{AttemptFacts, StreamsNow};
+use aitbc_coordinator::sessions::verify::check_checkpoint;
 use aitbc_coordinator::sessions::{messages, stored};
 use aitbc_proto::v1;
 use aitbc_proto::v1::coordinator_message::Message as Down;
@@ -20,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use super::context::{Context, Rule};
 use super::coordinator::{Caller, Coordinator, Running, ToldFailure, unavailable};
 use super::deliveries::Verification;
+use super::genesis::CHAIN;
 use super::network::{ConnectionId, DownItem, Side, leave, send_down};
-use super::streams::{new_stream, take_checkpoint};
-use super::work::CHAIN;
+use super::streams::new_stream;
 use super::world::Event;
 
 /// Effects that may wait for a session.
@@ -371,7 +372,7 @@ impl Coordinator {
             ),
             Action::CheckProof { miner_id, proof } => {
                 let layout = SessionProof {
-                    chain_id: CHAIN,
+                    chain_id: *CHAIN,
                     challenge: session.challenge,
                     miner_id,
                 };
@@ -398,7 +399,7 @@ impl Coordinator {
             }
             Action::Checkpoint(attempt, checkpoint) => {
                 if let Some(stream) = running.streams.get(attempt) {
-                    let command = take_checkpoint(&stream, &checkpoint);
+                    let command = check_checkpoint(&stream, &checkpoint);
                     session
                         .waiting
                         .extend(command.map(|command| (command, None)));

@@ -1,13 +1,11 @@
 //! Attempts' streams, as the coordinator's sessions fill them and its store keeps them.
 
-use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_common::limits::CHUNK_BYTES;
-use aitbc_coordinator::engine::command::{AttemptId, Command};
+use aitbc_coordinator::engine::command::AttemptId;
 use aitbc_coordinator::sessions::core::StreamKind;
 use aitbc_coordinator::sessions::output_buffer::OutputBuffer;
-use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream, SignedCheckpoint};
+use aitbc_coordinator::sessions::streams::{AttemptFacts, AttemptStream};
 use aitbc_coordinator::store::{Batch, Durability, Family, StoreError, keys};
-use aitbc_proto::v1;
 
 use super::coordinator::Coordinator;
 
@@ -52,23 +50,4 @@ impl Coordinator {
         stream.with(kind, |buffer| buffer.confirm(offset));
         Ok(())
     }
-}
-
-/// A miner's checkpoint arrived; the engine hears of those of paid attempts.
-pub fn take_checkpoint(stream: &AttemptStream, checkpoint: &v1::Checkpoint) -> Option<Command> {
-    let layout = StreamCheckpoint::decode(&checkpoint.checkpoint).ok()?;
-    let valid = layout.verify(&stream.facts.assignment.miner_key, &checkpoint.signature);
-    let kept = valid
-        && stream.set_checkpoint(SignedCheckpoint {
-            offset: layout.offset,
-            hash: layout.hash,
-            layout: checkpoint.checkpoint.clone(),
-            signature: checkpoint.signature.clone(),
-        });
-    let signature = checkpoint.signature.as_ref().try_into().ok()?;
-    (kept && stream.is_paid()).then(|| Command::Checkpointed {
-        attempt: stream.facts.attempt,
-        checkpoint: Box::new(layout),
-        signature,
-    })
 }

@@ -35,6 +35,10 @@ pub struct Totals {
     pub expired: u64,
     /// Stakes that were made.
     pub stakes: u64,
+    /// Stakes that were slashed.
+    pub slashes: u64,
+    /// Unstakings that came to nothing for it.
+    pub forfeits: u64,
     /// Rentals that began.
     pub rentals: u64,
     /// Of them released by their renters.
@@ -62,6 +66,8 @@ impl std::ops::AddAssign for Totals {
         self.payments += other.payments;
         self.expired += other.expired;
         self.stakes += other.stakes;
+        self.slashes += other.slashes;
+        self.forfeits += other.forfeits;
         self.rentals += other.rentals;
         self.rentals_released += other.rentals_released;
         self.rentals_gone += other.rentals_gone;

@@ -10,8 +10,9 @@ use aitbc_proto::v1::JobStatus;
 use rand::Rng;
 
 use super::context::{Context, Fault};
+use super::genesis::CHAIN;
 use super::watches::{WatchId, WatchItem};
-use super::work::{self, CHAIN, service};
+use super::work::{self, service};
 use super::world::Event;
 
 /// A client that watches a job.
@@ -27,7 +28,7 @@ pub struct Watcher {
 impl Watcher {
     pub fn new(owner: PublicKey, submission: &Submission) -> Self {
         let trust = Trust {
-            chain_id: CHAIN,
+            chain_id: *CHAIN,
             service_key: service().public(),
             owner,
             job_id: None,

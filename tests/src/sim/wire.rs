@@ -1,7 +1,7 @@
 //! What passed between the coordinator and the miners: which assignments a miner got, what it signed, and when it was heard.
 //! The log is held against it: the miner's side of the wire knows nothing of the coordinator's memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
@@ -31,6 +31,8 @@ pub struct Wire {
     /// job_ref of each job that was submitted.
     submitted: BTreeMap<JobId, Hash>,
     heard: BTreeMap<PublicKey, u64>,
+    /// Miners that signed two outputs of an attempt.
+    cheats: BTreeSet<(PublicKey, Hash, u16)>,
 }
 
 /// What a record of the log says of an attempt.
@@ -111,6 +113,11 @@ impl Wire {
         }
     }
 
+    /// A miner signs another output of an attempt, too.
+    pub fn cheats(&mut self, miner: PublicKey, lie: &StreamCheckpoint) {
+        self.cheats.insert((miner, lie.job_ref, lie.attempt));
+    }
+
     /// A message of a miner reached the coordinator.
     pub fn heard(&mut self, miner: PublicKey, now: u64) {
         self.heard.insert(miner, now);
@@ -138,6 +145,17 @@ impl Wire {
                 evidence: entry.receipt_id,
                 paid: None,
             },
+            RecordBody::Slash(slash) => {
+                let (_, job_ref, attempt) = slash.evidence.subject();
+                return if self
+                    .cheats
+                    .contains(&(slash.evidence.miner, job_ref, attempt))
+                {
+                    Ok(())
+                } else {
+                    Err("slashes an honest miner".into())
+                };
+            }
             _ => return Ok(()),
         };
         self.check_named(&named)

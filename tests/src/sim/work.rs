@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aitbc_common::hash::{Hash, sha256};
+use aitbc_common::hash::sha256;
 use aitbc_common::identity::Identity;
 use aitbc_common::ids::{JobId, MinerId, shard_of};
 use aitbc_common::job_input::JobType;
@@ -15,9 +15,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::context::{START_MS, one_in};
+use super::genesis::{self, CHAIN};
 
-/// The chain of every run.
-pub const CHAIN: Hash = [7; 32];
 /// Two models; every miner has the first.
 pub const MODELS: [&str; 2] = ["llama3:latest", "mistral:latest"];
 /// What the miners' model servers are called.
@@ -51,6 +50,9 @@ pub fn price(n: usize) -> u64 {
 
 /// Where miner `n` is paid.
 pub fn payout(n: usize) -> [u8; 20] {
+    if n == 0 {
+        return genesis::staker().address().0;
+    }
     [u8::try_from(n + 1).unwrap_or(u8::MAX); 20]
 }
 
@@ -113,7 +115,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
     let spec = JobSpec {
         job_type: JobType::Inference,
         flags: 0,
-        chain_id: CHAIN,
+        chain_id: *CHAIN,
         owner,
         salt: rng.random(),
         model_name_hash: sha256(model.as_bytes()),

@@ -425,6 +425,7 @@ impl World {
             .count();
         let unsettled = self.ledger.unsettled(&self.coordinator) + ctx.rentals.open();
         if unfinished.is_empty() && unanswered == 0 && watching == 0 && unsettled == 0 {
+            self.ledger.mature(ctx, &mut self.coordinator);
             // A last crash: everything must be there without what was not synced.
             self.coordinator.crash(ctx);
             self.coordinator.start(ctx);
