@@ -31,7 +31,8 @@ struct Arguments {
     /// nonce: nonces have no gaps; seal-before-sync: a checkpoint is signed once its seal is durable; assigned-payee: who is paid is
     /// the payee of the assignment; one-renter: one of two who want a GPU at once gets it; rented-out: nobody else's jobs
     /// run on a rented GPU; heard-beats: only time counts in which the provider was there; rental-rest: a rental's last
-    /// payment gives the rest of its lock back; forfeits: what was being unstaked when its stake was slashed goes nowhere.
+    /// payment gives the rest of its lock back; forfeits: what was being unstaked when its stake was slashed goes nowhere;
+    /// attended: all time counts in which the provider was there.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.

@@ -161,11 +161,13 @@ pub enum Rule {
     RentalRest,
     /// What was being unstaked when its stake was slashed goes nowhere.
     Forfeits,
+    /// All time counts in which the provider was there.
+    Attended,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -182,6 +184,7 @@ impl Rule {
         Self::HeardBeats,
         Self::RentalRest,
         Self::Forfeits,
+        Self::Attended,
     ];
 
     /// Its name on the command line.
@@ -204,6 +207,7 @@ impl Rule {
             Self::HeardBeats => "heard-beats",
             Self::RentalRest => "rental-rest",
             Self::Forfeits => "forfeits",
+            Self::Attended => "attended",
         }
     }
 }

@@ -23,6 +23,34 @@ use super::wire::Wire;
 /// A provider is there where it was heard in the last 15 s; its message and a restart may take 5 s more.
 const HEARD_MS: u64 = 20_000;
 
+/// A session whose heartbeats come at least this often was never away.
+const ATTENDED_MS: u64 = 15_000;
+
+/// What was heard of a provider in the time of a rental.
+#[derive(Debug, Default)]
+struct Attendance {
+    last_ms: Option<u64>,
+    /// Time between heartbeats that follow each other.
+    attended_ms: u64,
+    /// How often it was away, or the coordinator.
+    gaps: u64,
+}
+
+impl Attendance {
+    fn heard(&mut self, now: u64) {
+        match self.last_ms.replace(now) {
+            Some(last) if now - last <= ATTENDED_MS => self.attended_ms += now - last,
+            _ => self.gaps += 1,
+        }
+    }
+
+    /// What counts at least: whatever ends or begins within a beat may be lost.
+    fn least_ms(&self) -> u64 {
+        self.attended_ms
+            .saturating_sub(2 * BEAT_MS * (self.gaps + 1))
+    }
+}
+
 /// A lock for a rental: what its renter wants, and what the log says of it.
 #[derive(Debug)]
 struct Lock {
@@ -45,6 +73,7 @@ pub struct Rentals {
     locks: BTreeMap<Hash, Lock>,
     /// Beats that counted, of each rental.
     beats: BTreeMap<RentalId, u64>,
+    attendance: BTreeMap<RentalId, Attendance>,
 }
 
 type Active = BTreeMap<PublicKey, RentalId>;
@@ -91,6 +120,17 @@ impl Rentals {
         self.locks.insert(lock, lock_of);
     }
 
+    /// A heartbeat of a provider reached the coordinator.
+    pub fn heard(&mut self, provider: PublicKey, now: u64) {
+        let open = |kept: &&Kept| kept.end().is_none() && kept.rental.provider == provider;
+        for kept in self.rows.values().filter(open) {
+            self.attendance
+                .entry(kept.rental.id)
+                .or_default()
+                .heard(now);
+        }
+    }
+
     /// A batch is durable.
     pub fn committed(
         &mut self,
@@ -126,6 +166,9 @@ impl Rentals {
         totals: &mut Totals,
     ) -> Result<(), String> {
         let stored = stored(store)?;
+        for attendance in self.attendance.values_mut() {
+            attendance.last_ms = None;
+        }
         if let Some(id) = self.rows.keys().find(|id| !stored.contains_key(id)) {
             return Err(format!("{id} was committed and is lost"));
         }
@@ -205,6 +248,12 @@ impl Rentals {
                 ));
             }
             *self.beats.entry(id).or_default() += 1;
+        }
+        let attended = self.attendance.get(&id).map_or(0, Attendance::least_ms);
+        if ended && has < attended {
+            return Err(format!(
+                "{id} counts {has} ms, and its provider was there for {attended} at least"
+            ));
         }
         totals.rentals += u64::from(known.is_none());
         totals.rentals_released += u64::from(released);

@@ -14,6 +14,7 @@ use aitbc_coordinator::sessions::verify::check_checkpoint;
 use aitbc_coordinator::sessions::{messages, stored};
 use aitbc_proto::v1;
 use aitbc_proto::v1::coordinator_message::Message as Down;
+use aitbc_proto::v1::miner_message::Message as Up;
 use rand::Rng;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +94,9 @@ impl Coordinator {
         super::notes::up(ctx, id, &message);
         if let Some(key) = self.miner_key(id) {
             ctx.wire.heard(key, ctx.now);
+            if matches!(message, Up::Heartbeat(_)) {
+                ctx.rentals.heard(key, ctx.now);
+            }
         }
         self.with_session(ctx, id, |session, running, now_ms| {
             let mut streams = StreamsNow {
@@ -327,7 +331,11 @@ impl Coordinator {
                 let delay = ctx.random.coordinator.random_range(0..3);
                 ctx.after(delay, Event::Signed(id, attempt, Box::new(assign)));
             }
-            Effect::Attend { each, .. } => session.core.attend(each, ctx.now),
+            Effect::Attend { each, .. } => {
+                session
+                    .core
+                    .attend(each && !ctx.broken(Rule::Attended), ctx.now);
+            }
             Effect::Renew { info, .. } => {
                 let facts =
                     AttemptFacts::sign(&info, &self.service).expect("the engine's layouts parse");
