@@ -146,6 +146,8 @@ pub struct Config {
     pub summary_days: u32,
     /// MiB that must be free on the disk for new jobs.
     pub free_space_mib: u64,
+    /// AIT that are locked for audits of work on a day, at most; 0 = no audits.
+    pub audit_ait_per_day: u64,
     /// Calls per second of one address before its token is known; 0 = unlimited; none = 100, on a development network 0.
     pub address_calls_per_second: Option<u32>,
     /// Jobs per second of one identity; 0 = unlimited; none = 100, on a development network 0.
@@ -179,6 +181,7 @@ impl Default for Config {
             content_days: 7,
             summary_days: 90,
             free_space_mib: 256,
+            audit_ait_per_day: 100,
             address_calls_per_second: None,
             submits_per_second: None,
             calls_per_second: None,

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use aitbc_common::money::MICRO_PER_AIT;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 
+use crate::audits::driver::Auditor;
 use crate::auth::Authenticator;
 use crate::config::{Config, StoreKind};
 use crate::engine::core::EngineConfig;
@@ -124,6 +126,24 @@ impl Serving {
             shutdown: context.shutdown.clone(),
         };
         tokio::spawn(follower.run());
+        let network = &services.network;
+        let per_day = self.config.audit_ait_per_day.saturating_mul(MICRO_PER_AIT);
+        if !network.auditors.is_empty() && per_day > 0 {
+            let auditor = Auditor {
+                store: services.ledger.store(),
+                engine: context.engine.clone(),
+                ledger: services.ledger.clone(),
+                book: Arc::clone(&services.book),
+                wallets: network.auditors.clone(),
+                chain_id: network.chain_id,
+                fee_bps: network.genesis.fee_bps,
+                per_day,
+                has_faucet: network.genesis.faucet().is_some(),
+                figures: Arc::clone(&services.audits),
+                shutdown: context.shutdown.clone(),
+            };
+            tokio::spawn(auditor.run());
+        }
         tokio::spawn(retention::clean_up(context.engine.clone(), self.cleanups));
         let sweep = retention::run(
             context.engine.clone(),

@@ -36,6 +36,10 @@ pub struct Arguments {
     /// The market's fee on each payment, in hundredths of a percent: 0 to 10000
     #[arg(long, value_name = "N", default_value_t = FEE_BPS, value_parser = value_parser!(u16).range(0..=10_000))]
     pub fee_bps: u16,
+    /// What the wallets that pay for audits of work own from the beginning, in AIT, in equal parts; without money they audit
+    /// nothing, and it can be transferred to them later
+    #[arg(long, value_name = "AMOUNT", default_value = "0")]
+    pub audit_funds: String,
     /// The newest signed checkpoint of the chain that this one takes over from, as after a restored backup
     #[arg(long, value_name = "FILE", requires = "previous_genesis")]
     pub previous: Option<PathBuf>,
@@ -67,6 +71,10 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
         MicroAit(supply),
         if count == 1 { "" } else { "es" }
     ))?;
+    print_line(format_args!(
+        "auditors:    {}",
+        names(&network.genesis.auditors)
+    ))?;
     if supply == 0 {
         note_line(
             "warning: nobody owns anything on this network, nobody ever will, and so no job can be paid; \
@@ -75,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     }
     let place = folder.display();
     note_line(format_args!(
-        "next: 1. copy {place}/service.key, log.key and genesis.json to a safe place: without them the network is lost"
+        "next: 1. copy {place}/service.key, log.key, auditors.key and genesis.json to a safe place: without them the network is lost"
     ));
     note_line(format_args!(
         "      2. aitbc-coordinator --data-dir {place} --listen 0.0.0.0:50051 --tls-certificate FILE --tls-key FILE"
@@ -86,10 +94,17 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     Ok(())
 }
 
+fn names(addresses: &[Address]) -> String {
+    let names: Vec<_> = addresses.iter().map(Address::to_string).collect();
+    names.join(" ")
+}
+
 fn terms(arguments: &Arguments) -> Result<Terms, CommandError> {
+    let allocations = allocations(&arguments.allocate)?;
     Ok(Terms {
         profile: STANDARD,
-        allocations: allocations(&arguments.allocate)?,
+        audit_funds: audit_funds(&arguments.audit_funds, allocations.values().sum())?,
+        allocations,
         fee_bps: arguments.fee_bps,
         previous: match (&arguments.previous, &arguments.previous_genesis) {
             (Some(checkpoint), Some(genesis)) => Some(previous(checkpoint, genesis)?),
@@ -139,6 +154,18 @@ fn allocations(given: &[String]) -> Result<BTreeMap<Address, u64>, CommandError>
         }
     }
     Ok(all)
+}
+
+/// `given_out`: what others own.
+fn audit_funds(text: &str, given_out: u64) -> Result<u64, CommandError> {
+    let most = MicroAit(SUPPLY_BOUND - 1 - given_out);
+    let amount = MicroAit::parse(text, most).map_err(|error| {
+        let shown: String = text.chars().take(100).collect();
+        CommandError::usage(format!("--audit-funds {shown}: {error}")).with_hint(
+            "give AIT with at most 6 decimals, for example 1000; all that is given out together stays below 2^63 micro-AIT",
+        )
+    })?;
+    Ok(amount.0)
 }
 
 fn previous(checkpoint: &Path, genesis: &Path) -> Result<PreviousChain, CommandError> {

@@ -13,12 +13,17 @@ use aitbc_common::identity::Identity;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{make_folder, write_new};
 use aitbc_common::runtime::random_bytes;
+use aitbc_common::wallet::WalletKey;
 use bytes::Bytes;
+
+use crate::audits::keys;
 
 /// The market's fee of a new network where nobody says, in hundredths of a percent.
 pub const FEE_BPS: u16 = 250;
 /// What makes a folder a network.
 const GENESIS_FILE: &str = "genesis.json";
+/// The seed of the wallets that pay for audits.
+const AUDITORS_FILE: &str = "auditors.key";
 
 /// What its founder settles for a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct Terms {
     pub allocations: BTreeMap<Address, u64>,
     /// The market's fee in hundredths of a percent.
     pub fee_bps: u16,
+    /// What the auditors own from the beginning, in equal parts: micro-AIT.
+    pub audit_funds: u64,
     /// The chain that it takes over from.
     pub previous: Option<PreviousChain>,
 }
@@ -41,6 +48,7 @@ impl Terms {
             profile: DEV,
             allocations: BTreeMap::new(),
             fee_bps: FEE_BPS,
+            audit_funds: 0,
             previous: None,
         }
     }
@@ -59,6 +67,8 @@ pub struct Network {
     pub service: Identity,
     /// Key that signs the log.
     pub log: Identity,
+    /// The wallets that pay for audits, ascending by address; none where the genesis file names none, or their key is gone.
+    pub auditors: Vec<WalletKey>,
 }
 
 impl Network {
@@ -96,11 +106,19 @@ impl Network {
         make_folder(folder).map_err(unwritable)?;
         let service = make_key(&folder.join("service.key"))?;
         let log = make_key(&folder.join("log.key"))?;
+        let auditors = keys::wallets(&make_key(&folder.join(AUDITORS_FILE))?.seed());
+        let mut allocations = terms.allocations;
+        for wallet in &auditors {
+            let share = terms.audit_funds / auditors.len() as u64;
+            if share > 0 {
+                *allocations.entry(wallet.address()).or_default() += share;
+            }
+        }
         let genesis = Genesis {
-            allocations: terms.allocations,
+            allocations,
             faucet: None,
             previous: terms.previous,
-            auditors: Vec::new(),
+            auditors: keys::addresses(&auditors),
             fee_bps: terms.fee_bps,
             log_key: log.public().0,
             profile: terms.profile.into(),
@@ -113,7 +131,7 @@ impl Network {
         if !write_new(&file, &bytes, 0o644).map_err(unwritable)? {
             return Err(exists(folder));
         }
-        Ok(Self::new(genesis, bytes, service, log))
+        Ok(Self::new(genesis, bytes, [service, log], auditors))
     }
 
     fn open(folder: &Path, profile: &str) -> Result<Option<Self>, CommandError> {
@@ -147,18 +165,45 @@ impl Network {
                 "it is not the log key that genesis.json names",
             ));
         }
-        Ok(Some(Self::new(genesis, bytes, service, log)))
+        let auditors = read_auditors(folder, &genesis)?;
+        Ok(Some(Self::new(genesis, bytes, [service, log], auditors)))
     }
 
-    fn new(genesis: Genesis, bytes: Vec<u8>, service: Identity, log: Identity) -> Self {
+    fn new(
+        genesis: Genesis,
+        bytes: Vec<u8>,
+        [service, log]: [Identity; 2],
+        auditors: Vec<WalletKey>,
+    ) -> Self {
         Self {
             chain_id: genesis::chain_id(&bytes),
             genesis,
             genesis_bytes: bytes.into(),
             service,
             log,
+            auditors,
         }
     }
+}
+
+/// Without their key there are no audits, and everything else goes on.
+fn read_auditors(folder: &Path, genesis: &Genesis) -> Result<Vec<WalletKey>, CommandError> {
+    let path = folder.join(AUDITORS_FILE);
+    if genesis.auditors.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !path.exists() {
+        tracing::warn!(file = %path.display(), "the auditors' key is missing: no work is audited until it is there");
+        return Ok(Vec::new());
+    }
+    let auditors = keys::wallets(&read_key(&path)?.seed());
+    if keys::addresses(&auditors) != genesis.auditors {
+        return Err(damaged(
+            &path,
+            "it is not the key of the auditors that genesis.json names",
+        ));
+    }
+    Ok(auditors)
 }
 
 /// A key file: the seed as 64 hexadecimal digits and a line end. One that is there is from a start that ended before the
@@ -168,17 +213,20 @@ fn make_key(path: &Path) -> Result<Identity, CommandError> {
         return read_key(path);
     }
     let identity = Identity::from_seed(&random_bytes());
-    let mut text: String = identity
-        .seed()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    text.push('\n');
-    if write_new(path, text.as_bytes(), 0o600).map_err(unwritable)? {
+    if write_new(path, hex_digits(&identity).as_bytes(), 0o600).map_err(unwritable)? {
         Ok(identity)
     } else {
         read_key(path)
     }
+}
+
+fn hex_digits(identity: &Identity) -> String {
+    let digits = identity
+        .seed()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    digits + "\n"
 }
 
 fn exists(folder: &Path) -> CommandError {
@@ -262,6 +310,35 @@ mod tests {
             allocations: BTreeMap::from([(Address([7; 20]), 5)]),
             ..Terms::dev()
         }
+    }
+
+    #[test]
+    fn auditors_are_named_funded_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let funded = Terms {
+            audit_funds: 17,
+            ..standard()
+        };
+        let made = Network::make(folder.path(), funded).unwrap();
+        let named = made.genesis.auditors.clone();
+        assert_eq!(named, keys::addresses(&made.auditors));
+        let owned = named
+            .iter()
+            .map(|address| made.genesis.allocations[address]);
+        assert!(owned.eq([2; 8]), "in equal parts, without the rest");
+        let again = || Network::open_standard(folder.path()).map(|network| network.auditors.len());
+        assert_eq!(again().unwrap(), 8);
+        let path = folder.path().join(AUDITORS_FILE);
+        let other = Identity::from_seed(&[9; 32]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(again().unwrap(), 0, "no audits, and the network opens");
+        fs::write(&path, hex_digits(&other)).unwrap();
+        let refused = again().unwrap_err();
+        assert!(
+            refused.message.contains("auditors.key"),
+            "{}",
+            refused.message
+        );
     }
 
     #[test]

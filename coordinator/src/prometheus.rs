@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use aitbc_common::money::MICRO_PER_AIT;
 use aitbc_common::runtime::unix_ms;
@@ -18,6 +19,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 
+use crate::audits::figures::Figures as Audits;
 use crate::connections::{self, Connection};
 use crate::engine::handle::EngineHandle;
 use crate::engine::stats::EngineStats;
@@ -37,6 +39,7 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Sources {
     engine: EngineHandle,
     ledger: LedgerHandle,
+    audits: Arc<Audits>,
 }
 
 impl Sources {
@@ -46,6 +49,7 @@ impl Sources {
         Self {
             engine: services.context.engine.clone(),
             ledger: services.ledger.clone(),
+            audits: Arc::clone(&services.audits),
         }
     }
 }
@@ -68,7 +72,7 @@ async fn scrape(State(sources): State<Sources>) -> impl IntoResponse {
     let heard = sources.engine.stats().figures().notices;
     let ledger = *signals.figures.borrow();
     let text = render(
-        sources.engine.stats(),
+        (sources.engine.stats(), &sources.audits),
         &ledger,
         &published,
         heard,
@@ -79,7 +83,7 @@ async fn scrape(State(sources): State<Sources>) -> impl IntoResponse {
 
 /// All metrics, as of now (Unix ms).
 fn render(
-    engine: &EngineStats,
+    (engine, audits): (&EngineStats, &Audits),
     ledger: &Figures,
     published: &Published,
     heard: u64,
@@ -89,6 +93,7 @@ fn render(
     let handle = recorder.handle();
     metrics::with_local_recorder(&recorder, || {
         record_engine(engine);
+        record_audits(audits);
         record_ledger(ledger, published.size, now);
         record_outboxes(engine, ledger);
         let orders = engine.figures().orders;
@@ -133,6 +138,14 @@ fn record_engine(engine: &EngineStats) {
     ] {
         describe_gauge!(name, help);
         gauge!(name).set(value as f64);
+    }
+}
+
+fn record_audits(audits: &Audits) {
+    let name = "aitbc_audits_total";
+    describe_counter!(name, "What became of audits of work since the start.");
+    for (event, count) in audits.all() {
+        counter!(name, "event" => event.name()).absolute(count);
     }
 }
 
@@ -313,7 +326,13 @@ mod tests {
             next: 9,
             ..Published::default()
         };
-        let text = render(&EngineStats::default(), &ledger, &published, 0, 2_500);
+        let text = render(
+            (&EngineStats::default(), &Audits::default()),
+            &ledger,
+            &published,
+            0,
+            2_500,
+        );
         for (metric, expected) in [
             ("aitbc_ledger_records", 9.0),
             ("aitbc_ledger_checkpoint_size", 7.0),
@@ -346,7 +365,7 @@ mod tests {
         let key = StateKey::Account(AccountId::Fees);
         ledger.totals.add(&key, &Entry::Account(account));
         let text = render(
-            &EngineStats::default(),
+            (&EngineStats::default(), &Audits::default()),
             &ledger,
             &Published::default(),
             0,
@@ -372,7 +391,13 @@ mod tests {
             ..Figures::default()
         };
         let violations = |published: &Published, ledger: &Figures, heard, now| {
-            let text = render(&EngineStats::default(), ledger, published, heard, now);
+            let text = render(
+                (&EngineStats::default(), &Audits::default()),
+                ledger,
+                published,
+                heard,
+                now,
+            );
             let lines = text.lines();
             let of = lines.filter(|line| line.starts_with("aitbc_ledger_invariant_violations{"));
             let broken: Vec<_> = of

@@ -1,5 +1,6 @@
 //! What the engine is asked.
 
+use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId};
@@ -70,6 +71,8 @@ pub struct Submission {
     pub hold: bool,
     /// Micro-AIT that must be locked before it starts; 0 = any lock does. More than that holds it, as `hold` does.
     pub least_funding: u64,
+    /// No miner that is paid at one of these, sorted: an audit runs elsewhere.
+    pub not_paid_at: Vec<Address>,
 }
 
 /// A delivery whose receipt, signature and hashes were verified against the attempt's assignment.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aitbc_common::address::Address;
 use aitbc_common::ids::{JobId, MinerId};
 
 use super::command::{AttemptId, AttemptInfo, Effect};
@@ -155,14 +154,7 @@ fn terms(miner: &Miner, model: &str, agreed: Option<u64>, poll_lease_ms: Option<
         miner_id: miner.id,
         miner_name: miner.record.name.clone(),
         miner_key: miner.key,
-        payee: Address(
-            miner
-                .record
-                .payout_address
-                .as_ref()
-                .try_into()
-                .unwrap_or_default(),
-        ),
+        payee: miner.payee(),
         rate: agreed.unwrap_or(miner.record.price_per_hour_micro_ait),
         prompt_speed: offered.map_or(0, |model| model.prompt_speed),
         output_speed: offered.map_or(0, |model| model.output_speed),
@@ -230,6 +222,7 @@ impl Miner {
                     .as_ref()
                     .is_some_and(|session| session.draining),
             paid_only: self.record.paid_only,
+            payee: self.payee(),
         }
     }
 }

@@ -10,6 +10,7 @@ use prost::Message;
 use super::command::Effect;
 use super::core::{EngineCore, Reads};
 use super::earnings::Earnings;
+use crate::audits;
 use crate::payments::Order;
 use crate::payments::outbox::ROW_ORDERS;
 use crate::payments::rows::order;
@@ -35,6 +36,8 @@ pub(super) struct Outbox {
     pub trimmed: Vec<Bytes>,
     /// Counters of settled jobs.
     pub earnings: Earnings,
+    /// Paid jobs whose work may be audited.
+    pub settled: Vec<(PublicKey, JobId)>,
     /// The ledger told something.
     pub heard: bool,
 }
@@ -74,6 +77,10 @@ impl Outbox {
                 Some(row) => batch.put(Family::Active, key, row.encode_to_vec()),
                 None => batch.delete(Family::Active, key),
             }
+        }
+        for (owner, job) in std::mem::take(&mut self.settled) {
+            let key = audits::rows::candidate(core.now, &owner, job);
+            batch.put(Family::Active, key, Bytes::new());
         }
         let orders = std::mem::take(&mut self.orders);
         for chunk in orders.chunks(ROW_ORDERS) {

@@ -245,7 +245,7 @@ fn settle(
 }
 
 /// The newest assignment of the newest attempt.
-pub(super) fn assignment(row: &JobRow) -> Option<Assignment> {
+pub(crate) fn assignment(row: &JobRow) -> Option<Assignment> {
     Assignment::decode(&row.attempts.last()?.assignment).ok()
 }
 

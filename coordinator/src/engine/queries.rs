@@ -136,6 +136,7 @@ impl EngineCore {
                     rate: agreed.rate,
                     rental: requirements.rental,
                     excluded: Vec::new(),
+                    not_paid_at: Vec::new(),
                     paid: paid || self.config.funding_required,
                 };
                 turn.reply(self.explained(requirement, input, None));

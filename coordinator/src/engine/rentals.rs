@@ -447,7 +447,8 @@ impl Miner {
             && session.is_some_and(|session| !session.draining && !session.suspended)
     }
 
-    fn payee(&self) -> Address {
+    /// Where it is paid.
+    pub(super) fn payee(&self) -> Address {
         Address(
             self.record.payout_address[..]
                 .try_into()

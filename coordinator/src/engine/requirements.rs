@@ -99,6 +99,7 @@ mod tests {
                 rate: None,
                 rental: None,
                 excluded: excluded.iter().map(|n| MinerId([*n; 16])).collect(),
+                not_paid_at: Vec::new(),
                 paid: false,
             })
         };

@@ -19,7 +19,7 @@ use crate::jobs::explain::nearest_model;
 use crate::jobs::lifecycle::{Job, Phase};
 use crate::jobs::matching::{Filter, Requirement, removed_by};
 use crate::jobs::queue::Waiting;
-use crate::store::rows::{JobRow, RequestRow, uuid};
+use crate::store::rows::{JobRow, RequestRow, address, uuid};
 use aitbc_common::ids::JobId;
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::status::ApiError;
@@ -317,6 +317,7 @@ fn requirement_of(submission: &Submission, agreed: &Agreed, waits: bool) -> Requ
         rate: agreed.rate,
         rental: submission.requirements.rental,
         excluded: Vec::new(),
+        not_paid_at: submission.not_paid_at.clone(),
         paid: waits || submission.requirements.rental.is_some(),
     }
 }
@@ -344,6 +345,7 @@ pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
         rate: row.agreed_price(),
         rental: uuid(&row.rental).map(aitbc_common::ids::RentalId),
         excluded,
+        not_paid_at: row.not_paid_at.iter().filter_map(address).collect(),
         paid: row.status() == JobStatus::Pending || !row.rental.is_empty(),
     })
 }
@@ -391,6 +393,11 @@ fn new_row(submission: &Submission, agreed: &Agreed, now: u64, tag: u64) -> JobR
         agreed_rate: agreed.rate.unwrap_or(0),
         status: JobStatus::Queued.into(),
         least_funding: submission.least_funding,
+        not_paid_at: submission
+            .not_paid_at
+            .iter()
+            .map(|address| Bytes::copy_from_slice(&address.0))
+            .collect(),
         input: submission.input.clone(),
         ..JobRow::default()
     }

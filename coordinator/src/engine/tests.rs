@@ -98,6 +98,7 @@ fn submission(n: u8, by: u8) -> Submission {
         retry_of: None,
         hold: false,
         least_funding: 0,
+        not_paid_at: Vec::new(),
     }
 }
 

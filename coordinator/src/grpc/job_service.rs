@@ -336,6 +336,7 @@ fn retry_submission(
         retry_of: Some(row.id()),
         hold: row.needs_funds,
         least_funding: row.least_funding,
+        not_paid_at: Vec::new(),
     })
 }
 

@@ -31,6 +31,7 @@ use aitbc_proto::v1::ErrorReason;
 use tokio::sync::Semaphore;
 use tonic::Request;
 
+use crate::audits::figures::Figures;
 use crate::auth::Authenticator;
 use crate::engine::command::{Command, JobSelector, JobView, Reply};
 use crate::ledger::driver::LedgerHandle;
@@ -71,6 +72,8 @@ pub struct Services {
     pub ledger: LedgerHandle,
     /// What the market makes of it.
     pub book: Arc<SharedBook>,
+    /// What became of audits of work.
+    pub audits: Arc<Figures>,
 }
 
 impl Services {
@@ -93,6 +96,7 @@ impl Services {
             record_readers: Arc::new(Semaphore::new(RECORD_READERS)),
             ledger,
             book: Arc::default(),
+            audits: Arc::default(),
         })
     }
 

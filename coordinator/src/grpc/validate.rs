@@ -423,5 +423,6 @@ pub fn submission(
         retry_of: None,
         hold: request.hold,
         least_funding: request.least_funding_micro_ait,
+        not_paid_at: Vec::new(),
     })
 }

@@ -193,6 +193,7 @@ fn detail(
             "{} jobs are not answered with {}",
             requirement.job_type, requirement.model
         ),
+        Filter::Payee => "its owner must not run it: an audit needs others".into(),
         Filter::Vram => {
             let most = offers().map(|o| o.vram_gib).max().unwrap_or(0);
             format!(

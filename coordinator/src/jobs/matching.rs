@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::ids::{MinerId, RentalId};
 use aitbc_common::job_input::JobType;
@@ -37,6 +38,8 @@ pub struct Requirement {
     pub rental: Option<RentalId>,
     /// Miners that failed it, sorted.
     pub excluded: Vec<MinerId>,
+    /// No miner that is paid at one of these, sorted.
+    pub not_paid_at: Vec<Address>,
     /// It is paid for, or waits until it is.
     pub paid: bool,
 }
@@ -73,6 +76,8 @@ pub struct Offer {
     pub paused: bool,
     /// It takes only jobs that are paid for.
     pub paid_only: bool,
+    /// Where it is paid.
+    pub payee: Address,
     /// In millionths.
     pub reputation_ppm: u32,
     /// Somebody rents it: nothing else runs there.
@@ -102,6 +107,8 @@ pub enum Filter {
     Rental,
     /// It failed this job before.
     Excluded,
+    /// It belongs to somebody who must not run it.
+    Payee,
     /// Not in session.
     Live,
     /// Paused or draining.
@@ -110,7 +117,7 @@ pub enum Filter {
 
 impl Filter {
     /// All of them, in the order they run.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Miner,
         Self::Model,
         Self::ModelDigest,
@@ -121,6 +128,7 @@ impl Filter {
         Self::Reputation,
         Self::Rental,
         Self::Excluded,
+        Self::Payee,
         Self::Live,
         Self::Paused,
     ];
@@ -148,6 +156,7 @@ impl Filter {
             Self::Reputation => "min_reputation",
             Self::Rental => "rental",
             Self::Excluded => "excluded",
+            Self::Payee => "payee",
             Self::Live => "live",
             Self::Paused => "paused",
         }
@@ -174,6 +183,7 @@ pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> O
         Filter::Rental => offer.rental != requirement.rental,
         Filter::Unpaid => offer.paid_only && !requirement.paid,
         Filter::Excluded => requirement.excluded.binary_search(&miner).is_ok(),
+        Filter::Payee => requirement.not_paid_at.binary_search(&offer.payee).is_ok(),
         Filter::Live => !offer.live,
         Filter::Paused => offer.paused,
     };
@@ -251,6 +261,7 @@ impl Requirement {
             rate: None,
             rental: None,
             excluded: Vec::new(),
+            not_paid_at: Vec::new(),
             paid: false,
         }
     }
@@ -287,7 +298,7 @@ mod tests {
     fn each_filter_removes_what_it_should() {
         assert_eq!(removed_by(&requirement(), ME, &offer()), None);
         type Change = fn(&mut Requirement, &mut Offer);
-        let cases: [(Filter, Change); 12] = [
+        let cases: [(Filter, Change); 13] = [
             (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
             (Filter::Model, |r, _| r.model = "other:latest".into()),
             (Filter::ModelDigest, |r, _| r.digest = [9; 32]),
@@ -298,6 +309,9 @@ mod tests {
             (Filter::Reputation, |r, _| r.min_reputation_ppm = 25_001),
             (Filter::Rental, |_, o| o.rental = Some(RentalId([1; 16]))),
             (Filter::Excluded, |r, _| r.excluded = vec![ME, OTHER]),
+            (Filter::Payee, |r, o| {
+                r.not_paid_at = vec![o.payee];
+            }),
             (Filter::Live, |_, o| o.live = false),
             (Filter::Paused, |_, o| o.paused = true),
         ];

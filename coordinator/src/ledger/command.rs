@@ -4,7 +4,7 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{InvalidTransaction, SignedTransaction};
+use aitbc_common::layouts::{FaultEntry, InvalidTransaction, SignedTransaction};
 use aitbc_common::ledger::violation::Violation;
 
 use super::core::BrokenRules;
@@ -43,6 +43,29 @@ pub enum Command {
         /// Ledger time, Unix ms.
         until_ms: u64,
     },
+    /// Records what the coordinator's auditors have to say → [`Reply::Audited`].
+    Audit(AuditRecord),
+}
+
+/// A record of the audits of work.
+#[derive(Debug, Clone)]
+pub enum AuditRecord {
+    /// A commitment to the seed that draws a day's audits.
+    Commit {
+        /// The day, since 1970.
+        day: u32,
+        /// [`aitbc_common::ledger::audits::commitment`] of it.
+        commitment: Hash,
+    },
+    /// The seed itself, when its day is long over.
+    Reveal {
+        /// The day.
+        day: u32,
+        /// The seed.
+        seed: Hash,
+    },
+    /// Work that was found wrong.
+    Found(FaultEntry),
 }
 
 /// Verifies all that can be told of a transaction without the ledger: chain, payload, account and signature. About 0.1 ms.
@@ -87,11 +110,13 @@ pub enum Reply {
         /// Ledger time of its record.
         time_ms: u64,
     },
+    /// To Audit: index of its record.
+    Audited(u64),
     /// To Faucet: index of its record.
     Given(u64),
     /// To Orders: the number of the last one applied.
     Applied(u64),
-    /// To Submit: a rule refuses it.
+    /// To Submit and Audit: a rule refuses it.
     Refused(Violation),
     /// To Faucet: how much more the address may have, in micro-AIT; `None` = there is no faucet.
     Empty(Option<u64>),

@@ -251,6 +251,7 @@ impl LedgerCore {
                 Ok(Reply::Done)
             }
             Command::ExpireUntil { until_ms } => self.expire(turn, until_ms.min(self.now), reads),
+            Command::Audit(said) => self.audit(turn, said, reads),
         }
     }
 

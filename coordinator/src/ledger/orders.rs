@@ -10,7 +10,7 @@ use aitbc_common::layouts::{
 use aitbc_common::ledger::entry::{AccountId, Entry, OpenLock, StateKey};
 use aitbc_common::ledger::settlement::{Work, fee_of, posts, rental_post};
 
-use super::command::{MAX_ALLOWANCES, Reply, Submission};
+use super::command::{AuditRecord, MAX_ALLOWANCES, Reply, Submission};
 use super::core::{Expiry, LedgerCore};
 use super::turn::Turn;
 use crate::engine::core::Reads;
@@ -236,6 +236,22 @@ impl LedgerCore {
             self.announced_expiry = 0;
         }
         Ok(Reply::Done)
+    }
+
+    /// What the auditors say is recorded where the rules allow it.
+    pub(super) fn audit(
+        &mut self,
+        turn: &mut Turn,
+        said: AuditRecord,
+        reads: &dyn Reads,
+    ) -> Result<Reply, StoreError> {
+        let body = match said {
+            AuditRecord::Commit { day, commitment } => RecordBody::AuditCommit { day, commitment },
+            AuditRecord::Reveal { day, seed } => RecordBody::AuditReveal { day, seed },
+            AuditRecord::Found(fault) => RecordBody::Fault(fault),
+        };
+        let recorded = turn.record(self, body, reads)?;
+        Ok(recorded.map_or_else(Reply::Refused, Reply::Audited))
     }
 
     /// Whether what is being unstaked comes back to its wallet, or was slashed.

@@ -94,7 +94,7 @@ impl Turn {
                         reason: VoidReason::Finished,
                     }));
                 }
-                Command::TrimNotices { .. } | Command::ExpireUntil { .. } => {}
+                Command::TrimNotices { .. } | Command::ExpireUntil { .. } | Command::Audit(_) => {}
             }
         }
         self.load_transactions(&transactions, reads)?;

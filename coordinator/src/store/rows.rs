@@ -1,5 +1,6 @@
 //! What the tables hold: protobuf messages of the store's own. Tags are frozen; removed ones are never used again.
 
+use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::ids::{JobId, MinerId};
 use aitbc_proto::v1;
@@ -129,6 +130,9 @@ pub struct JobRow {
     /// The price that was agreed with it, in micro-AIT per hour.
     #[prost(uint64, tag = "44")]
     pub agreed_rate: u64,
+    /// Addresses (20 bytes each) at which its miner may not be paid, sorted.
+    #[prost(bytes = "bytes", repeated, tag = "45")]
+    pub not_paid_at: Vec<Bytes>,
 }
 
 /// A lock that a job adopted.
@@ -389,6 +393,12 @@ pub struct RequestRow {
 /// Decodes a row; bytes that do not parse are damaged data.
 pub fn decode<R: Message + Default>(bytes: Bytes) -> Result<R, StoreError> {
     R::decode(bytes).map_err(|error| StoreError::Corrupt(format!("a row does not parse: {error}")))
+}
+
+/// A wallet's address stored as bytes; `None` where it is empty or damaged.
+#[must_use]
+pub fn address(bytes: &Bytes) -> Option<Address> {
+    bytes.as_ref().try_into().ok().map(Address)
 }
 
 /// A UUID stored as bytes; `None` where it is empty or damaged.

@@ -141,6 +141,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
         retry_of: None,
         hold: false,
         least_funding: 0,
+        not_paid_at: Vec::new(),
     }
 }
 
