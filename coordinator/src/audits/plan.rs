@@ -5,6 +5,7 @@ use aitbc_common::hash::Hash;
 use aitbc_common::layouts::{FaultEntry, FaultReason, Receipt};
 use aitbc_common::ledger::audits;
 use aitbc_common::market::FULL_FEE;
+use aitbc_common::money::MAX_PRICE_PER_HOUR;
 
 /// Work that was delivered whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,9 +121,7 @@ pub fn amount(paid: u64, highest_rate: u64) -> u64 {
 /// The highest rate of a run in micro-AIT per hour: four times that of the drawn work.
 #[must_use]
 pub fn highest_rate(rate: u64) -> u64 {
-    rate.saturating_mul(4)
-        .min(aitbc_common::money::MAX_PRICE_PER_HOUR.0)
-        .max(1)
+    rate.saturating_mul(4).clamp(1, MAX_PRICE_PER_HOUR.0)
 }
 
 #[cfg(test)]

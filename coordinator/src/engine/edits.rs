@@ -12,7 +12,6 @@ use super::acknowledgements;
 use super::core::EngineCore;
 use super::outbox::Outbox;
 use super::payment::{self, Evidence};
-use crate::audits;
 use crate::jobs::lifecycle::Millis;
 use crate::payments::LockOpened;
 use crate::store::rows::{AttemptRow, DeliveryRow, JobRow, LockRow, StoppedRow};
@@ -165,10 +164,7 @@ impl Edit {
             Self::PayLate(opened) => payment::pay_late(row, owner, core, outbox, &opened),
             Self::Settled(posted, fee, returned) => {
                 payment::settled(row, (posted, fee, returned), outbox);
-                outbox.earnings.add(row, core.now, posted, fee);
-                if posted > 0 && audits::may_be_drawn(row) {
-                    outbox.settled.push((owner, row.id()));
-                }
+                outbox.settled(row, owner, core.now, (posted, fee));
             }
             Self::LockReturned(lock) => payment::returned(row, lock, outbox),
             Self::DeleteContent => delete_content(row),

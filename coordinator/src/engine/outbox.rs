@@ -14,7 +14,7 @@ use crate::audits;
 use crate::payments::Order;
 use crate::payments::outbox::ROW_ORDERS;
 use crate::payments::rows::order;
-use crate::store::rows::{CheckpointRow, LockedJobRow, OrdersRow, StoppedRow};
+use crate::store::rows::{CheckpointRow, JobRow, LockedJobRow, OrdersRow, StoppedRow};
 use crate::store::{Batch, Family, StoreError, keys};
 
 /// Rows of applied orders that one batch deletes, at most.
@@ -37,7 +37,7 @@ pub(super) struct Outbox {
     /// Counters of settled jobs.
     pub earnings: Earnings,
     /// Paid jobs whose work may be audited.
-    pub settled: Vec<(PublicKey, JobId)>,
+    pub auditable: Vec<(PublicKey, JobId)>,
     /// The ledger told something.
     pub heard: bool,
 }
@@ -47,6 +47,14 @@ impl Outbox {
     pub fn void(&mut self, lock: Hash, reason: VoidReason) {
         self.orders.push(Order::Void { lock, reason });
         self.closed.push(lock);
+    }
+
+    /// A job was paid so much, of which so much is the fee.
+    pub fn settled(&mut self, row: &JobRow, owner: PublicKey, now: u64, (posted, fee): (u64, u64)) {
+        self.earnings.add(row, now, posted, fee);
+        if posted > 0 && audits::may_be_drawn(row) {
+            self.auditable.push((owner, row.id()));
+        }
     }
 
     /// Writes all of it; what the relay is told then.
@@ -78,7 +86,7 @@ impl Outbox {
                 None => batch.delete(Family::Active, key),
             }
         }
-        for (owner, job) in std::mem::take(&mut self.settled) {
+        for (owner, job) in std::mem::take(&mut self.auditable) {
             let key = audits::rows::candidate(core.now, &owner, job);
             batch.put(Family::Active, key, Bytes::new());
         }

@@ -7,6 +7,7 @@ pub mod command;
 pub mod core;
 pub mod counted;
 pub mod driver;
+mod found;
 mod orders;
 pub mod proofs;
 mod recover;

@@ -4,13 +4,13 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{
-    Contradiction, ExpireReason, FaultEntry, LockPurpose, LockTerms, MintReason, Outcome,
-    ReceiptEntry, RecordBody, SignedTransaction, Slash, Transaction, TransactionKind, VoidReason,
+    ExpireReason, FaultEntry, LockPurpose, LockTerms, MintReason, Outcome, ReceiptEntry,
+    RecordBody, SignedTransaction, Transaction, TransactionKind, VoidReason,
 };
-use aitbc_common::ledger::entry::{AccountId, Entry, OpenLock, StateKey};
+use aitbc_common::ledger::entry::{Entry, OpenLock, StateKey};
 use aitbc_common::ledger::settlement::{Work, fee_of, posts, rental_post};
 
-use super::command::{AuditRecord, MAX_ALLOWANCES, Reply, Submission};
+use super::command::{MAX_ALLOWANCES, Reply, Submission};
 use super::core::{Expiry, LedgerCore};
 use super::turn::Turn;
 use crate::engine::core::Reads;
@@ -238,22 +238,6 @@ impl LedgerCore {
         Ok(Reply::Done)
     }
 
-    /// What the auditors say is recorded where the rules allow it.
-    pub(super) fn audit(
-        &mut self,
-        turn: &mut Turn,
-        said: AuditRecord,
-        reads: &dyn Reads,
-    ) -> Result<Reply, StoreError> {
-        let body = match said {
-            AuditRecord::Commit { day, commitment } => RecordBody::AuditCommit { day, commitment },
-            AuditRecord::Reveal { day, seed } => RecordBody::AuditReveal { day, seed },
-            AuditRecord::Found(fault) => RecordBody::Fault(fault),
-        };
-        let recorded = turn.record(self, body, reads)?;
-        Ok(recorded.map_or_else(Reply::Refused, Reply::Audited))
-    }
-
     /// Whether what is being unstaked comes back to its wallet, or was slashed.
     fn leaving(
         &mut self,
@@ -408,26 +392,6 @@ impl LedgerCore {
         };
         // A lock that names another miner, or this attempt before, has nothing to say of it.
         let _refused = turn.record(self, RecordBody::Fault(fault), reads)?;
-        Ok(())
-    }
-
-    /// Burns what is staked on a miner that contradicted itself: nothing where nothing is, or where it was for this attempt.
-    fn slash(
-        &mut self,
-        turn: &mut Turn,
-        evidence: Contradiction,
-        reads: &dyn Reads,
-    ) -> Result<(), StoreError> {
-        let stake = AccountId::Stake(evidence.miner);
-        let mut slash = Slash {
-            amount: 0,
-            evidence,
-        };
-        let body = RecordBody::Slash(Box::new(slash.clone()));
-        turn.load_for(self, &body, reads)?;
-        slash.amount = u64::try_from(self.state.account(stake).balance())
-            .expect("less than 2^63 micro-AIT are ever made");
-        let _refused = turn.record(self, RecordBody::Slash(Box::new(slash)), reads)?;
         Ok(())
     }
 

@@ -11,6 +11,10 @@ use std::time::Duration;
 pub enum Script {
     /// Answers in full: `Hello` and ` there`.
     Answer,
+    /// Answers in full, half a second after the request.
+    AnswerLate,
+    /// Answers this in one piece.
+    Say(&'static str),
     /// Takes the request and says nothing.
     Hang,
     /// Begins an answer and says nothing more.
@@ -190,18 +194,28 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
         _ => {}
     }
     begin_lines(&mut stream)?;
+    if script == Script::AnswerLate {
+        // The pace is what is played here: nothing is waited for.
+        std::thread::park_timeout(Duration::from_millis(500));
+    }
     if script == Script::Garbage {
         chunk(&mut stream, "<html>this is no answer</html>")?;
         return stream.write_all(b"0\r\n\r\n").ok();
     }
-    chunk(&mut stream, &token("Hello", chat))?;
+    let first = match script {
+        Script::Say(text) => text,
+        _ => "Hello",
+    };
+    chunk(&mut stream, &token(first, chat))?;
     match script {
         Script::HangInMidStream => return hold(&stream),
         Script::Trickle => trickle(&mut stream, chat)?,
         Script::Cut => return None,
         _ => {}
     }
-    chunk(&mut stream, &token(" there", chat))?;
+    if !matches!(script, Script::Say(_)) {
+        chunk(&mut stream, &token(" there", chat))?;
+    }
     let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":30000000"#);
     chunk(&mut stream, &last)?;
     stream.write_all(b"0\r\n\r\n").ok()

@@ -1,6 +1,8 @@
 //! The market, as processes.
 
+mod audits;
 mod listings;
+mod payer;
 mod prices;
 mod rentals;
 mod terms;

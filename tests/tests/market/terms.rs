@@ -5,22 +5,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::{Identity, PublicKey};
+use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::ListingId;
-use aitbc_common::layouts::{
-    LockPurpose, LockTerms, SignMode, SignedTransaction, Transaction, TransactionKind, rental_ref,
-};
-use aitbc_common::runtime::channel::Connection;
+use aitbc_common::layouts::{LockPurpose, LockTerms, rental_ref};
 use aitbc_common::runtime::{random_bytes, unix_ms};
-use aitbc_common::token::Scope;
-use aitbc_common::wallet::WalletKey;
-use aitbc_proto::v1::{
-    FaucetRequest, GetAccountRequest, ListRentalsRequest, ReleaseRequest, RentRequest, Rental,
-};
+use aitbc_proto::v1::{GetAccountRequest, ListRentalsRequest, ReleaseRequest, RentRequest, Rental};
 use aitbc_tests::harness::{FakeOllama, Network, Process, Script, User, wait_for};
 use serde_json::{Value, json};
 use tonic::Code;
 
+use super::payer::Payer;
 use super::{document, renter};
 
 const RACES: u64 = 1_000;
@@ -55,35 +49,18 @@ fn provider(network: &Network, name: &str, gpu: &str, rate: &str) -> (Process, F
     (mining, server, listing)
 }
 
-struct Renter {
-    connection: Connection,
-    key: WalletKey,
-    nonce: u64,
-}
+struct Renter(Payer);
 
 impl Renter {
     async fn new(user: &User, secret: u8) -> Self {
-        let identity = Identity::from_seed(&[secret; 32]);
-        let connection = user.connect_as(identity, Scope::Client).await;
-        let key = WalletKey::from_bytes(&[secret; 32]).expect("a valid secret key");
-        let request = FaucetRequest {
-            address: key.address().0.to_vec().into(),
-            amount_micro_ait: 100 * AIT,
-        };
-        let given = connection.network().faucet(request).await;
-        given.expect("a development network has a faucet");
-        Self {
-            connection,
-            key,
-            nonce: 0,
-        }
+        Self(Payer::new(user, secret, 100 * AIT).await)
     }
 
     /// A lock for a minute of a listing.
     fn wants(&mut self, listing: ListingId, provider: PublicKey) -> RentRequest {
         let salt: Hash = random_bytes();
-        let renter = self.connection.identity.public();
-        let chain_id = *self.connection.chain_id();
+        let renter = self.0.connection.identity.public();
+        let chain_id = *self.0.connection.chain_id();
         let terms = LockTerms {
             purpose: LockPurpose::Rental,
             expires_at: unix_ms() + 3 * 3_600_000,
@@ -91,24 +68,9 @@ impl Renter {
             max_fee_bps: 250,
             miner_key: provider,
         };
-        let transaction = Transaction {
-            kind: TransactionKind::Lock,
-            sign_mode: SignMode::Wallet,
-            chain_id,
-            public_key: [0; 33],
-            account: self.key.address(),
-            nonce: self.nonce,
-            valid_until: unix_ms() + 3_600_000,
-            amount: 1_000,
-            max_fee: 0,
-            target: rental_ref(&chain_id, &listing, &renter, &salt, MINUTE_MS, RATE),
-            payload_hash: Hash::default(),
-        };
-        self.nonce += 1;
-        let signed = SignedTransaction::by_wallet(transaction, terms.encode(), &self.key)
-            .expect("a short payload");
+        let target = rental_ref(&chain_id, &listing, &renter, &salt, MINUTE_MS, RATE);
         RentRequest {
-            transaction: signed.encode().into(),
+            transaction: self.0.lock(1_000, target, &terms).encode().into(),
             listing_id: listing.to_string(),
             salt: salt.to_vec().into(),
             term: Some(prost_types::Duration {
@@ -120,7 +82,7 @@ impl Renter {
     }
 
     async fn rent(&self, request: RentRequest) -> Result<Rental, tonic::Status> {
-        let answer = self.connection.marketplace().rent(request).await?;
+        let answer = self.0.connection.marketplace().rent(request).await?;
         Ok(answer.into_inner().rental.expect("a rental"))
     }
 
@@ -130,7 +92,7 @@ impl Renter {
             page_size,
             page_token,
         };
-        let page = self.connection.marketplace().list_rentals(request).await;
+        let page = self.0.connection.marketplace().list_rentals(request).await;
         let page = page.expect("a page").into_inner();
         assert!(page.rentals.len() <= page_size as usize, "{page:?}");
         (page.rentals, page.next_page_token)
@@ -151,17 +113,17 @@ impl Renter {
         let request = ReleaseRequest {
             rental_id: rental.rental_id.clone(),
         };
-        let released = self.connection.marketplace().release(request).await;
+        let released = self.0.connection.marketplace().release(request).await;
         released.expect("the winner gives it back");
     }
 
     /// What it can spend and what is locked.
     async fn money(&self) -> (u64, u64) {
         let request = GetAccountRequest {
-            address: self.key.address().0.to_vec().into(),
+            address: self.0.key.address().0.to_vec().into(),
             ..GetAccountRequest::default()
         };
-        let account = self.connection.ledger().get_account(request).await;
+        let account = self.0.connection.ledger().get_account(request).await;
         let account = account.expect("an account").into_inner();
         (account.available_micro_ait, account.locked_micro_ait)
     }
