@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::begun::Begun;
 use crate::runner::{MAX_OUTPUT_BYTES, RunError, RunEvent, RunRequest, RunResult, Runner};
 use crate::session::{AttemptKey, Event, JobStart};
 
@@ -22,6 +23,7 @@ const RUN_EVENTS: usize = 64;
 #[derive(Debug)]
 pub struct Executor<R> {
     runner: Arc<R>,
+    begun: Begun,
     events: mpsc::Sender<Event>,
     trouble: Arc<Notify>,
     running: BTreeMap<AttemptKey, CancellationToken>,
@@ -29,13 +31,19 @@ pub struct Executor<R> {
 }
 
 impl<R: Runner> Executor<R> {
-    /// An executor and where it reports. `trouble` is notified when the server may be away or changed.
-    pub fn new(runner: Arc<R>, trouble: Arc<Notify>) -> (Self, mpsc::Receiver<Event>) {
+    /// An executor and where it reports. `trouble` is notified when the server may be away or changed; what `begun` knows is
+    /// not run again.
+    pub fn new(
+        runner: Arc<R>,
+        trouble: Arc<Notify>,
+        begun: Begun,
+    ) -> (Self, mpsc::Receiver<Event>) {
         let (events, received) = mpsc::channel(EVENTS);
         let busy = watch::Sender::new(0);
         (
             Self {
                 runner,
+                begun,
                 events,
                 trouble,
                 running: BTreeMap::new(),
@@ -60,11 +68,17 @@ impl<R: Runner> Executor<R> {
             self.events.clone(),
             self.trouble.clone(),
         );
-        let busy = self.busy.clone();
+        let (busy, begun) = (self.busy.clone(), self.begun.clone());
         busy.send_modify(|runs| *runs += 1);
         tokio::spawn(async move {
             let key = start.key;
-            let executed = execute(&*runner, start, cancel.clone(), &events).await;
+            let executed = match begin(&begun, key).await {
+                Ok(()) => execute(&*runner, start, cancel.clone(), &events).await,
+                Err(failure) => Err(RunFailure::Failed {
+                    failure,
+                    server_in_doubt: false,
+                }),
+            };
             busy.send_modify(|runs| *runs = runs.saturating_sub(1));
             let event = match executed {
                 Ok(result) => Event::Finished {
@@ -108,6 +122,16 @@ enum RunFailure {
         failure: Failure,
         server_in_doubt: bool,
     },
+}
+
+/// An attempt is begun once, ever: the miner signs one output of it.
+async fn begin(begun: &Begun, key: AttemptKey) -> Result<(), Failure> {
+    let message = match begun.begin(key).await {
+        Ok(true) => return Ok(()),
+        Ok(false) => "this attempt was begun here before, and is not run a second time".to_owned(),
+        Err(error) => error,
+    };
+    Err(failure(FailureReason::Operator, message))
 }
 
 async fn execute<R: Runner>(
@@ -277,8 +301,21 @@ mod tests {
         input: &'static [u8],
         answer: fn() -> Result<RunResult, RunError>,
     ) -> Vec<Event> {
+        let folder = tempfile::tempdir().unwrap();
+        events_where(begun_in(&folder), input, answer).await
+    }
+
+    fn begun_in(folder: &tempfile::TempDir) -> Begun {
+        Begun::open(folder.path().join("begun")).unwrap()
+    }
+
+    async fn events_where(
+        begun: Begun,
+        input: &'static [u8],
+        answer: fn() -> Result<RunResult, RunError>,
+    ) -> Vec<Event> {
         let (mut executor, mut received) =
-            Executor::new(Arc::new(Scripted(answer)), Arc::new(Notify::new()));
+            Executor::new(Arc::new(Scripted(answer)), Arc::new(Notify::new()), begun);
         executor.start(job(input));
         let mut events = Vec::new();
         while let Some(event) = received.recv().await {
@@ -297,6 +334,19 @@ mod tests {
         assert!(
             matches!(&events[..], [Event::Output { data, .. }, Event::Finished { .. }] if data == "Hi")
         );
+    }
+
+    #[tokio::test]
+    async fn an_attempt_runs_once_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = br#"{"prompt":"Hello"}"#;
+        let first = events_where(begun_in(&folder), input, || Ok(result())).await;
+        assert!(matches!(first.last(), Some(Event::Finished { .. })));
+        let again = events_where(begun_in(&folder), input, || panic!("it ran")).await;
+        let [Event::Failed { failure, .. }] = &again[..] else {
+            panic!("{again:?}")
+        };
+        assert_eq!(failure.reason(), FailureReason::Operator);
     }
 
     #[tokio::test]
@@ -324,9 +374,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopped_run_says_nothing_and_its_request_is_cancelled() {
+        let folder = tempfile::tempdir().unwrap();
         let cancelled = || Err(RunError::Cancelled(Box::new(result())));
-        let (mut executor, mut received) =
-            Executor::new(Arc::new(Scripted(cancelled)), Arc::new(Notify::new()));
+        let (mut executor, mut received) = Executor::new(
+            Arc::new(Scripted(cancelled)),
+            Arc::new(Notify::new()),
+            begun_in(&folder),
+        );
         let mut busy = executor.busy();
         executor.start(job(br#"{"prompt":"Hello"}"#));
         assert!(matches!(received.recv().await, Some(Event::Output { .. })));

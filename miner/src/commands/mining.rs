@@ -21,6 +21,7 @@ use super::context::Context;
 use super::registration::{Declaration, find, register};
 use super::server;
 use super::signals::Signals;
+use crate::begun::Begun;
 use crate::execution::Executor;
 use crate::mining_log::{Banner, MiningLog};
 use crate::model_server::{Offer, ServerState, measure_when_idle, watch as watch_server};
@@ -109,7 +110,8 @@ async fn hold_session(
     }
     let core = SessionCore::new(config, state.inventory.clone(), spooled);
     let trouble = Arc::new(Notify::new());
-    let runs = Executor::new(Arc::new(client.clone()), trouble.clone());
+    let begun = Begun::open(context.folder().join("begun"))?;
+    let runs = Executor::new(Arc::new(client.clone()), trouble.clone(), begun);
     let (state, states) = watch::channel(state);
     let mut background = JoinSet::new();
     // Measuring every local model would load them all.

@@ -1,0 +1,239 @@
+//! Attempts that this miner has begun, on disk for good: none is ever run twice, not after a crash and not for a coordinator
+//! that asks for it, so that nobody can make the miner sign two outputs of one attempt and have its stake slashed.
+//!
+//! The file is a header (8 bytes that name the format, then the id up to which jobs are refused unseen) and 18 bytes for
+//! each attempt (job id, attempt). It is appended to and synced before a run starts.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aitbc_common::ids::JobId;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_common::runtime::files::{SECRET_MODE, write_atomic};
+
+use crate::session::AttemptKey;
+
+/// The format.
+const MAGIC: &[u8; 8] = b"begun/v1";
+const HEADER_BYTES: usize = MAGIC.len() + 16;
+const ENTRY_BYTES: usize = 18;
+/// Attempts kept, those of the newest jobs; twice as many are in the file before it is written anew.
+const KEPT: usize = 100_000;
+
+/// The attempts that were begun. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Begun(Arc<Mutex<Journal>>);
+
+#[derive(Debug)]
+struct Journal {
+    path: PathBuf,
+    file: File,
+    kept: usize,
+    /// Attempts of this job and of older ones are refused: what was begun of them is not known any more.
+    floor: JobId,
+    known: BTreeSet<AttemptKey>,
+}
+
+impl Begun {
+    /// Opens the file, or makes it.
+    pub fn open(path: PathBuf) -> Result<Self, CommandError> {
+        Self::open_keeping(path, KEPT)
+    }
+
+    fn open_keeping(path: PathBuf, kept: usize) -> Result<Self, CommandError> {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => header(JobId::default()),
+            Err(error) => return Err(failed(&path, &error)),
+        };
+        let (floor, known) = parse(&bytes).ok_or_else(|| damaged(&path))?;
+        // Without what a crash left of its last entry.
+        write_atomic(&path, &encode(floor, &known), SECRET_MODE)?;
+        let file = append_to(&path).map_err(|error| failed(&path, &error))?;
+        Ok(Self(Arc::new(Mutex::new(Journal {
+            path,
+            file,
+            kept,
+            floor,
+            known,
+        }))))
+    }
+
+    /// Remembers for good that an attempt begins; `false` where it began before, or may have. Waits for the disk.
+    ///
+    /// # Errors
+    /// The disk refuses: then the attempt must not begin.
+    pub async fn begin(&self, key: AttemptKey) -> Result<bool, String> {
+        let journal = Arc::clone(&self.0);
+        let begun = tokio::task::spawn_blocking(move || {
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.begin(key).map_err(|error| error.to_string())
+        });
+        begun
+            .await
+            .unwrap_or_else(|_| Err("the disk's thread ended".to_owned()))
+    }
+}
+
+impl Journal {
+    fn begin(&mut self, key: AttemptKey) -> Result<bool, CommandError> {
+        if key.job <= self.floor || self.known.contains(&key) {
+            return Ok(false);
+        }
+        if self.known.len() >= 2 * self.kept {
+            self.drop_oldest()?;
+            if key.job <= self.floor {
+                return Ok(false);
+            }
+        }
+        let written = self.file.write_all(&entry(&key));
+        let written = written.and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // Whatever is half there must not shift what follows.
+            write_atomic(&self.path, &encode(self.floor, &self.known), SECRET_MODE)?;
+            self.file = append_to(&self.path).map_err(|error| failed(&self.path, &error))?;
+            return Err(failed(&self.path, &error));
+        }
+        self.known.insert(key);
+        Ok(true)
+    }
+
+    fn drop_oldest(&mut self) -> Result<(), CommandError> {
+        let drop = self.known.len() - self.kept;
+        let mut known = self.known.clone();
+        let mut floor = self.floor;
+        for _ in 0..drop {
+            if let Some(oldest) = known.pop_first() {
+                floor = oldest.job;
+            }
+        }
+        write_atomic(&self.path, &encode(floor, &known), SECRET_MODE)?;
+        self.file = append_to(&self.path).map_err(|error| failed(&self.path, &error))?;
+        (self.floor, self.known) = (floor, known);
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
+}
+
+fn header(floor: JobId) -> Vec<u8> {
+    [&MAGIC[..], &floor.0].concat()
+}
+
+fn entry(key: &AttemptKey) -> [u8; ENTRY_BYTES] {
+    let mut bytes = [0; ENTRY_BYTES];
+    bytes[..16].copy_from_slice(&key.job.0);
+    bytes[16..].copy_from_slice(&key.attempt.to_be_bytes());
+    bytes
+}
+
+fn encode(floor: JobId, known: &BTreeSet<AttemptKey>) -> Vec<u8> {
+    let mut bytes = header(floor);
+    known.iter().for_each(|key| bytes.extend(entry(key)));
+    bytes
+}
+
+/// Floor and attempts; a last entry that is cut off was never acted on. `None` = it is another file.
+fn parse(bytes: &[u8]) -> Option<(JobId, BTreeSet<AttemptKey>)> {
+    let (header, entries) = bytes.split_at_checked(HEADER_BYTES)?;
+    let floor = header.strip_prefix(MAGIC)?.try_into().ok()?;
+    let key = |entry: &[u8]| {
+        let (job, attempt) = entry.split_at(16);
+        AttemptKey {
+            job: JobId(job.try_into().expect("16 of 18 bytes")),
+            attempt: u16::from_be_bytes(attempt.try_into().expect("2 of 18 bytes")),
+        }
+    };
+    Some((
+        JobId(floor),
+        entries.chunks_exact(ENTRY_BYTES).map(key).collect(),
+    ))
+}
+
+fn failed(path: &Path, error: &io::Error) -> CommandError {
+    CommandError::file(format_args!("use {}", path.display()), error)
+        .with_hint("check who owns it and whether the disk is full: no job is run without it")
+}
+
+fn damaged(path: &Path) -> CommandError {
+    let message = format!(
+        "{} is damaged: it does not say which attempts were begun",
+        path.display()
+    );
+    CommandError::new(ExitCode::Failed, "STATE_DAMAGED", message).with_hint(
+        "restore it from a backup; without it, move it away only where nothing is staked on this miner: a coordinator could \
+         ask for an attempt again whose output it has signed",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(job: u8, attempt: u16) -> AttemptKey {
+        AttemptKey {
+            job: JobId([job; 16]),
+            attempt,
+        }
+    }
+
+    #[tokio::test]
+    async fn no_attempt_begins_twice_whatever_happens_between() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("begun");
+        let begun = Begun::open(path.clone()).unwrap();
+        assert_eq!(begun.begin(key(1, 1)).await, Ok(true));
+        assert_eq!(begun.begin(key(1, 1)).await, Ok(false));
+        assert_eq!(begun.begin(key(1, 2)).await, Ok(true));
+        // A crash in the middle of an entry, again and again.
+        for cut in 1..ENTRY_BYTES {
+            let bytes = std::fs::read(&path).unwrap();
+            std::fs::write(&path, [&bytes[..], &[7; ENTRY_BYTES][..cut]].concat()).unwrap();
+            let begun = Begun::open(path.clone()).unwrap();
+            let before = u16::try_from(cut).unwrap() + 2;
+            assert_eq!(begun.begin(key(1, before)).await, Ok(true));
+            for attempt in 1..=before {
+                assert_eq!(begun.begin(key(1, attempt)).await, Ok(false), "{attempt}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("begun");
+        let begun = Begun::open_keeping(path.clone(), 10).unwrap();
+        for job in 10..60 {
+            assert_eq!(begun.begin(key(job, 1)).await, Ok(true), "{job}");
+        }
+        let again = Begun::open_keeping(path.clone(), 10).unwrap();
+        for job in 0..60 {
+            assert_eq!(again.begin(key(job, 1)).await, Ok(false), "{job}");
+        }
+        assert_eq!(again.begin(key(60, 1)).await, Ok(true));
+        let length = std::fs::metadata(path).unwrap().len();
+        assert!(
+            length <= (HEADER_BYTES + 20 * ENTRY_BYTES) as u64,
+            "{length}"
+        );
+    }
+
+    #[tokio::test]
+    async fn another_file_or_a_full_disk_begins_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("begun");
+        std::fs::write(&path, "something else of the same length").unwrap();
+        let refused = Begun::open(path.clone()).unwrap_err();
+        assert!(refused.message.contains("damaged") && refused.hint.is_some());
+        std::fs::remove_file(&path).unwrap();
+        let begun = Begun::open(path.clone()).unwrap();
+        begun.0.lock().unwrap().file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert!(begun.begin(key(1, 1)).await.is_err());
+        assert_eq!(begun.begin(key(1, 1)).await, Ok(true), "once there is room");
+    }
+}
