@@ -2,6 +2,7 @@
 
 mod listings;
 mod prices;
+mod refusals;
 mod rentals;
 mod terms;
 
