@@ -24,7 +24,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 coordinator unreachable, 4 authenticati
 #[derive(Debug, Args)]
 pub struct Page<const SIZE: u32> {
     /// Entries on one page, 1 to 1,000
-    #[arg(long, value_name = "N", default_value_t = SIZE, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = SIZE, value_parser = clap::value_parser!(u32).range(1..=1_000), allow_negative_numbers = true)]
     pub page_size: u32,
     /// The page after the one that gave this token, which must have asked for the same
     #[arg(

@@ -113,12 +113,6 @@ pub fn listing_id(text: &str) -> Result<ListingId, CommandError> {
         .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
 }
 
-/// Reads a rental's id.
-pub fn rental_id(text: &str) -> Result<RentalId, CommandError> {
-    text.parse()
-        .map_err(|error: IdError| CommandError::usage(error.to_string()).with_hint(error.hint()))
-}
-
 /// A rental on the command line: its id, or `last` for the newest of this identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RentalSelector {

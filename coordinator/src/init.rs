@@ -83,7 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<(), CommandError> {
     }
     let place = folder.display();
     note_line(format_args!(
-        "next: 1. copy {place}/service.key, log.key, auditors.key and genesis.json to a safe place: without them the network is lost"
+        "next: 1. copy {place}/service.key, log.key and genesis.json to a safe place: without them the network is lost; and auditors.key, which holds the auditors' money"
     ));
     note_line(format_args!(
         "      2. aitbc-coordinator --data-dir {place} --listen 0.0.0.0:50051 --tls-certificate FILE --tls-key FILE"

@@ -109,7 +109,7 @@ pub fn offer_summary(offer: &Offer, miner: &str, median: Option<MicroAit>) -> St
 }
 
 /// `free`, `rented until …`, `away since …`.
-fn state_text(offer: &Offer) -> String {
+pub fn state_text(offer: &Offer) -> String {
     let at = |time: &Option<Timestamp>| {
         let time = time.as_ref().map(|time| rfc3339_ms(timestamp_ms(time)));
         time.and_then(|text| Some(format!("{}Z", text.get(..16)?.replace('T', " "))))

@@ -246,7 +246,7 @@ impl EngineCore {
 
     /// Miners that would match if they were there.
     fn away(&self, requirement: &Requirement) -> usize {
-        let miners = self.queue.miners();
+        let miners = self.queue.asked(requirement);
         let removed = miners.map(|(id, supply)| removed_by(requirement, id, &supply.offer));
         removed.filter(|by| *by == Some(Filter::Live)).count()
     }

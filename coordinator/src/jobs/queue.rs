@@ -112,7 +112,7 @@ impl Queue {
         };
         self.classes.insert(id, class);
         self.by_requirement.insert(Arc::clone(requirement), id);
-        let miners: Vec<MinerId> = self.members.keys().copied().collect();
+        let miners: Vec<MinerId> = self.asked(requirement).map(|(miner, _)| miner).collect();
         for miner in miners {
             self.place(miner, id);
         }
@@ -349,12 +349,18 @@ impl Queue {
             .map(|(id, member)| (*id, &member.supply))
     }
 
+    /// The miners that these requirements do not rule out by name: the one that they name, or all.
+    pub fn asked(&self, requirement: &Requirement) -> impl Iterator<Item = (MinerId, &Supply)> {
+        let named = requirement.only_miner.map(|miner| miner..=miner);
+        let range = named.map_or_else(|| self.members.range(..), |named| self.members.range(named));
+        range.map(|(id, member)| (*id, &member.supply))
+    }
+
     /// Whether any known miner that declared what it runs could ever run this, live or not.
     #[must_use]
     pub fn anyone_could_run(&self, requirement: &Requirement) -> bool {
-        self.members
-            .iter()
-            .any(|(id, member)| could_run(requirement, *id, &member.supply.offer))
+        self.asked(requirement)
+            .any(|(id, supply)| could_run(requirement, id, &supply.offer))
     }
 
     /// Waiting jobs in all.

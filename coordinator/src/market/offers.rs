@@ -101,13 +101,14 @@ pub struct Page {
     pub next: Option<Place>,
 }
 
+/// Each with its listing: a filter reads thousands of them.
 #[derive(Debug, Default)]
-struct Orders([BTreeSet<Place>; SORTS.len()]);
+struct Orders([BTreeMap<Place, Arc<Listing>>; SORTS.len()]);
 
 impl Orders {
-    fn insert(&mut self, id: ListingId, keys: [u64; SORTS.len()]) {
+    fn insert(&mut self, listing: &Arc<Listing>, keys: [u64; SORTS.len()]) {
         for (order, key) in self.0.iter_mut().zip(keys) {
-            order.insert((key, id));
+            order.insert((key, listing.id), Arc::clone(listing));
         }
     }
 
@@ -152,9 +153,9 @@ impl Offers {
         let provider = self.providers.entry(listing.provider).or_default();
         provider.listings.insert(listing.id);
         let keys = keys(&listing, &provider.known);
-        self.all.insert(listing.id, keys);
+        self.all.insert(&listing, keys);
         let of_gpu = self.by_gpu.entry(Arc::clone(&listing.gpu)).or_default();
-        of_gpu.orders.insert(listing.id, keys);
+        of_gpu.orders.insert(&listing, keys);
         of_gpu.rates.add(listing.terms.rate);
         self.entries.insert(listing.id, Entry { listing, keys });
     }
@@ -201,7 +202,7 @@ impl Offers {
             let of_gpu = of_gpu.map(|of| &mut of.orders);
             for orders in of_gpu.into_iter().chain([&mut self.all]) {
                 orders.remove(id, old);
-                orders.insert(id, new);
+                orders.insert(&entry.listing, new);
             }
         }
     }
@@ -272,7 +273,7 @@ impl Offers {
         let order = &orders.0[sort as usize];
         let dearest = filter.max_rate.filter(|_| sort == Sort::Price);
         let mut last = after;
-        for (looked_at, place) in order.range((from, Bound::Unbounded)).enumerate() {
+        for (looked_at, (place, listing)) in order.range((from, Bound::Unbounded)).enumerate() {
             if dearest.is_some_and(|most| place.0 > most) {
                 return page;
             }
@@ -281,10 +282,6 @@ impl Offers {
                 return page;
             }
             last = Some(*place);
-            let Some(entry) = self.entries.get(&place.1) else {
-                continue;
-            };
-            let listing = &entry.listing;
             if matches_terms(filter, listing) {
                 let known = self.known(listing);
                 if matches_provider(filter, &known) {

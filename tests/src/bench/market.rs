@@ -8,22 +8,31 @@ use std::time::{Duration, Instant};
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::ListingId;
+use aitbc_common::ids::{ListingId, MinerId};
 use aitbc_common::market::pricing::{KEPT_DAYS, Trade, Trades, USUAL_DAYS};
 use aitbc_common::market::reputation::{Parties, Reputations, Success};
-use aitbc_coordinator::market::listing::{Listing, Terms};
-use aitbc_coordinator::market::offers::{Filter, Offers, Sort};
+use aitbc_coordinator::market::listing::{Fastest, Listing, Provider, State, Terms};
+use aitbc_coordinator::market::offers::{Filter, Offers, Reputation, Sort};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::Serialize;
 
 use super::latency::{Latencies, Summary};
+use super::matching::{self, Matching};
 
 /// Offers of a first page.
 const PAGE: usize = 50;
 /// GPU models among the listings, and owners among the trades.
 const MODELS: u64 = 100;
 const OWNERS: u64 = 1_000;
+
+/// Orders of offers.
+const SORTS: [(&str, Sort); 4] = [
+    ("price", Sort::Price),
+    ("effective price", Sort::EffectivePrice),
+    ("reputation", Sort::Reputation),
+    ("speed", Sort::Speed),
+];
 
 /// What was measured, with how many of each.
 #[derive(Debug, Clone, Serialize)]
@@ -32,48 +41,35 @@ pub struct Market {
     pub listings: u32,
     /// Trades.
     pub trades: u32,
-    /// The first 50 of all offers, in each order.
-    pub first_page: Summary,
-    /// The first 50 of one model.
-    pub first_page_of_a_model: Summary,
+    /// Pages of 50 offers.
+    pub pages: Vec<Pages>,
     /// Listings that are new or changed, per second.
     pub listed_per_s: f64,
-    /// The price of one model with all the trades.
+    /// The price of one model with all the trades: 30 days, and the median of each.
     pub pricing: Summary,
     /// Trades that are counted, per second.
     pub traded_per_s: f64,
     /// Settlements that are counted for a reputation, and the reputation after each, per second.
     pub rated_per_s: f64,
+    /// Jobs and miners.
+    pub matching: Matching,
+}
+
+/// Pages of one kind.
+#[derive(Debug, Clone, Serialize)]
+pub struct Pages {
+    /// Of which offers, in which order.
+    pub of: String,
+    /// Each.
+    pub times: Summary,
 }
 
 /// Measures for so long.
 #[must_use]
-pub fn run(seconds: u64, listings: u32, trades: u32) -> Market {
-    let each = Duration::from_secs(seconds.div_ceil(3));
+pub fn run(seconds: u64, listings: u32, trades: u32, miners: u32) -> Market {
+    let each = Duration::from_secs(seconds).div_f64(8.0);
     let mut random = StdRng::seed_from_u64(5);
-    let start = Instant::now();
-    let mut offers = Offers::default();
-    for n in 0..listings {
-        offers.insert(Arc::new(listing(&mut random, n)));
-    }
-    let listed_per_s = per_second(listings, start);
-    let first_page = timed(each, |n| {
-        let sorts = [
-            Sort::Price,
-            Sort::EffectivePrice,
-            Sort::Reputation,
-            Sort::Speed,
-        ];
-        black_box(offers.page(&Filter::default(), sorts[n % sorts.len()], None, PAGE));
-    });
-    let first_page_of_a_model = timed(each, |n| {
-        let filter = Filter {
-            gpu: Some(format!("GPU {}", n as u64 % MODELS).into()),
-            ..Filter::default()
-        };
-        black_box(offers.page(&filter, Sort::Price, None, PAGE));
-    });
-    drop(offers);
+    let (pages, listed_per_s) = pages(each, listings, &mut random);
     let start = Instant::now();
     let mut of_model = Trades::default();
     for n in 0..trades {
@@ -83,6 +79,7 @@ pub fn run(seconds: u64, listings: u32, trades: u32) -> Market {
     let traded_per_s = per_second(trades, start);
     let pricing = timed(each, |_| {
         black_box(of_model.settled(KEPT_DAYS - 1, USUAL_DAYS));
+        black_box(of_model.daily_medians(KEPT_DAYS - 1));
     });
     let start = Instant::now();
     let mut reputations = Reputations::default();
@@ -94,13 +91,65 @@ pub fn run(seconds: u64, listings: u32, trades: u32) -> Market {
     Market {
         listings,
         trades,
-        first_page,
-        first_page_of_a_model,
+        pages,
         listed_per_s,
         pricing,
         traded_per_s,
         rated_per_s: per_second(trades, start),
+        matching: matching::run(each, miners, &mut random),
     }
+}
+
+fn pages(each: Duration, listings: u32, random: &mut StdRng) -> (Vec<Pages>, f64) {
+    let start = Instant::now();
+    let mut offers = Offers::default();
+    for n in 0..listings {
+        let listing = listing(random, n);
+        let provider = listing.provider;
+        offers.insert(Arc::new(listing));
+        offers.know(provider, |known| {
+            known.miner = Some(Arc::new(miner(random, n)));
+            known.reputation = Reputation {
+                ppm: random.random_range(25_000..1_000_000),
+                settled: 1,
+            };
+        });
+    }
+    let listed_per_s = per_second(listings, start);
+    let page = |filter: &Filter, sort| {
+        black_box(offers.page(filter, sort, None, PAGE));
+    };
+    let every = Filter::default();
+    let free = Filter {
+        available: true,
+        ..Filter::default()
+    };
+    let none = Filter {
+        min_vram_gib: 25,
+        ..Filter::default()
+    };
+    let mut pages: Vec<_> = SORTS
+        .map(|(name, sort)| Pages {
+            of: format!("first 50 offers by {name}"),
+            times: timed(each, |_| page(&every, sort)),
+        })
+        .into();
+    let filtered = [("first 50 that are free", free), ("none that fits", none)];
+    pages.extend(filtered.map(|(name, filter)| Pages {
+        of: name.to_owned(),
+        times: timed(each, |_| page(&filter, Sort::Price)),
+    }));
+    pages.push(Pages {
+        of: "first 50 of a model".to_owned(),
+        times: timed(each, |n| {
+            let filter = Filter {
+                gpu: Some(format!("GPU {}", n as u64 % MODELS).into()),
+                ..Filter::default()
+            };
+            page(&filter, Sort::Price);
+        }),
+    });
+    (pages, listed_per_s)
 }
 
 fn per_second(count: u32, since: Instant) -> f64 {
@@ -136,6 +185,24 @@ fn listing(random: &mut StdRng, n: u32) -> Listing {
         detected: false,
         created_ms: 0,
         updated_ms: 0,
+    }
+}
+
+/// One of ten is free.
+fn miner(random: &mut StdRng, n: u32) -> Provider {
+    let state = match random.random_range(0..10) {
+        0 => State::Free,
+        _ => State::Paused,
+    };
+    Provider {
+        miner_id: MinerId([1; 16]),
+        name: format!("rig-{n}").into(),
+        payee: [1; 20],
+        state,
+        fastest: Some(Fastest {
+            model: "llama3".into(),
+            speed: random.random_range(10_000..200_000),
+        }),
     }
 }
 
@@ -182,14 +249,18 @@ pub fn text(market: &Market, out: &mut String) -> std::fmt::Result {
         "\nmarket, inside one process; {} listings of {MODELS} models, {} trades of {OWNERS} owners; times in ms\n",
         market.listings, market.trades
     )?;
-    for (what, times) in [
-        ("first 50 offers, each order", market.first_page),
-        ("first 50 offers of a model", market.first_page_of_a_model),
-        ("price of a model, 7 days", market.pricing),
-    ] {
+    let matching = &market.matching;
+    let any = format!("a job to a miner, of {}", matching.listings);
+    let pages = market.pages.iter().map(|page| (&*page.of, page.times));
+    let rest = [
+        ("price of a model, 30 days", market.pricing),
+        (any.as_str(), matching.any),
+        ("the same, naming a listing", matching.named),
+    ];
+    for (what, times) in pages.chain(rest) {
         writeln!(
             out,
-            "{what:<28}  p50 {:.3}  p99 {:.3}  max {:.3}  ({} times)",
+            "{what:<33}  p50 {:.3}  p99 {:.3}  max {:.3}  ({} times)",
             times.p50_ms, times.p99_ms, times.max_ms, times.count
         )?;
     }
@@ -206,8 +277,11 @@ mod tests {
 
     #[test]
     fn small_ones_are_measured() {
-        let market = run(1, 500, 500);
-        assert!(market.first_page.count > 0 && market.pricing.count > 0);
+        let market = run(1, 500, 500, 50);
+        let times = market.pages.iter().map(|page| page.times);
+        for times in times.chain([market.pricing, market.matching.any, market.matching.named]) {
+            assert!(times.count > 0, "{market:?}");
+        }
         assert!(market.rated_per_s > 0.0);
         let mut out = String::new();
         text(&market, &mut out).unwrap();

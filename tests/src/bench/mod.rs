@@ -2,7 +2,7 @@
 //!
 //! The miners of [`throughput`] and [`idle`] live in this process: they prove themselves, accept, deliver and sign as
 //! any miner does, but compute nothing. [`tokens`] uses the product's own miner and a real model. [`payments`],
-//! [`paid_jobs`] and [`books`] measure money, [`market`] what the market computes.
+//! [`paid_jobs`] and [`books`] measure money, [`market`] and [`matching`] what the market computes.
 
 pub mod books;
 pub mod client;
@@ -12,6 +12,7 @@ pub mod folder;
 pub mod idle;
 pub mod latency;
 pub mod market;
+pub mod matching;
 pub mod miner;
 pub mod paid_jobs;
 pub mod payer;
@@ -78,6 +79,9 @@ pub struct Settings {
     /// Trades, and settlements that are counted
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub trades: u32,
+    /// Miners among which jobs are matched, a listing each
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub matched: u32,
     /// Model for the token streams, a GGUF file; without one they are left out
     #[arg(long, value_name = "FILE", env = "AITBC_TEST_MODEL")]
     pub model: Option<PathBuf>,
@@ -108,7 +112,7 @@ pub enum Part {
     Audit,
     /// Bytes that a transaction takes
     Stored,
-    /// Offers, prices and reputations, inside one process
+    /// Offers, prices, reputations and matching, inside one process
     Market,
 }
 
@@ -146,7 +150,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     }
     if wanted(Part::Market) {
         note("market");
-        let market = market::run(settings.seconds, settings.listings, settings.trades);
+        let market = market::run(
+            settings.seconds,
+            settings.listings,
+            settings.trades,
+            settings.matched,
+        );
         report.market = Some(market);
     }
     syncs.extend(disk::measure(folder.path())?);

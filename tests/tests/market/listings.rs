@@ -170,9 +170,10 @@ fn a_listing_is_looked_after_by_its_owner_alone() {
     let _gone = provider
         .types("aitbc marketplace gpu withdraw last")
         .succeeds();
-    let _again = provider
+    let again = provider
         .types(&format!("aitbc marketplace gpu withdraw {id}"))
         .succeeds();
+    assert!(again.stderr.contains("no such listing"), "{again:?}");
     provider
         .types("aitbc marketplace gpu update last --count 1")
         .refuses(5, "no listing");
@@ -247,6 +248,21 @@ fn bad_input_is_refused_with_a_hint() {
         ("offers list --sort colour", 2, "effective-price"),
         ("offers list --page-token nonsense", 2, "page_token"),
         ("offers list --page-size 0", 2, ""),
+        ("offers list --page-size -1", 2, "1 to 1000"),
+        ("offers list --min-vram NaN", 2, "1 to 4096"),
+        ("offers list --region EU", 2, "eu-west"),
+        ("offers list --max-price 1000001", 2, "too much"),
+        ("offers list --min-reputation NaN", 2, "0 to 1"),
+        ("gpu update last --hourly-rate -1", 2, "negative"),
+        ("gpu update last --vram 0", 2, "1 to 4096"),
+        ("gpu update last --count 65", 2, "64"),
+        ("gpu update last --region 'A B'", 2, "eu-west"),
+        (
+            "gpu update listing_01m83xj880e4ma4jz41b93y214 --hourly-rate 1",
+            5,
+            "no listing",
+        ),
+        ("gpu list --miner other", 1, "not registered"),
     ] {
         user.types(&format!("aitbc marketplace {line}"))
             .refuses(code, part);

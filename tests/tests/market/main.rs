@@ -4,6 +4,7 @@ mod audits;
 mod listings;
 mod payer;
 mod prices;
+mod refusals;
 mod rentals;
 mod terms;
 

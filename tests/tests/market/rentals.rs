@@ -62,7 +62,9 @@ fn a_gpu_is_rented_used_prolonged_and_given_back() {
         r#"aitbc client submit --model llama3 --rental {id} --data '{{"prompt":"Hi","options":{{"num_predict":4}}}}'"#
     );
     second.types(&submit).refuses(5, "rental");
-    let _submitted = first.types(&submit).succeeds();
+    let under_last = submit.replace(&id, "last");
+    second.types(&under_last).refuses(5, "you have no rental");
+    let _submitted = first.types(&under_last).succeeds();
     let _result = first.types("aitbc client result last --wait").succeeds();
 
     let longer = document(&first, "aitbc marketplace extend last --hours 1");
@@ -78,6 +80,10 @@ fn a_gpu_is_rented_used_prolonged_and_given_back() {
     assert_eq!(theirs["rentals"][0]["rental_id"], id.as_str());
 
     let _released = first.types("aitbc marketplace release last").succeeds();
+    first.types(&under_last).refuses(5, "no rental of yours");
+    first
+        .types("aitbc marketplace extend last --hours 1")
+        .refuses(1, "is over");
     let over = wait_for("the last payment", || {
         let rental = document(&first, "aitbc marketplace rentals")["rentals"][0].clone();
         (rental["returned_ait"] != "0.000000").then_some(rental)
@@ -112,7 +118,37 @@ fn bad_terms_are_refused_before_anything_is_signed() {
         (format!("rent {listing} --hours -1"), 2, "1 to 720"),
         (format!("rent {listing} --for 59s"), 2, "1m to 30d"),
         (format!("rent {listing} --for 65s"), 2, "1m to 30d"),
-        (format!("rent {listing} --for NaN"), 2, "duration"),
+        (format!("rent {listing} --for NaN"), 2, "1m to 30d"),
+        (format!("rent {listing} --for 31d"), 2, "1m to 30d"),
+        (format!("rent {listing} --hours 721"), 2, "1 to 720"),
+        (
+            format!("rent {listing} --hours 1 --max-price -1"),
+            2,
+            "negative",
+        ),
+        (
+            format!("rent {listing} --hours 1 --max-price 1000001"),
+            2,
+            "too much",
+        ),
+        (format!("rent {listing} --hours 1 --for 1h"), 2, "--for"),
+        (
+            "extend rental_01m83xj880e4ma4jz41b93y214 --hours 1".to_owned(),
+            5,
+            "no rental of yours",
+        ),
+        ("extend last --hours 0".to_owned(), 2, "1 to 720"),
+        ("extend last --for -1h".to_owned(), 2, "1m to 30d"),
+        ("extend last --hours 1 --max-price NaN".to_owned(), 2, "NaN"),
+        ("extend Last --hours 1".to_owned(), 2, "rental"),
+        ("release job_x".to_owned(), 2, "rental"),
+        ("rentals --page-token zz".to_owned(), 2, "page_token"),
+        ("rentals --page-size -1".to_owned(), 2, "1 to 1000"),
+        (
+            "rentals --as-provider --miner other".to_owned(),
+            1,
+            "not registered",
+        ),
         (format!("rent {listing}"), 2, "--hours"),
         (
             format!("rent {listing} --hours 1 --max-price NaN"),
@@ -129,6 +165,20 @@ fn bad_terms_are_refused_before_anything_is_signed() {
         ("extend last --hours 1".to_owned(), 5, "rental"),
     ] {
         user.types(&format!("aitbc marketplace {line}"))
+            .refuses(code, part);
+    }
+    let _listed = network
+        .user("provider")
+        .types("aitbc marketplace gpu register --model 'RTX 4090' --hourly-rate 6")
+        .succeeds();
+    let offers = document(&user, "aitbc marketplace offers list");
+    let listing = &offers["offers"][0]["listing_id"];
+    let listing = listing.as_str().expect("an id");
+    for (options, code, part) in [
+        ("--hours 1", 1, "cannot be rented now: no miner yet"),
+        ("--hours 1 --max-price 5.9", 1, "it costs 6 AIT/hour"),
+    ] {
+        user.types(&format!("aitbc marketplace rent {listing} {options}"))
             .refuses(code, part);
     }
     let history = document(&user, "aitbc wallet history");

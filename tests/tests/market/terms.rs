@@ -19,7 +19,7 @@ use super::{document, renter};
 
 const RACES: u64 = 1_000;
 /// 0.06 AIT an hour: a minute is 0.001 AIT, the least that a lock may be.
-const RATE: u64 = 60_000;
+pub const RATE: u64 = 60_000;
 const MINUTE_MS: u64 = 60_000;
 const AIT: u64 = 1_000_000;
 
@@ -49,15 +49,15 @@ fn provider(network: &Network, name: &str, gpu: &str, rate: &str) -> (Process, F
     (mining, server, listing)
 }
 
-struct Renter(Payer);
+pub struct Renter(Payer);
 
 impl Renter {
-    async fn new(user: &User, secret: u8) -> Self {
+    pub async fn new(user: &User, secret: u8) -> Self {
         Self(Payer::new(user, secret, 100 * AIT).await)
     }
 
     /// A lock for a minute of a listing.
-    fn wants(&mut self, listing: ListingId, provider: PublicKey) -> RentRequest {
+    pub fn wants(&mut self, listing: ListingId, provider: PublicKey) -> RentRequest {
         let salt: Hash = random_bytes();
         let renter = self.0.connection.identity.public();
         let chain_id = *self.0.connection.chain_id();
@@ -81,7 +81,7 @@ impl Renter {
         }
     }
 
-    async fn rent(&self, request: RentRequest) -> Result<Rental, tonic::Status> {
+    pub async fn rent(&self, request: RentRequest) -> Result<Rental, tonic::Status> {
         let answer = self.0.connection.marketplace().rent(request).await?;
         Ok(answer.into_inner().rental.expect("a rental"))
     }
@@ -118,7 +118,7 @@ impl Renter {
     }
 
     /// What it can spend and what is locked.
-    async fn money(&self) -> (u64, u64) {
+    pub async fn money(&self) -> (u64, u64) {
         let request = GetAccountRequest {
             address: self.0.key.address().0.to_vec().into(),
             ..GetAccountRequest::default()
@@ -272,6 +272,10 @@ fn a_killed_provider_is_paid_what_it_served_and_an_idle_renter_pays_for_what_it_
     let over = settled(&idle);
     assert_eq!(ms_of(&over["ends_at"]) - ms_of(&unused["began_at"]), 60_000);
     is_settled_as(&idle, &over, 60);
+    idle.types("aitbc marketplace extend last --hours 1")
+        .refuses(1, "is over");
+    let submit = "aitbc client submit --model llama3 --prompt Hi --rental last";
+    idle.types(submit).refuses(5, "no rental of yours");
     let audited = document(&idle, "aitbc ledger audit");
     let all = price(served).0 + price(60).0;
     assert_eq!(

@@ -176,6 +176,7 @@ fn init_founds_a_network_once_and_says_what_it_is() {
         "service key: ed25519:",
         "log key:     ed25519:",
         "supply:      1000.000001 AIT, owned by 1 address",
+        "auditors:    0x",
     ] {
         assert!(text.contains(part), "{text}");
     }

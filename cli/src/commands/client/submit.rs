@@ -22,11 +22,12 @@ use super::payment::{Paid, Payable};
 use super::show::{self, Telling};
 use super::watchers::event;
 use super::{explain, job_text, submission};
+use crate::commands::marketplace::selected_rental;
 use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::output::json::{ait, enum_value, hash_or_null, seconds, time, warning_name, warnings};
 use crate::transactions::{Chosen, PayerOptions, Signer};
-use crate::values;
+use crate::values::{self, RentalSelector};
 
 /// Times 10 s.
 const TEN_MINUTES: u64 = 60;
@@ -77,9 +78,9 @@ pub struct Arguments {
     /// On the miner of this listing, at the listing's price (aitbc marketplace offers list)
     #[arg(long, value_name = "LISTING_ID", value_parser = values::listing_id, conflicts_with_all = ["rental", "miner"])]
     offer: Option<ListingId>,
-    /// Under this rental of yours, at no further cost (aitbc marketplace rent)
-    #[arg(long, value_name = "RENTAL_ID", value_parser = values::rental_id, conflicts_with_all = ["miner", "pay", "min_funding", "hold"])]
-    rental: Option<RentalId>,
+    /// Under this rental of yours, at no further cost: its id, or "last" for your newest (aitbc marketplace rent)
+    #[arg(long, value_name = "RENTAL_ID", conflicts_with_all = ["miner", "pay", "min_funding", "hold"])]
+    rental: Option<RentalSelector>,
     /// Only this miner
     #[arg(long, value_name = "MINER_ID", value_parser = values::miner_id)]
     miner: Option<MinerId>,
@@ -166,7 +167,7 @@ fn source(data: Option<OsString>, prompt: Option<OsString>) -> Source {
 
 /// Submits, or explains.
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
-    let job = NewJob {
+    let mut job = NewJob {
         job_type: arguments.job_type,
         model: arguments.model,
         input: input::read(
@@ -179,7 +180,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         miner: arguments.miner,
         min_reputation_ppm: arguments.min_reputation.unwrap_or(0),
         offer: arguments.offer,
-        rental: arguments.rental,
+        rental: None,
         timeout: arguments.timeout,
         allow_audit: arguments.allow_audit,
         priority: arguments.priority,
@@ -192,6 +193,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     check_part(arguments.pay, arguments.min_funding)?;
     if arguments.explain {
         let connection = context.connect(Scope::Client).await?;
+        job.rental = rental(&connection, arguments.rental).await?;
         return explain::run(context, &connection, &job).await;
     }
     let payer = match arguments.pay {
@@ -199,6 +201,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         None => None,
     };
     let connection = context.connect(Scope::Client).await?;
+    job.rental = rental(&connection, arguments.rental).await?;
     let payer = unlock(context, &connection, payer).await?;
     let submitted = submission::submit(context, &connection, &job).await?;
     let response = &submitted.response;
@@ -226,6 +229,16 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     )
     .await?;
     Ok(())
+}
+
+async fn rental(
+    connection: &Connection,
+    selector: Option<RentalSelector>,
+) -> Result<Option<RentalId>, CommandError> {
+    match selector {
+        Some(selector) => Ok(Some(selected_rental(connection, selector).await?)),
+        None => Ok(None),
+    }
 }
 
 /// The first line of a job that is watched.

@@ -10,6 +10,7 @@ mod reputation;
 use aitbc_common::runtime::errors::CommandError;
 use clap::Subcommand;
 
+pub use self::rentals::selected as selected_rental;
 use crate::context::Context;
 
 /// Its nouns.

@@ -37,15 +37,15 @@ pub struct Arguments {
 }
 
 fn window_days(text: &str) -> Result<u32, CommandError> {
-    let window = values::duration(text)?;
+    let hint = "give 1d to 30d, for example --window 7d";
+    let window = values::duration(text).map_err(|error| error.with_hint(hint))?;
     let days = window.as_secs() / DAY_S;
     let whole = window == Duration::from_secs(days * DAY_S);
     let days = u32::try_from(days)
         .ok()
         .filter(|_| whole && (1..=MOST_DAYS).contains(&days));
     days.ok_or_else(|| {
-        CommandError::usage(format!("{text:?} is no window of whole days"))
-            .with_hint("give 1d to 30d, for example --window 7d")
+        CommandError::usage(format!("{text:?} is no window of whole days")).with_hint(hint)
     })
 }
 
@@ -73,7 +73,8 @@ mod tests {
     fn a_window_is_whole_days() {
         assert_eq!((window_days("7d"), window_days("24h")), (Ok(7), Ok(1)));
         for bad in ["0d", "31d", "36h", "-1d", "NaN", "7 weeks", ""] {
-            assert!(window_days(bad).unwrap_err().hint.is_some(), "{bad}");
+            let hint = window_days(bad).unwrap_err().hint.unwrap_or_default();
+            assert!(hint.starts_with("give 1d to 30d"), "{bad}: {hint}");
         }
     }
 }

@@ -12,7 +12,9 @@ use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::{random_bytes, unix_ms};
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::{ExtendRentalRequest, GetListingRequest, Listing, RentRequest, Rental};
+use aitbc_proto::v1::{
+    ExtendRentalRequest, GetListingRequest, Offer, OfferState, RentRequest, Rental, RentalStatus,
+};
 use bytes::Bytes;
 use clap::Args;
 
@@ -20,6 +22,7 @@ use super::rentals::{find, selected};
 use crate::commands::client::{check_payer, fee_bps};
 use crate::context::Context;
 use crate::output::json::{duration_for_request, timestamp_ms};
+use crate::output::offer::state_text;
 use crate::output::rental::{rental_json, rental_text};
 use crate::transactions::{
     Chosen, Draft, PayerOptions, Payload, RentalHint, Sent, Signer, send, unanswered_rental,
@@ -65,15 +68,13 @@ impl Term {
 }
 
 fn term(text: &str) -> Result<Duration, CommandError> {
-    let time = values::duration(text)?;
+    let hint = "give 1m to 30d in steps of 10 s, for example --for 90m";
+    let time = values::duration(text).map_err(|error| error.with_hint(hint))?;
     let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     if (SHORTEST_MS..=LONGEST_MS).contains(&ms) && ms.is_multiple_of(STEP_MS) {
         return Ok(time);
     }
-    Err(
-        CommandError::usage(format!("a GPU cannot be rented for {text}"))
-            .with_hint("give 1m to 30d in steps of 10 s, for example --for 90m"),
-    )
+    Err(CommandError::usage(format!("a GPU cannot be rented for {text}")).with_hint(hint))
 }
 
 /// What to rent.
@@ -117,14 +118,20 @@ pub struct ExtendArguments {
 pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandError> {
     let payer = arguments.payer.choose(context)?;
     let connection = context.connect(Scope::Client).await?;
-    let listing = listing(&connection, arguments.listing_id).await?;
+    let offer = offer(&connection, arguments.listing_id).await?;
     let wanted = Wanted::of(
-        &listing,
+        &offer,
         None,
         &arguments.term,
         unix_ms(),
         arguments.max_price,
     )?;
+    if offer.payout_address == payer.account().0.as_slice() {
+        context.warn(
+            "OWN_GPU",
+            "this is your own GPU: its pay goes to the wallet that pays; it costs the market's fee and counts for no reputation",
+        );
+    }
     let (rental, sent, amount) = wanted.rent(context, &connection, payer).await?;
     show(context, "GPU rented", &rental, &sent, amount)?;
     context.next(format_args!(
@@ -140,14 +147,22 @@ pub async fn extend(context: &Context, arguments: ExtendArguments) -> Result<(),
     let connection = context.connect(Scope::Client).await?;
     let id = selected(&connection, arguments.rental_id).await?;
     let known = find(&connection, id).await?;
-    let listing = listing(&connection, values::listing_id(&known.listing_id)?).await?;
+    if known.status() != RentalStatus::Active {
+        let message = format!("{id} is over");
+        let hint = format!(
+            "rent it again: aitbc marketplace rent {} --hours 1",
+            known.listing_id
+        );
+        return Err(not_available(message).with_hint(hint));
+    }
+    let offer = offer(&connection, values::listing_id(&known.listing_id)?).await?;
     let ends_ms = known
         .ends_at
         .as_ref()
         .map_or(0, timestamp_ms)
         .max(unix_ms());
     let wanted = Wanted::of(
-        &listing,
+        &offer,
         Some(id),
         &arguments.term,
         ends_ms,
@@ -178,26 +193,29 @@ fn show(
     context.result(&document, text)
 }
 
-async fn listing(connection: &Connection, id: ListingId) -> Result<Listing, CommandError> {
+async fn offer(connection: &Connection, id: ListingId) -> Result<Offer, CommandError> {
     let request = GetListingRequest {
         listing_id: id.to_string(),
     };
-    let offer = connection
-        .marketplace()
-        .get_listing(request)
-        .await?
-        .into_inner()
-        .offer;
-    offer.and_then(|offer| offer.listing).ok_or_else(|| {
-        CommandError::new(
-            ExitCode::Failed,
-            "INCOMPLETE_ANSWER",
-            "the coordinator's answer lacks the listing",
-        )
-        .with_hint(
-            "the versions of aitbc and the coordinator may not fit together: aitbc --version",
-        )
-    })
+    let answer = connection.marketplace().get_listing(request).await?;
+    answer.into_inner().offer.ok_or_else(without_listing)
+}
+
+fn without_listing() -> CommandError {
+    let message = "the coordinator's answer lacks the listing";
+    CommandError::new(ExitCode::Failed, "INCOMPLETE_ANSWER", message).with_hint(
+        "the versions of aitbc and the coordinator may not fit together: aitbc --version",
+    )
+}
+
+fn not_available(message: String) -> CommandError {
+    CommandError::new(ExitCode::Failed, "NOT_AVAILABLE", message)
+}
+
+/// Why nobody can rent it now; `None` = it is free.
+fn taken(offer: &Offer) -> Option<String> {
+    let is_free = matches!(offer.state(), OfferState::Free | OfferState::Unspecified);
+    (!is_free).then(|| format!("it cannot be rented now: {}", state_text(offer)))
 }
 
 /// A time on a listing.
@@ -206,27 +224,28 @@ struct Wanted {
     provider: PublicKey,
     /// When it begins at the latest: Unix ms.
     begins_ms: u64,
+    /// Why nobody can rent it now.
+    taken: Option<String>,
 }
 
 impl Wanted {
     fn of(
-        listing: &Listing,
+        offer: &Offer,
         extends: Option<RentalId>,
         term: &Term,
         begins_ms: u64,
         max_price: Option<MicroAit>,
     ) -> Result<Self, CommandError> {
+        let listing = offer.listing.as_ref().ok_or_else(without_listing)?;
         let rate = listing.hourly_rate_micro_ait;
         if let Some(most) = max_price.filter(|most| rate > most.0) {
             let message = format!(
                 "it costs {} AIT/hour, over the highest price of {most}",
                 MicroAit(rate)
             );
-            return Err(
-                CommandError::new(ExitCode::Failed, "NOT_AVAILABLE", message).with_hint(format!(
-                    "see cheaper ones: aitbc marketplace offers list --max-price {most}"
-                )),
-            );
+            return Err(not_available(message).with_hint(format!(
+                "see cheaper ones: aitbc marketplace offers list --max-price {most}"
+            )));
         }
         let provider = <[u8; 32]>::try_from(&listing.provider_key[..]).map(PublicKey);
         Ok(Self {
@@ -246,6 +265,7 @@ impl Wanted {
                 .with_hint("tell the coordinator's operator")
             })?,
             begins_ms,
+            taken: taken(offer).filter(|_| extends.is_none()),
         })
     }
 
@@ -264,6 +284,10 @@ impl Wanted {
         if let Some(earlier) = earlier.filter(|earlier| self.is(earlier)) {
             // The same command again: its lock is sent again, not another one.
             self.hint = earlier;
+        } else if let Some(taken) = self.taken.take() {
+            return Err(not_available(taken).with_hint(
+                "see what can be rented now: aitbc marketplace offers list --available",
+            ));
         }
         let amount = MicroAit(cost(self.hint.rate, self.hint.term_ms).max(MIN_LOCK));
         check_payer(context, connection, &payer, Some(amount)).await?;
@@ -385,7 +409,8 @@ mod tests {
     fn a_term_has_bounds_and_steps() {
         assert_eq!(term("90m"), Ok(Duration::from_secs(5_400)));
         for bad in ["59s", "31d", "65s", "-1h", "NaN", ""] {
-            assert!(term(bad).unwrap_err().hint.is_some(), "{bad}");
+            let hint = term(bad).unwrap_err().hint.unwrap_or_default();
+            assert!(hint.starts_with("give 1m to 30d"), "{bad}: {hint}");
         }
     }
 }

@@ -5,7 +5,7 @@ use aitbc_proto::v1::WithdrawListingRequest;
 use clap::Args;
 use serde_json::json;
 
-use super::selected;
+use super::{own_listings, selected};
 use crate::commands::miner::OwnMiner;
 use crate::context::Context;
 use crate::values::ListingSelector;
@@ -33,10 +33,22 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     let listing_id = selected(&connection, arguments.listing_id)
         .await?
         .to_string();
+    let listings = own_listings(&connection).await?;
+    let live = listings
+        .iter()
+        .filter_map(|offer| offer.listing.as_ref())
+        .any(|listing| listing.listing_id == listing_id);
     let request = WithdrawListingRequest {
         listing_id: listing_id.clone(),
     };
     connection.marketplace().withdraw_listing(request).await?;
     let document = json!({"listing_id": listing_id, "status": "withdrawn"});
-    context.result(&document, format_args!("Listing withdrawn: {listing_id}"))
+    if live {
+        return context.result(&document, format_args!("Listing withdrawn: {listing_id}"));
+    }
+    context.warn(
+        "LISTING_NOT_FOUND",
+        "no such listing was live: it was withdrawn before, or its id is another; your own: aitbc marketplace gpu list",
+    );
+    context.result(&document, format_args!("Listing not live: {listing_id}"))
 }
