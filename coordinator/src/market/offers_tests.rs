@@ -148,7 +148,7 @@ fn what_is_gone_leaves_nothing_behind() {
     offers.remove(ListingId([1; 16]));
     offers.know(PublicKey([1; 32]), |known| *known = Known::default());
     assert!(offers.is_empty() && offers.providers.is_empty() && offers.by_gpu.is_empty());
-    assert!(offers.all.0.iter().all(BTreeSet::is_empty));
+    assert!(offers.all.0.iter().all(BTreeMap::is_empty));
 }
 
 #[test]

@@ -50,76 +50,79 @@ async fn ones_own_gpu_and_another_miner_than_the_listings_are_refused_and_nothin
     }
 }
 
+/// What is refused, with which exit code, and a part of what is said.
+const UNREADABLE: &[(&str, i32, &str)] = &[
+    ("marketplace pricing --model ''", 2, "RTX 4090"),
+    (
+        "marketplace pricing --model 'RTX 4090' --window NaN",
+        2,
+        "1d to 30d",
+    ),
+    (
+        "marketplace pricing --model 'RTX 4090' --window -1d",
+        2,
+        "1d to 30d",
+    ),
+    ("marketplace reputation rig-1", 2, "26 characters"),
+    (
+        "marketplace reputation ed25519:5f",
+        2,
+        "64 hexadecimal digits",
+    ),
+    (
+        "marketplace reputation miner_01m83xj880es8r65rzyjka792g",
+        5,
+        "no miner",
+    ),
+    ("SUBMIT --offer last", 2, "26 characters"),
+    (
+        "SUBMIT --offer listing_01m83xj880e4ma4jz41b93y214",
+        5,
+        "no listing",
+    ),
+    ("SUBMIT --rental x", 2, "your newest rental"),
+    ("SUBMIT --rental last", 5, "you have no rental"),
+    ("SUBMIT --rental last --explain", 5, "you have no rental"),
+    (
+        "SUBMIT --rental rental_01m83xj880e4ma4jz41b93y214",
+        5,
+        "no rental of yours",
+    ),
+    ("SUBMIT --rental last --pay 1", 2, "--pay"),
+    (
+        "SUBMIT --rental last --offer listing_01m83xj880e4ma4jz41b93y214",
+        2,
+        "--offer",
+    ),
+    ("SUBMIT --min-reputation -0.1", 2, "0 to 1"),
+    ("SUBMIT --min-reputation NaN", 2, "0 to 1"),
+    ("SUBMIT --min-reputation 1.01 --explain", 2, "0 to 1"),
+    ("SUBMIT --max-price NaN", 2, "decimal"),
+    ("SUBMIT --max-price -1", 2, "negative"),
+    ("SUBMIT --max-price 1000001", 2, "too much"),
+    (
+        "miner register --gpus '1x RTX 4090' --price-per-hour NaN",
+        2,
+        "decimal",
+    ),
+    (
+        "miner register --gpus '1x RTX 4090' --price-per-hour -1",
+        2,
+        "negative",
+    ),
+    (
+        "miner register --gpus '1x RTX 4090' --price-per-hour 1000001",
+        2,
+        "too much",
+    ),
+];
+
 #[test]
 fn what_cannot_be_read_is_refused_with_a_hint() {
     let network = Network::start();
     let user = renter(&network, "me");
     let submit = "client submit --model llama3 --prompt Hi";
-    for (line, code, part) in [
-        ("marketplace pricing --model ''", 2, "RTX 4090"),
-        (
-            "marketplace pricing --model 'RTX 4090' --window NaN",
-            2,
-            "1d to 30d",
-        ),
-        (
-            "marketplace pricing --model 'RTX 4090' --window -1d",
-            2,
-            "1d to 30d",
-        ),
-        ("marketplace reputation rig-1", 2, "26 characters"),
-        (
-            "marketplace reputation ed25519:5f",
-            2,
-            "64 hexadecimal digits",
-        ),
-        (
-            "marketplace reputation miner_01m83xj880es8r65rzyjka792g",
-            5,
-            "no miner",
-        ),
-        ("SUBMIT --offer last", 2, "26 characters"),
-        (
-            "SUBMIT --offer listing_01m83xj880e4ma4jz41b93y214",
-            5,
-            "no listing",
-        ),
-        ("SUBMIT --rental x", 2, "your newest rental"),
-        ("SUBMIT --rental last", 5, "you have no rental"),
-        ("SUBMIT --rental last --explain", 5, "you have no rental"),
-        (
-            "SUBMIT --rental rental_01m83xj880e4ma4jz41b93y214",
-            5,
-            "no rental of yours",
-        ),
-        ("SUBMIT --rental last --pay 1", 2, "--pay"),
-        (
-            "SUBMIT --rental last --offer listing_01m83xj880e4ma4jz41b93y214",
-            2,
-            "--offer",
-        ),
-        ("SUBMIT --min-reputation -0.1", 2, "0 to 1"),
-        ("SUBMIT --min-reputation NaN", 2, "0 to 1"),
-        ("SUBMIT --min-reputation 1.01 --explain", 2, "0 to 1"),
-        ("SUBMIT --max-price NaN", 2, "decimal"),
-        ("SUBMIT --max-price -1", 2, "negative"),
-        ("SUBMIT --max-price 1000001", 2, "too much"),
-        (
-            "miner register --gpus '1x RTX 4090' --price-per-hour NaN",
-            2,
-            "decimal",
-        ),
-        (
-            "miner register --gpus '1x RTX 4090' --price-per-hour -1",
-            2,
-            "negative",
-        ),
-        (
-            "miner register --gpus '1x RTX 4090' --price-per-hour 1000001",
-            2,
-            "too much",
-        ),
-    ] {
+    for &(line, code, part) in UNREADABLE {
         let line = line.replace("SUBMIT", submit);
         user.types(&format!("aitbc {line}")).refuses(code, part);
     }
