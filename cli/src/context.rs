@@ -1,7 +1,7 @@
 //! What every command has at hand: options, settings, the user's files, a connection.
 
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aitbc_common::genesis::Genesis;
 use aitbc_common::hash::Hash;
@@ -9,7 +9,7 @@ use aitbc_common::identity::Identity;
 use aitbc_common::runtime::channel::{Connection, CoordinatorUrl};
 use aitbc_common::runtime::command_line::GlobalOptions;
 use aitbc_common::runtime::config::{ClientOptions, ClientSettings, Loaded};
-use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::files::{Home, Pin, changed_network, check_miner_name};
 use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::terminal::{note_line, note_next};
@@ -26,6 +26,8 @@ pub struct Context {
     /// The user's files.
     pub home: Home,
     options: ClientOptions,
+    /// What cannot be undone any more, whatever becomes of the output.
+    done: Arc<Mutex<Option<String>>>,
 }
 
 impl Context {
@@ -39,6 +41,7 @@ impl Context {
                 ca_certificate: options.ca_certificate.clone(),
                 miner: None,
             },
+            done: Arc::default(),
         })
     }
 
@@ -52,6 +55,7 @@ impl Context {
                 coordinator: Some(coordinator.to_string()),
                 ..ClientOptions::default()
             },
+            done: Arc::default(),
         }
     }
 
@@ -134,7 +138,22 @@ impl Context {
         document: &serde_json::Value,
         text: impl Display,
     ) -> Result<(), CommandError> {
-        output::result(self.json, document, text)
+        output::result(self.json, document, text).map_err(|error| self.though_done(error))
+    }
+
+    /// Notes that something is done for good: an error of the output then says so, or it would be done again.
+    pub fn done(&self, what: impl Display) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        *done = Some(what.to_string());
+    }
+
+    fn though_done(&self, mut error: CommandError) -> CommandError {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = done.as_ref().filter(|_| error.exit != ExitCode::Done) {
+            error.message = format!("{}; but {done}", error.message);
+            error.hint = Some("do not run it again, which would do it a second time".to_owned());
+        }
+        error
     }
 
     /// Says something on stderr, but not to programs.

@@ -135,6 +135,11 @@ pub async fn send(
                     refused.add(&signed.transaction)?;
                 }
                 forget(context, &kept);
+                context.done(format_args!(
+                    "the transaction 0x{} is record {} of the ledger",
+                    hex::encode(sent.id),
+                    sent.index
+                ));
                 return proven.map(|()| sent);
             }
             Fate::Refused(error) => {

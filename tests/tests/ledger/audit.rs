@@ -59,6 +59,15 @@ fn the_network_its_export_and_python_come_to_the_same() {
         std::fs::read(&named).expect("it was written"),
         std::fs::read(&file).expect("it was written")
     );
+    // A pipe is written to, and what a link names is replaced.
+    let piped = me
+        .types("mkfifo pipe; (cat pipe & aitbc ledger export pipe >&2; wait)")
+        .succeeds();
+    assert_eq!(piped.stdout, std::fs::read(&file).expect("it was written"));
+    let linked = me
+        .types("ln -s real link; aitbc ledger export link >&2 && test -L link && cat real")
+        .succeeds();
+    assert_eq!(linked.stdout, piped.stdout);
     me.types("aitbc ledger export one --output two")
         .refuses(2, "--output");
     let streamed = me.types("aitbc ledger export").succeeds();

@@ -188,3 +188,15 @@ fn a_client_that_is_killed_before_it_sends_pays_once() {
         (1, "97.500000".into())
     );
 }
+
+#[test]
+fn a_payment_whose_output_is_lost_says_that_it_is_done() {
+    let (network, user) = network_and_user();
+    wallet(&network, &user, "test_wallet");
+    let lost = user.types(&format!("aitbc wallet send {OTHER} 2.5 >/dev/full"));
+    lost.refuses(1, "is record");
+    assert!(lost.stderr.contains("do not run it again"), "{lost:?}");
+    assert_eq!(count(&user, "sent"), 1);
+    let submit = "aitbc client submit --model llama3 --prompt Hi >/dev/full";
+    user.types(submit).refuses(1, "is submitted");
+}

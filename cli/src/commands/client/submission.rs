@@ -63,6 +63,7 @@ pub async fn submit(
             return Err(error);
         }
     };
+    context.done(format_args!("{} is submitted", response.job_id));
     let trust = accept(context, connection, &response, spec, &record)?;
     match job.request_id {
         Some(_) => records::replace_request(&context.home, &record)?,

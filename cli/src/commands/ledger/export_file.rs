@@ -172,6 +172,18 @@ impl Writer {
                 index: 0,
             });
         };
+        // What a link names is replaced, not the link; a pipe or a device is written to.
+        let linked = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = linked.as_path();
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let opened = fs::OpenOptions::new().write(true).open(path);
+            let out = opened.map_err(|error| write_failed(path, &error))?;
+            return Ok(Self {
+                out: BufWriter::with_capacity(1 << 16, Box::new(out)),
+                file: None,
+                index: 0,
+            });
+        }
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
         name.push(format!(".{}", hex::encode(random_bytes::<8>())));

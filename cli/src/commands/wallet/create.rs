@@ -80,6 +80,7 @@ async fn report(
     wallet: &StoredWallet,
     (sink, phrase): (&PhraseSink, &SeedPhrase),
 ) -> Result<(), CommandError> {
+    context.done(format_args!("the wallet {} is made", wallet.name));
     let active = is_active(context, wallet)?;
     let mut document = wallet_json(wallet, active);
     document["seed_phrase_file"] = Value::Null;
