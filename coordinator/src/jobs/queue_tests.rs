@@ -282,3 +282,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_job_that_names_a_miner_asks_that_one_alone_whenever_it_comes() {
+    let mut queue = Queue::default();
+    let (other, named) = (MinerId([1; 16]), MinerId([2; 16]));
+    queue.set_miner(other, supply("m", 1));
+    let requirement = Arc::new(Requirement {
+        only_miner: Some(named),
+        ..Requirement::of_model("m")
+    });
+    assert_eq!(queue.asked(&requirement).count(), 0);
+    assert!(!queue.anyone_could_run(&requirement), "not known yet");
+    let tag = queue.new_tag(&requirement, &owner(1));
+    let waiting = Waiting {
+        job: job(1),
+        owner: owner(1),
+        priority: 0,
+        tag,
+    };
+    queue.push(&requirement, waiting);
+    assert_eq!(queue.next_match(), None);
+    queue.set_miner(named, supply("m", 1));
+    assert!(queue.anyone_could_run(&requirement));
+    let asked = queue.asked(&requirement).map(|(miner, _)| miner);
+    assert_eq!(asked.collect::<Vec<_>>(), [named]);
+    assert_eq!(
+        queue.next_match().map(|(.., miner)| miner),
+        Some(named),
+        "the other one is free too"
+    );
+}

@@ -50,8 +50,84 @@ async fn ones_own_gpu_and_another_miner_than_the_listings_are_refused_and_nothin
     }
 }
 
-/// What is refused, with which exit code, and a part of what is said.
-const UNREADABLE: &[(&str, i32, &str)] = &[
+/// Command lines after `aitbc`, their exit code, and what the error or hint must say.
+type Refusals = &'static [(&'static str, i32, &'static str)];
+
+const LISTINGS: Refusals = &[
+    ("marketplace offers list --page-size -1", 2, "1 to 1000"),
+    ("marketplace offers list --min-vram NaN", 2, "1 to 4096"),
+    ("marketplace offers list --region EU", 2, "eu-west"),
+    ("marketplace offers list --max-price 1000001", 2, "too much"),
+    ("marketplace offers list --min-reputation NaN", 2, "0 to 1"),
+    ("marketplace gpu list --miner other", 1, "not registered"),
+    (
+        "marketplace gpu update last --hourly-rate -1",
+        2,
+        "negative",
+    ),
+    ("marketplace gpu update last --vram 0", 2, "1 to 4096"),
+    ("marketplace gpu update last --count 65", 2, "64"),
+    ("marketplace gpu update last --region 'A B'", 2, "eu-west"),
+    (
+        "marketplace gpu update LISTING --hourly-rate 1",
+        5,
+        "no listing",
+    ),
+    (
+        "miner register --gpus '1x RTX 4090' --price-per-hour NaN",
+        2,
+        "decimal",
+    ),
+    (
+        "miner register --gpus '1x RTX 4090' --price-per-hour -1",
+        2,
+        "negative",
+    ),
+    (
+        "miner register --gpus '1x RTX 4090' --price-per-hour 1000001",
+        2,
+        "too much",
+    ),
+];
+
+const RENTALS: Refusals = &[
+    ("marketplace rent LISTING --for 31d", 2, "1m to 30d"),
+    ("marketplace rent LISTING --hours 721", 2, "1 to 720"),
+    ("marketplace rent LISTING --hours 1 --for 1h", 2, "--for"),
+    (
+        "marketplace rent LISTING --hours 1 --max-price -1",
+        2,
+        "negative",
+    ),
+    (
+        "marketplace rent LISTING --hours 1 --max-price 1000001",
+        2,
+        "too much",
+    ),
+    (
+        "marketplace extend RENTAL --hours 1",
+        5,
+        "no rental of yours",
+    ),
+    ("marketplace extend last --hours 0", 2, "1 to 720"),
+    ("marketplace extend last --for -1h", 2, "1m to 30d"),
+    (
+        "marketplace extend last --hours 1 --max-price NaN",
+        2,
+        "NaN",
+    ),
+    ("marketplace extend Last --hours 1", 2, "rental"),
+    ("marketplace release job_x", 2, "rental"),
+    ("marketplace rentals --page-token zz", 2, "page_token"),
+    ("marketplace rentals --page-size -1", 2, "1 to 1000"),
+    (
+        "marketplace rentals --as-provider --miner other",
+        1,
+        "not registered",
+    ),
+];
+
+const PRICES: Refusals = &[
     ("marketplace pricing --model ''", 2, "RTX 4090"),
     (
         "marketplace pricing --model 'RTX 4090' --window NaN",
@@ -74,56 +150,37 @@ const UNREADABLE: &[(&str, i32, &str)] = &[
         5,
         "no miner",
     ),
+];
+
+const JOBS: Refusals = &[
     ("SUBMIT --offer last", 2, "26 characters"),
-    (
-        "SUBMIT --offer listing_01m83xj880e4ma4jz41b93y214",
-        5,
-        "no listing",
-    ),
+    ("SUBMIT --offer LISTING", 5, "no listing"),
     ("SUBMIT --rental x", 2, "your newest rental"),
     ("SUBMIT --rental last", 5, "you have no rental"),
     ("SUBMIT --rental last --explain", 5, "you have no rental"),
-    (
-        "SUBMIT --rental rental_01m83xj880e4ma4jz41b93y214",
-        5,
-        "no rental of yours",
-    ),
+    ("SUBMIT --rental RENTAL", 5, "no rental of yours"),
     ("SUBMIT --rental last --pay 1", 2, "--pay"),
-    (
-        "SUBMIT --rental last --offer listing_01m83xj880e4ma4jz41b93y214",
-        2,
-        "--offer",
-    ),
+    ("SUBMIT --rental last --offer LISTING", 2, "--offer"),
     ("SUBMIT --min-reputation -0.1", 2, "0 to 1"),
     ("SUBMIT --min-reputation NaN", 2, "0 to 1"),
     ("SUBMIT --min-reputation 1.01 --explain", 2, "0 to 1"),
     ("SUBMIT --max-price NaN", 2, "decimal"),
     ("SUBMIT --max-price -1", 2, "negative"),
     ("SUBMIT --max-price 1000001", 2, "too much"),
-    (
-        "miner register --gpus '1x RTX 4090' --price-per-hour NaN",
-        2,
-        "decimal",
-    ),
-    (
-        "miner register --gpus '1x RTX 4090' --price-per-hour -1",
-        2,
-        "negative",
-    ),
-    (
-        "miner register --gpus '1x RTX 4090' --price-per-hour 1000001",
-        2,
-        "too much",
-    ),
 ];
 
 #[test]
-fn what_cannot_be_read_is_refused_with_a_hint() {
+fn what_cannot_be_read_or_is_not_there_is_refused_with_a_hint_and_nothing_is_locked() {
     let network = Network::start();
     let user = renter(&network, "me");
-    let submit = "client submit --model llama3 --prompt Hi";
-    for &(line, code, part) in UNREADABLE {
-        let line = line.replace("SUBMIT", submit);
+    let _listed = user
+        .types("aitbc marketplace gpu register --model A100 --hourly-rate 1")
+        .succeeds();
+    for (line, code, part) in [LISTINGS, RENTALS, PRICES, JOBS].concat() {
+        let line = line
+            .replace("SUBMIT", "client submit --model llama3 --prompt Hi")
+            .replace("LISTING", "listing_01m83xj880e4ma4jz41b93y214")
+            .replace("RENTAL", "rental_01m83xj880e4ma4jz41b93y214");
         user.types(&format!("aitbc {line}")).refuses(code, part);
     }
     let jobs = document(&user, "aitbc client list");
