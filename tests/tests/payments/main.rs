@@ -12,6 +12,7 @@ mod paid_only;
 mod refusals;
 mod samples;
 mod scenarios;
+mod slashing;
 mod thefts;
 mod wallets;
 

@@ -173,7 +173,9 @@ impl Writer {
             });
         };
         // What a link names is replaced, not the link; a pipe or a device is written to.
-        let linked = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let linked = fs::canonicalize(path)
+            .or_else(|_| fs::read_link(path).map(|to| path.with_file_name(to)))
+            .unwrap_or_else(|_| path.to_owned());
         let path = linked.as_path();
         if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
             let opened = fs::OpenOptions::new().write(true).open(path);
