@@ -104,15 +104,6 @@ pub struct Completion {
     pub epoch: u64,
 }
 
-/// A receipt for an attempt that is over, its miner's signature verified.
-#[derive(Debug, Clone)]
-pub struct LateReceipt {
-    /// The receipt.
-    pub receipt: aitbc_common::layouts::Receipt,
-    /// The miner's signature over it.
-    pub signature: [u8; 64],
-}
-
 /// A registration or a change of one; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct MinerChange {
@@ -338,13 +329,6 @@ pub enum Command {
         checkpoint: Box<StreamCheckpoint>,
         /// Its signature.
         signature: [u8; 64],
-    },
-    /// A receipt that came after its attempt was over, for comparison with the one that counts → [`Reply::Done`].
-    CompareLate {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The receipt.
-        late: Box<LateReceipt>,
     },
     /// The attempt's miner signed two different outputs of it, as was verified → always [`Reply::Refused`].
     Contradicted {

@@ -10,7 +10,6 @@ use aitbc_proto::v1::{ErrorReason, JobStatus};
 use bytes::Bytes;
 
 use super::command::{AttemptId, Completion, Reply};
-use super::contradictions::statement;
 use super::core::{EngineCore, Reads};
 use super::edits::Edit;
 use super::turn::{RequestKey, Turn};
@@ -24,11 +23,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl EngineCore {
     /// What became of the job by this miner's delivery of this attempt, and the hash of its receipt.
-    pub(super) fn delivered_by(
-        &self,
-        attempt: AttemptId,
-        miner: MinerId,
-    ) -> Option<(JobStatus, Hash)> {
+    fn delivered_by(&self, attempt: AttemptId, miner: MinerId) -> Option<(JobStatus, Hash)> {
         let (by, done) = self.done.get(&attempt)?;
         (*by == miner).then_some(*done)
     }
@@ -50,8 +45,7 @@ impl EngineCore {
         };
         let receipt = receipt_hash(&completion.receipt.encode());
         if let Some(done) = self.delivered_by(attempt, miner) {
-            let said = statement(&completion);
-            self.compare(turn, (attempt, miner_key), said, (done.1, receipt), reads)?;
+            self.compare(turn, &completion, (done.1, receipt), reads)?;
             turn.reply(answer_again(done, receipt));
             return Ok(());
         }

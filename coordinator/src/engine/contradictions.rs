@@ -1,14 +1,12 @@
 //! Miners that sign two different outputs of one attempt: the attempt fails, and the ledger burns what is staked on them.
 
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{Contradiction, Receipt, SignedStatement, StreamCheckpoint};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, FailureReason};
 
-use super::command::{AttemptId, Completion, LateReceipt, Reply};
+use super::command::{AttemptId, Completion, Reply};
 use super::core::{EngineCore, Reads};
-use super::receipt_hash;
 use super::timers::failure;
 use super::turn::Turn;
 use crate::payments::Order;
@@ -78,38 +76,18 @@ impl EngineCore {
             .filter(Contradiction::verify)
     }
 
-    /// A receipt for an attempt that was delivered before is compared with the one that counts.
-    pub(super) fn compare_late(
-        &mut self,
-        turn: &mut Turn,
-        attempt: AttemptId,
-        late: LateReceipt,
-        reads: &dyn Reads,
-    ) -> Result<(), StoreError> {
-        turn.reply(Reply::Done);
-        let key = late.receipt.miner_key;
-        let miner = self.miner_keys.get(&key).copied();
-        let done = miner.and_then(|miner| self.delivered_by(attempt, miner));
-        let Some((_, counts)) = done else {
-            return Ok(());
-        };
-        let hashes = (counts, receipt_hash(&late.receipt.encode()));
-        let said = SignedStatement::Receipt(Box::new(late.receipt), late.signature);
-        self.compare(turn, (attempt, key), said, hashes, reads)
-    }
-
-    /// A receipt for an attempt that was delivered before: it is compared with the one that counts.
+    /// A delivery of an attempt that was delivered before, with another receipt: it is compared with the one that counts.
     pub(super) fn compare(
         &mut self,
         turn: &mut Turn,
-        (attempt, miner): (AttemptId, PublicKey),
-        said: SignedStatement,
+        completion: &Completion,
         (counts, receipt): (Hash, Hash),
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         if counts == receipt {
             return Ok(());
         }
+        let (attempt, miner) = (completion.attempt, completion.miner_key);
         let Some(owner) = self.ended.get(&attempt.job_id).copied() else {
             return Ok(());
         };
@@ -121,7 +99,7 @@ impl EngineCore {
         let row: JobRow = decode(row)?;
         let recorded = row.delivery.as_ref().and_then(recorded);
         let found = recorded
-            .and_then(|recorded| Contradiction::between(miner, recorded, said))
+            .and_then(|recorded| Contradiction::between(miner, recorded, statement(completion)))
             .filter(Contradiction::verify);
         if let Some(evidence) = found {
             self.order_slash(turn, attempt, evidence);
@@ -143,7 +121,7 @@ fn refused() -> ApiError {
     ApiError::new(ErrorReason::ReceiptInvalid, CONTRADICTED)
 }
 
-pub(super) fn statement(completion: &Completion) -> SignedStatement {
+fn statement(completion: &Completion) -> SignedStatement {
     SignedStatement::Receipt(Box::new(completion.receipt.clone()), completion.signature)
 }
 

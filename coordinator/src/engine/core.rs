@@ -442,9 +442,6 @@ impl EngineCore {
                 checkpoint,
                 signature,
             } => self.checkpointed(turn, attempt, *checkpoint, signature),
-            Command::CompareLate { attempt, late } => {
-                self.compare_late(turn, attempt, *late, reads)?;
-            }
             Command::Contradicted { attempt, evidence } => {
                 self.contradicted(turn, attempt, *evidence);
             }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitbc_common::identity::PublicKey;
-use aitbc_common::layouts::Receipt;
 use aitbc_common::limits::CHUNK_BYTES;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::complete_job_request::Part;
@@ -13,7 +12,7 @@ use tokio::sync::oneshot;
 use tonic::Streaming;
 
 use super::{Services, unexpected, validate};
-use crate::engine::command::{AttemptId, Command, LateReceipt, Reply};
+use crate::engine::command::{Command, Reply};
 use crate::engine::receipt_hash;
 use crate::sessions::core::StreamKind;
 use crate::sessions::output_buffer::Append;
@@ -42,7 +41,12 @@ pub(super) async fn complete(
         ));
     };
     let attempt = validate::attempt(&complete.job_id, complete.attempt)?;
-    let info = match attempt_of(services, miner, attempt, &complete).await? {
+    let asked = Command::GetAttempt {
+        miner_key: miner,
+        attempt,
+        receipt: receipt_hash(&complete.receipt),
+    };
+    let info = match services.call(asked).await? {
         Reply::AttemptInfo(info) => info,
         // Recorded before: the answer got lost.
         Reply::Completed(status) => {
@@ -99,45 +103,6 @@ pub(super) async fn complete(
             "the coordinator is stopping; deliver again",
         )),
     }
-}
-
-/// What the engine knows of the attempt that this receipt is for.
-async fn attempt_of(
-    services: &Services,
-    miner: PublicKey,
-    attempt: AttemptId,
-    complete: &v1::Complete,
-) -> Result<Reply, ApiError> {
-    let asked = Command::GetAttempt {
-        miner_key: miner,
-        attempt,
-        receipt: receipt_hash(&complete.receipt),
-    };
-    let answer = services.call(asked).await;
-    if answer.is_err() {
-        note_late(services, miner, attempt, complete).await;
-    }
-    answer
-}
-
-/// What a miner signs of an attempt that is over may contradict what it signed before.
-async fn note_late(
-    services: &Services,
-    miner: PublicKey,
-    attempt: AttemptId,
-    complete: &v1::Complete,
-) {
-    let Ok(receipt) = Receipt::decode(&complete.receipt) else {
-        return;
-    };
-    let Ok(signature) = <[u8; 64]>::try_from(&complete.signature[..]) else {
-        return;
-    };
-    if receipt.miner_key != miner || !receipt.verify(&miner, &signature) {
-        return;
-    }
-    let late = Box::new(LateReceipt { receipt, signature });
-    let _refused = services.call(Command::CompareLate { attempt, late }).await;
 }
 
 /// Output chunks, then result chunks.
