@@ -4,7 +4,7 @@ use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId};
-use aitbc_common::layouts::{Acknowledgement, Contradiction, StreamCheckpoint};
+use aitbc_common::layouts::{Acknowledgement, Contradiction, SignedStatement, StreamCheckpoint};
 use aitbc_proto::v1;
 use bytes::Bytes;
 
@@ -320,6 +320,9 @@ pub enum Command {
         /// [`receipt_hash`](super::receipt_hash) of what is to be delivered: recorded before, it is answered
         /// as then.
         receipt: Hash,
+        /// The same receipt as its miner signed it, to be compared with one that was recorded; `None` where it does not
+        /// parse. Its signature is not verified yet.
+        said: Option<Box<SignedStatement>>,
     },
     /// A running paid attempt's newest checkpoint, verified and of bytes that arrived → [`Reply::Done`].
     Checkpointed {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::MinerId;
+use aitbc_common::layouts::SignedStatement;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 use bytes::Bytes;
 
 use super::command::{AttemptId, Completion, Reply};
+use super::contradictions::statement;
 use super::core::{EngineCore, Reads};
 use super::edits::Edit;
 use super::turn::{RequestKey, Turn};
@@ -45,7 +47,8 @@ impl EngineCore {
         };
         let receipt = receipt_hash(&completion.receipt.encode());
         if let Some(done) = self.delivered_by(attempt, miner) {
-            self.compare(turn, &completion, (done.1, receipt), reads)?;
+            let said = statement(&completion);
+            self.compare(turn, (attempt, miner_key), &said, (done.1, receipt), reads)?;
             turn.reply(answer_again(done, receipt));
             return Ok(());
         }
@@ -99,22 +102,23 @@ impl EngineCore {
                 }
                 turn.reply(Reply::Completed(status));
             }
-            _ => self.not_live(turn, miner_key, attempt, receipt, reads)?,
+            _ => self.not_live(turn, miner_key, attempt, (receipt, None), reads)?,
         }
         Ok(())
     }
 
-    /// Answers a delivery of an attempt that is not live: as before, where this receipt was recorded.
+    /// Answers a delivery of an attempt that is not live: as before, where this receipt was recorded. Another one is compared
+    /// with the recorded one first: a polled delivery comes no further than here.
     pub(super) fn not_live(
-        &self,
+        &mut self,
         turn: &mut Turn,
         miner_key: PublicKey,
         attempt: AttemptId,
-        receipt: Hash,
+        (receipt, said): (Hash, Option<&SignedStatement>),
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
-        let miner = self.miner_keys.get(&miner_key);
-        let remembered = miner.and_then(|miner| self.delivered_by(attempt, *miner));
+        let miner = self.miner_keys.get(&miner_key).copied();
+        let remembered = miner.and_then(|miner| self.delivered_by(attempt, miner));
         let key = delivery_key(miner_key, attempt);
         if miner.is_some() && remembered.is_none() {
             turn.load_requests([key.clone()], reads)?;
@@ -125,6 +129,9 @@ impl EngineCore {
             (JobStatus::Completed, known)
         });
         if let Some(done) = remembered.or(recorded) {
+            if let Some(said) = said {
+                self.compare(turn, (attempt, miner_key), said, (done.1, receipt), reads)?;
+            }
             turn.reply(answer_again(done, receipt));
         } else {
             turn.refuse(

@@ -1,6 +1,7 @@
 //! Miners that sign two different outputs of one attempt: the attempt fails, and the ledger burns what is staked on them.
 
 use aitbc_common::hash::Hash;
+use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::{Contradiction, Receipt, SignedStatement, StreamCheckpoint};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, FailureReason};
@@ -80,14 +81,14 @@ impl EngineCore {
     pub(super) fn compare(
         &mut self,
         turn: &mut Turn,
-        completion: &Completion,
+        (attempt, miner): (AttemptId, PublicKey),
+        said: &SignedStatement,
         (counts, receipt): (Hash, Hash),
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         if counts == receipt {
             return Ok(());
         }
-        let (attempt, miner) = (completion.attempt, completion.miner_key);
         let Some(owner) = self.ended.get(&attempt.job_id).copied() else {
             return Ok(());
         };
@@ -99,7 +100,7 @@ impl EngineCore {
         let row: JobRow = decode(row)?;
         let recorded = row.delivery.as_ref().and_then(recorded);
         let found = recorded
-            .and_then(|recorded| Contradiction::between(miner, recorded, statement(completion)))
+            .and_then(|recorded| Contradiction::between(miner, recorded, said.clone()))
             .filter(Contradiction::verify);
         if let Some(evidence) = found {
             self.order_slash(turn, attempt, evidence);
@@ -121,7 +122,8 @@ fn refused() -> ApiError {
     ApiError::new(ErrorReason::ReceiptInvalid, CONTRADICTED)
 }
 
-fn statement(completion: &Completion) -> SignedStatement {
+/// The receipt of a delivery, as its miner signed it.
+pub(super) fn statement(completion: &Completion) -> SignedStatement {
     SignedStatement::Receipt(Box::new(completion.receipt.clone()), completion.signature)
 }
 

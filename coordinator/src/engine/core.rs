@@ -436,7 +436,11 @@ impl EngineCore {
                 miner_key,
                 attempt,
                 receipt,
-            } => self.get_attempt(turn, miner_key, attempt, receipt, reads)?,
+                said,
+            } => {
+                let said = (receipt, said.as_deref());
+                self.get_attempt(turn, miner_key, attempt, said, reads)?;
+            }
             Command::Checkpointed {
                 attempt,
                 checkpoint,

@@ -3,7 +3,7 @@
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId};
-use aitbc_common::layouts::JobSpec;
+use aitbc_common::layouts::{JobSpec, SignedStatement};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 
@@ -192,7 +192,7 @@ impl EngineCore {
         turn: &mut Turn,
         key: PublicKey,
         attempt: AttemptId,
-        receipt: Hash,
+        said: (Hash, Option<&SignedStatement>),
         reads: &dyn Reads,
     ) -> Result<(), StoreError> {
         let miner = self.miner_keys.get(&key).copied();
@@ -203,7 +203,7 @@ impl EngineCore {
         });
         let Some(live) = live else {
             // A repeated delivery is recognised by its miner; everyone else learns nothing about the job.
-            return self.not_live(turn, key, attempt, receipt, reads);
+            return self.not_live(turn, key, attempt, said, reads);
         };
         turn.reply_later([(attempt.job_id, live.owner)], move |core, rows| match core
             .attempt_info(attempt, rows)

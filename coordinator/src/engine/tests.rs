@@ -115,6 +115,7 @@ fn get_attempt(attempt: AttemptId, by: u8) -> Command {
         miner_key: miner_key(by),
         attempt,
         receipt: super::receipt_hash(&completion.receipt.encode()),
+        said: None,
     }
 }
 

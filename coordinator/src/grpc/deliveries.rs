@@ -16,6 +16,7 @@ use crate::engine::command::{Command, Reply};
 use crate::engine::receipt_hash;
 use crate::sessions::core::StreamKind;
 use crate::sessions::output_buffer::Append;
+use crate::sessions::said;
 use crate::sessions::streams::{AttemptFacts, AttemptStream};
 use crate::sessions::verify::{Delivery, Task};
 use crate::unanswered::explained;
@@ -45,6 +46,7 @@ pub(super) async fn complete(
         miner_key: miner,
         attempt,
         receipt: receipt_hash(&complete.receipt),
+        said: said::signed_receipt(&complete).map(Box::new),
     };
     let info = match services.call(asked).await? {
         Reply::AttemptInfo(info) => info,

@@ -128,6 +128,11 @@ pub(super) fn facts() -> AttemptFacts {
     case([0; 32]).facts
 }
 
+/// Who holds it.
+pub(super) fn miner() -> Identity {
+    case([0; 32]).miner
+}
+
 fn outcome(mut case: Case) -> Result<Checked, String> {
     case.complete.receipt = case.receipt.encode().into();
     case.complete.signature = case.receipt.sign(&case.miner).to_vec().into();

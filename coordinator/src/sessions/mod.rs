@@ -23,3 +23,5 @@ pub mod watch_jobs;
 mod core_tests;
 #[cfg(test)]
 mod delivery_tests;
+#[cfg(test)]
+mod verify_tests;

@@ -32,12 +32,18 @@ impl Said {
     }
 }
 
+/// The receipt of a delivery, where it parses; its signature is not looked at.
+#[must_use]
+pub fn signed_receipt(complete: &v1::Complete) -> Option<SignedStatement> {
+    let receipt = Receipt::decode(&complete.receipt).ok()?;
+    let signature = complete.signature.as_ref().try_into().ok()?;
+    Some(SignedStatement::Receipt(Box::new(receipt), signature))
+}
+
 /// The receipt of a delivery, where it is one for this assignment; its signature is not looked at.
 #[must_use]
 pub fn receipt_of(assignment: &Assignment, complete: &v1::Complete) -> Option<SignedStatement> {
-    let receipt = Receipt::decode(&complete.receipt).ok()?;
-    let signature = complete.signature.as_ref().try_into().ok()?;
-    let statement = SignedStatement::Receipt(Box::new(receipt), signature);
+    let statement = signed_receipt(complete)?;
     let subject = (
         assignment.chain_id,
         assignment.job_id,

@@ -6,6 +6,7 @@ use aitbc_common::layouts::{Outcome, Receipt};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_coordinator::engine::command::{AttemptInfo, Command, MinerChange, Reply};
 use aitbc_coordinator::engine::receipt_hash;
+use aitbc_coordinator::sessions::said::signed_receipt;
 use aitbc_coordinator::sessions::streams::AttemptFacts;
 use aitbc_miner::runner::result_document;
 use aitbc_proto::v1::{self, ErrorReason, FailureReason};
@@ -145,6 +146,9 @@ impl Poller {
                     miner_key,
                     attempt,
                     receipt: receipt.unwrap_or_default(),
+                    said: work
+                        .and_then(|work| signed_receipt(&work.parcel.complete))
+                        .map(Box::new),
                 }
             }
         };

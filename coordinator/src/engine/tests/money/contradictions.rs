@@ -65,3 +65,24 @@ fn a_stopped_job_pays_nothing_for_it() {
     assert!(rig.settlements().is_empty());
     assert_eq!(rig.voids(), [(1, VoidReason::Cancelled)]);
 }
+
+#[test]
+fn a_second_receipt_that_its_miner_did_not_sign_is_refused_and_slashes_nobody() {
+    let (mut rig, first) = paid_and_running();
+    rig.ask(completion(first, 1));
+    let Command::Complete(other) = completion_of(first, 1, |receipt| receipt.output_hash = [9; 32])
+    else {
+        panic!()
+    };
+    let ask = Command::GetAttempt {
+        miner_key: miner_key(1),
+        attempt: first,
+        receipt: [9; 32],
+        said: Some(Box::new(SignedStatement::Receipt(
+            Box::new(other.receipt),
+            [0; 64],
+        ))),
+    };
+    assert_eq!(refusal(&rig.ask(ask)), Some(ErrorReason::StaleAttempt));
+    assert_eq!(slashes(&rig), []);
+}
