@@ -1,72 +1,119 @@
-//! A miner that signs two outputs of one attempt loses its stake; one that is killed again and again does not.
+//! Who signs two different outputs of one attempt loses what is staked on its miner, once.
 
+use aitbc_common::hash::sha256;
+use aitbc_common::identity::Identity;
+use aitbc_common::layouts::{Receipt, Record, RecordBody};
+use aitbc_proto::v1::Assign;
 use aitbc_tests::harness::{Delivery, FakeOllama, HandMiner, Network, Script, User, wait_for};
+use serde_json::Value;
 
-use super::{available, network_and_user, submit, wallet};
+use super::{count, network_and_user, submit, wallet};
 
-/// Its miner, with 5 AIT staked on it.
-fn staked(network: &Network, user: &User) {
-    wallet(network, user, "test_wallet");
-    let _registered = user.types("aitbc miner register").succeeds();
-    let _bound = user.types("aitbc wallet bind").succeeds();
-    let key = user.miner_identity().public();
-    let stake = format!("aitbc wallet stake {key} 5");
-    let _staked = user.types(&stake).succeeds();
+const REGISTER: &str = "aitbc miner register --price-per-hour 0.5";
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().expect("a runtime")
 }
 
-fn audited(user: &User) {
-    let audit = user.types("aitbc ledger audit").succeeds();
-    assert!(audit.text().contains('✓'), "{}", audit.text());
+/// The user's wallet binds its registered miner and stakes 10 AIT on it; the miner's key.
+fn stakes(user: &User) -> String {
+    let bound = user.types("aitbc wallet bind --json").succeeds().json();
+    let key = bound["identity"].as_str().expect("a key").to_owned();
+    let staked = format!("aitbc wallet stake {key} 10");
+    wait_for("the binding", || {
+        (user.types(&staked).code == 0).then_some(())
+    });
+    wait_for("the stake", || (stake(user) == "10.000000").then_some(()));
+    key
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_signs_two_outputs_of_one_attempt_loses_its_stake_once() {
-    let (mut network, user) = network_and_user();
-    staked(&network, &user);
-    let before = available(&user);
-    let client = network.user("client");
-    let _job = submit(&client, "");
-    let miner = HandMiner::register(&user, "aitbc miner register").await;
-    let assign = miner.poll().await;
-    let honest = Delivery::new(&assign, &miner.identity, |_| ());
-    miner
-        .deliver(honest.clone())
-        .await
-        .expect("an honest delivery");
-    // The same again is no contradiction; nor is what somebody else signed.
-    miner.deliver(honest).await.expect("as before");
-    let other = aitbc_common::identity::Identity::from_seed(&[9; 32]);
-    let lie = |signer| Delivery::new(&assign, signer, |receipt| receipt.output_hash = [9; 32]);
-    let _refused = miner
-        .deliver(lie(&other))
-        .await
-        .expect_err("it is not its own");
-    audited(&user);
-    assert!(user.types("aitbc wallet history").text().contains("staked"));
-    for _ in 0..2 {
-        let _refused = miner
-            .deliver(lie(&miner.identity))
-            .await
-            .expect_err("a lie");
-        network.kill_coordinator();
-        network.restart_coordinator();
-    }
-    let slashed = || {
-        user.types("aitbc wallet history")
-            .text()
-            .contains("slashed")
+fn stake(user: &User) -> String {
+    let balance = user.types("aitbc wallet balance --json").succeeds().json();
+    assert_eq!(balance["proof"], "valid");
+    balance["staked_ait"]
+        .as_str()
+        .expect("an amount")
+        .to_owned()
+}
+
+/// The SLASH records of the log.
+fn slashes(network: &Network, user: &User) -> Vec<Value> {
+    let file = network.folder().join("ledger.ndjson");
+    let _old = std::fs::remove_file(&file);
+    let line = format!("aitbc ledger export --output {}", file.display());
+    let _written = user.types(&line).succeeds();
+    let audit = format!("aitbc ledger audit {} --json", file.display());
+    let _passes = user.types(&audit).succeeds();
+    let _passes = user.types("aitbc ledger audit --json").succeeds();
+    let text = std::fs::read_to_string(&file).expect("it was written");
+    let records = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let is_slash = |record: &Value| {
+        let Some(leaf) = record["leaf"].as_str() else {
+            return false;
+        };
+        let leaf = hex::decode(leaf).expect("hexadecimal digits");
+        let record = Record::decode(&leaf).expect("a record");
+        matches!(record.body, RecordBody::Slash(_))
     };
-    wait_for("the stake to be slashed", || slashed().then_some(()));
-    audited(&user);
-    let balance = user.types("aitbc wallet balance").text();
-    println!("{balance}\n{}", user.types("aitbc wallet history").text());
-    assert_eq!(available(&user), before, "nothing else is lost");
+    records.filter(is_slash).collect()
+}
+
+/// As [`Delivery::new`], but the receipt gives the same number of bytes another hash.
+fn lie(assign: &Assign, signer: &Identity) -> Delivery {
+    Delivery::new(assign, signer, |receipt: &mut Receipt| {
+        receipt.output_hash = sha256(b"Jello");
+    })
+}
+
+#[test]
+fn a_second_receipt_for_another_output_burns_the_stake_once_whatever_is_killed() {
+    let (mut network, user) = network_and_user();
+    wallet(&network, &user, "test_wallet");
+    let runtime = runtime();
+    let miner = runtime.block_on(HandMiner::register(&user, REGISTER));
+    stakes(&user);
+    let _job = submit(&user, "");
+    let assign = runtime.block_on(miner.poll());
+    let honest = Delivery::new(&assign, &miner.identity, |_| ());
+    for _ in 0..2 {
+        let delivered = runtime.block_on(miner.deliver(honest.clone()));
+        delivered.expect("an honest delivery, and the same again");
+    }
+    // A receipt that somebody else signed is nobody's contradiction.
+    let forged = lie(&assign, &Identity::from_seed(&[66; 32]));
+    let refused = runtime.block_on(miner.deliver(forged));
+    refused.expect_err("it was delivered already, with another receipt");
+    // Nor is another receipt for the same output.
+    let same = Delivery::new(&assign, &miner.identity, |receipt| receipt.work_ms += 1);
+    let refused = runtime.block_on(miner.deliver(same));
+    refused.expect_err("it was delivered already, with another receipt");
+    assert_eq!(slashes(&network, &user), Vec::<Value>::new());
+    assert_eq!(stake(&user), "10.000000");
+
+    let lie = lie(&assign, &miner.identity);
+    let refused = runtime.block_on(miner.deliver(lie.clone()));
+    refused.expect_err("two different outputs");
+    network.kill_coordinator();
+    network.restart_coordinator();
+    wait_for("the slash", || (stake(&user) == "0.000000").then_some(()));
+    let again = runtime.block_on(miner.deliver(lie));
+    again.expect_err("two different outputs");
+    assert_eq!(slashes(&network, &user).len(), 1);
+    assert_eq!(count(&user, "slashed"), 1);
+    let history = user.types("aitbc wallet history").succeeds();
+    let plain = "it signed two different outputs";
+    assert!(history.text().contains(plain), "{}", history.text());
 }
 
 #[test]
 fn a_miner_that_is_killed_in_the_middle_keeps_its_stake() {
     let (network, user) = network_and_user();
-    staked(&network, &user);
+    wallet(&network, &user, "test_wallet");
+    let _registered = user.types(REGISTER).succeeds();
+    stakes(&user);
     let server = FakeOllama::start(Script::Trickle);
     let user = user.with("OLLAMA_HOST", server.address());
     let client = network.user("client");
@@ -83,7 +130,6 @@ fn a_miner_that_is_killed_in_the_middle_keeps_its_stake() {
     let _result = client
         .types(&format!("aitbc client result {job} --wait"))
         .succeeds();
-    let history = user.types("aitbc wallet history").text();
-    assert!(!history.contains("slashed"), "{history}");
-    audited(&user);
+    assert_eq!(slashes(&network, &user), Vec::<Value>::new());
+    assert_eq!(stake(&user), "10.000000");
 }
