@@ -2,17 +2,18 @@
 //! that asks for it, so that nobody can make the miner sign two outputs of one attempt and have its stake slashed.
 //!
 //! The file is a header (8 bytes that name the format, then the id up to which jobs are refused unseen) and 18 bytes for
-//! each attempt (job id, attempt). It is appended to and synced before a run starts.
+//! each attempt (job id, attempt). It is appended to and synced before a run starts; several processes may share it.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aitbc_common::ids::JobId;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
-use aitbc_common::runtime::files::{SECRET_MODE, write_atomic};
+use aitbc_common::runtime::files::{SECRET_MODE, make_folder, write_atomic};
 
 use crate::session::AttemptKey;
 
@@ -31,6 +32,10 @@ pub struct Begun(Arc<Mutex<Journal>>);
 struct Journal {
     path: PathBuf,
     file: File,
+    /// Held while the file is looked at and changed: other processes may have it open, too.
+    lock: File,
+    /// Bytes of the file as this process knows it.
+    length: u64,
     kept: usize,
     /// Attempts of this job and of older ones are refused: what was begun of them is not known any more.
     floor: JobId,
@@ -44,22 +49,26 @@ impl Begun {
     }
 
     fn open_keeping(path: PathBuf, kept: usize) -> Result<Self, CommandError> {
+        let lock = lock_beside(&path)?;
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => header(JobId::default()),
             Err(error) => return Err(failed(&path, &error)),
         };
         let (floor, known) = parse(&bytes).ok_or_else(|| damaged(&path))?;
-        // Without what a crash left of its last entry.
-        write_atomic(&path, &encode(floor, &known), SECRET_MODE)?;
-        let file = append_to(&path).map_err(|error| failed(&path, &error))?;
-        Ok(Self(Arc::new(Mutex::new(Journal {
+        let mut journal = Journal {
+            file: File::open("/dev/null").map_err(|error| failed(&path, &error))?,
+            lock,
+            length: 0,
             path,
-            file,
             kept,
             floor,
             known,
-        }))))
+        };
+        // Without what a crash left of its last entry.
+        journal.write_anew()?;
+        journal.unlock();
+        Ok(Self(Arc::new(Mutex::new(journal))))
     }
 
     /// Remembers for good that an attempt begins; `false` where it began before, or may have. Waits for the disk.
@@ -80,6 +89,41 @@ impl Begun {
 
 impl Journal {
     fn begin(&mut self, key: AttemptKey) -> Result<bool, CommandError> {
+        let locked = self.lock.lock();
+        locked.map_err(|error| failed(&self.path, &error))?;
+        let begun = self.refresh().and_then(|()| self.begin_locked(key));
+        self.unlock();
+        begun
+    }
+
+    fn unlock(&self) {
+        // It ends with the process at the latest.
+        let _unlocked = self.lock.unlock();
+    }
+
+    /// What another process has begun since.
+    fn refresh(&mut self) -> Result<(), CommandError> {
+        let broken = |error: io::Error| failed(&self.path, &error);
+        let there = std::fs::metadata(&self.path).map_err(broken)?;
+        let ours = self.file.metadata().map_err(broken)?;
+        if (there.ino(), there.len()) == (ours.ino(), self.length) {
+            return Ok(());
+        }
+        let bytes = std::fs::read(&self.path).map_err(broken)?;
+        (self.floor, self.known) = parse(&bytes).ok_or_else(|| damaged(&self.path))?;
+        self.write_anew()
+    }
+
+    fn write_anew(&mut self) -> Result<(), CommandError> {
+        let bytes = encode(self.floor, &self.known);
+        write_atomic(&self.path, &bytes, SECRET_MODE)?;
+        let file = OpenOptions::new().append(true).open(&self.path);
+        self.file = file.map_err(|error| failed(&self.path, &error))?;
+        self.length = bytes.len() as u64;
+        Ok(())
+    }
+
+    fn begin_locked(&mut self, key: AttemptKey) -> Result<bool, CommandError> {
         if key.job <= self.floor || self.known.contains(&key) {
             return Ok(false);
         }
@@ -93,32 +137,38 @@ impl Journal {
         let written = written.and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             // Whatever is half there must not shift what follows.
-            write_atomic(&self.path, &encode(self.floor, &self.known), SECRET_MODE)?;
-            self.file = append_to(&self.path).map_err(|error| failed(&self.path, &error))?;
+            self.write_anew()?;
             return Err(failed(&self.path, &error));
         }
         self.known.insert(key);
+        self.length += ENTRY_BYTES as u64;
         Ok(true)
     }
 
     fn drop_oldest(&mut self) -> Result<(), CommandError> {
         let drop = self.known.len() - self.kept;
-        let mut known = self.known.clone();
-        let mut floor = self.floor;
         for _ in 0..drop {
-            if let Some(oldest) = known.pop_first() {
-                floor = oldest.job;
+            if let Some(oldest) = self.known.pop_first() {
+                self.floor = oldest.job;
             }
         }
-        write_atomic(&self.path, &encode(floor, &known), SECRET_MODE)?;
-        self.file = append_to(&self.path).map_err(|error| failed(&self.path, &error))?;
-        (self.floor, self.known) = (floor, known);
-        Ok(())
+        self.write_anew()
     }
 }
 
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).open(path)
+fn lock_beside(path: &Path) -> Result<File, CommandError> {
+    let beside = path.with_extension("lock");
+    make_folder(beside.parent().unwrap_or(Path::new(".")))?;
+    let mut options = OpenOptions::new();
+    let opened = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(SECRET_MODE)
+        .open(&beside);
+    opened
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(|error| failed(&beside, &error))
 }
 
 fn header(floor: JobId) -> Vec<u8> {
@@ -204,6 +254,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_two_processes_one_begins_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("begun");
+        let open = || Begun::open_keeping(path.clone(), 10).unwrap();
+        let both = [open(), open()];
+        for job in 1..60_usize {
+            let key = key(u8::try_from(job).unwrap(), 1);
+            let [first, second] = [&both[job % 2], &both[(job + 1) % 2]];
+            assert_eq!(first.begin(key).await, Ok(true), "{job}");
+            assert_eq!(second.begin(key).await, Ok(false), "{job}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_forgotten_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("begun");
@@ -232,8 +296,11 @@ mod tests {
         assert!(refused.message.contains("damaged") && refused.hint.is_some());
         std::fs::remove_file(&path).unwrap();
         let begun = Begun::open(path.clone()).unwrap();
-        begun.0.lock().unwrap().file = OpenOptions::new().write(true).open("/dev/full").unwrap();
-        assert!(begun.begin(key(1, 1)).await.is_err());
+        {
+            let mut journal = begun.0.lock().unwrap();
+            journal.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+            assert!(journal.begin_locked(key(1, 1)).is_err());
+        }
         assert_eq!(begun.begin(key(1, 1)).await, Ok(true), "once there is room");
     }
 }

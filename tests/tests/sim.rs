@@ -42,6 +42,7 @@ fn the_invariants_hold() {
         stakes,
         slashes,
         forfeits,
+        findings,
         rentals,
         rentals_released,
         rentals_gone,
@@ -53,8 +54,8 @@ fn the_invariants_hold() {
         "{payments} payments, {expired} locks expired, {stakes} stakes in {SEEDS} seeds"
     );
     assert!(
-        slashes > SEEDS / 10 && forfeits > 0,
-        "{slashes} stakes slashed, {forfeits} unstakings that came to nothing for it in {SEEDS} seeds"
+        slashes > SEEDS / 10 && forfeits > 0 && findings > SEEDS / 10,
+        "{findings} jobs found wrong, {slashes} stakes slashed, {forfeits} unstakings that came to nothing for it in {SEEDS} seeds"
     );
     assert!(
         rentals > SEEDS

@@ -117,7 +117,7 @@ impl Draft<'_> {
         }
         computed("weight", FULL_FEE, fault.weight)?;
         let key = StateKey::FoundWrong(fault.job_ref);
-        if self.get(&key).is_some() {
+        if self.get(&key).is_some() && !self.broken().find_again {
             return Err(Violation::Misplaced("this job was found wrong before"));
         }
         self.put(key, Entry::FoundWrong(fault.lock));

@@ -9,4 +9,6 @@ pub struct BrokenRules {
     pub short_remainder: bool,
     /// Pay out what was being unstaked when it was slashed.
     pub pay_forfeits: bool,
+    /// A job may be found wrong again.
+    pub find_again: bool,
 }

@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, shard_of};
 use aitbc_common::layouts::{JobSpec, Requirements};
 use aitbc_common::limits::JOBS_PER_BATCH;
-use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::job_service_server::JobService;
@@ -16,6 +14,7 @@ use aitbc_proto::v1::{self, ErrorReason};
 use prost::Message;
 use tonic::{Request, Response, Status};
 
+use super::job_ids::new_job_id;
 use super::{
     Services, convert, job_history, job_lists, job_results, market_figures, unexpected, validate,
 };
@@ -316,7 +315,7 @@ fn retry_submission(
         )
     })?;
     Ok(Submission {
-        job_id: JobId::new(now_ms, shard_of(&owner), random_bytes()),
+        job_id: new_job_id(now_ms, &owner),
         owner,
         request_id: request.request_id.clone(),
         body_hash: sha256(&request.encode_to_vec()),

@@ -3,6 +3,7 @@
 pub mod convert;
 mod deliveries;
 mod job_history;
+mod job_ids;
 mod job_lists;
 mod job_results;
 mod job_service;

@@ -5,17 +5,17 @@ use std::time::Duration;
 use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId, shard_of};
+use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId};
 use aitbc_common::job_input::{InputError, JobInput, JobType, check_auditable};
 use aitbc_common::layouts::{AUDIT_ALLOWED, Acknowledgement, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_common::limits;
 use aitbc_common::names::canonical_model;
-use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{self, ErrorReason};
 use bytes::Bytes;
 use prost::Message;
 
+use super::job_ids::new_job_id;
 use crate::engine::command::{JobSelector, ModelKey, Submission};
 
 /// Highest price in micro-AIT per hour and slot: a million AIT.
@@ -409,7 +409,7 @@ pub fn submission(
         output_tokens: _,
     } = spec(given, owner, chain_id, true)?;
     Ok(Submission {
-        job_id: JobId::new(now_ms, shard_of(&owner), random_bytes()),
+        job_id: new_job_id(now_ms, &owner),
         owner,
         request_id: request.request_id,
         body_hash,

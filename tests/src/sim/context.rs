@@ -163,11 +163,13 @@ pub enum Rule {
     Forfeits,
     /// All time counts in which the provider was there.
     Attended,
+    /// A job is found wrong once.
+    FindingOnce,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -185,6 +187,7 @@ impl Rule {
         Self::RentalRest,
         Self::Forfeits,
         Self::Attended,
+        Self::FindingOnce,
     ];
 
     /// Its name on the command line.
@@ -208,6 +211,7 @@ impl Rule {
             Self::RentalRest => "rental-rest",
             Self::Forfeits => "forfeits",
             Self::Attended => "attended",
+            Self::FindingOnce => "finding-once",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use aitbc_common::address::Address;
 use aitbc_common::genesis::{self, Genesis};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
@@ -33,6 +34,11 @@ pub fn staker() -> WalletKey {
     wallet(8)
 }
 
+/// Says what audits find.
+pub fn auditor() -> Address {
+    wallet(9).address()
+}
+
 /// Each signs once.
 pub fn passers_by() -> Vec<WalletKey> {
     (0..PASSERS_BY).map(|n| wallet(64 + n)).collect()
@@ -52,7 +58,7 @@ pub fn genesis() -> Genesis {
             .map(|wallet| (wallet.address(), OWNED))
             .collect(),
         faucet: None,
-        auditors: Vec::new(),
+        auditors: vec![auditor()],
         fee_bps: 250,
         log_key: log_key().public().0,
         previous: None,

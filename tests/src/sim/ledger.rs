@@ -24,6 +24,7 @@ use aitbc_coordinator::store::{
 };
 use rand::Rng;
 
+use super::auditors::Auditors;
 use super::context::{Context, Rule, one_in};
 use super::coordinator::{Caller, Coordinator, strike_store};
 use super::genesis;
@@ -66,6 +67,7 @@ pub struct Ledger {
     applied: u64,
     /// Records that were held against what passed on the wire.
     followed: u64,
+    pub(super) auditors: Auditors,
 }
 
 impl Ledger {
@@ -83,6 +85,7 @@ impl Ledger {
                 short_remainder: ctx.broken(Rule::Remainder),
                 skip_nonces: ctx.broken(Rule::Nonce),
                 pay_forfeits: ctx.broken(Rule::Forfeits),
+                find_again: ctx.broken(Rule::FindingOnce),
             },
         };
         Self {
@@ -104,6 +107,7 @@ impl Ledger {
             told: 0,
             applied: 0,
             followed: 0,
+            auditors: Auditors::default(),
         }
     }
 
@@ -119,6 +123,7 @@ impl Ledger {
         self.send_payments(ctx, coordinator);
         self.carry_orders(ctx, coordinator);
         self.carry_notices(ctx, coordinator);
+        self.audit_work(ctx, coordinator);
     }
 
     fn carry_orders(&mut self, ctx: &mut Context, coordinator: &mut Coordinator) {
@@ -352,7 +357,7 @@ impl Ledger {
             .scan(Family::Active, &prefix..&end, usize::MAX)
             .map_or(1, |page| page.rows.len());
         let untold = usize::try_from(self.told.saturating_sub(self.heard)).unwrap_or(1);
-        open + untold + self.unanswered.len()
+        open + untold + self.unanswered.len() + self.auditors.unsettled()
     }
 
     /// Time passes until all that is being unstaked has left its stake, or comes to nothing.
@@ -371,13 +376,16 @@ impl Ledger {
     /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it.
     pub fn audit(&self, store: &Arc<dyn Store>, totals: &mut Totals) -> Result<(), String> {
         let mut audit = Audit::default();
+        let mut log = Vec::new();
         let mut receipts = BTreeMap::new();
         let mut transactions = BTreeMap::new();
         let mut seals = BTreeSet::new();
         while let Some(bytes) = leaf(store, audit.head().size).map_err(|e| e.to_string())? {
             let index = audit.head().size;
             audit.record(&bytes).map_err(|error| error.to_string())?;
-            match Record::decode(&bytes).map_err(|e| e.to_string())?.body {
+            let body = Record::decode(&bytes).map_err(|e| e.to_string())?.body;
+            log.push(body.clone());
+            match body {
                 RecordBody::Receipt(entry) => {
                     let before = receipts.insert(entry.receipt_id, index);
                     if let Some(before) = before {
@@ -400,6 +408,7 @@ impl Ledger {
                 _ => {}
             }
         }
+        totals.findings += self.auditors.check(&log, store)? as u64;
         audit.check_state().map_err(|error| error.to_string())?;
         for (id, index) in &self.recorded {
             if transactions.get(id) != Some(index) {

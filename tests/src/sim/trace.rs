@@ -39,6 +39,8 @@ pub struct Totals {
     pub slashes: u64,
     /// Unstakings that came to nothing for it.
     pub forfeits: u64,
+    /// Jobs that auditors found wrong.
+    pub findings: u64,
     /// Rentals that began.
     pub rentals: u64,
     /// Of them released by their renters.
@@ -68,6 +70,7 @@ impl std::ops::AddAssign for Totals {
         self.stakes += other.stakes;
         self.slashes += other.slashes;
         self.forfeits += other.forfeits;
+        self.findings += other.findings;
         self.rentals += other.rentals;
         self.rentals_released += other.rentals_released;
         self.rentals_gone += other.rentals_gone;

@@ -6,7 +6,7 @@ use aitbc_common::hash::sha256;
 use aitbc_common::identity::Identity;
 use aitbc_common::ids::{JobId, MinerId, shard_of};
 use aitbc_common::job_input::JobType;
-use aitbc_common::layouts::{JobSpec, NO_MAX_RATE, Requirements};
+use aitbc_common::layouts::{AUDIT_ALLOWED, JobSpec, NO_MAX_RATE, Requirements};
 use aitbc_coordinator::engine::command::Submission;
 use aitbc_miner::runner::{FinishReason, RunResult};
 use aitbc_proto::v1;
@@ -114,7 +114,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
     };
     let spec = JobSpec {
         job_type: JobType::Inference,
-        flags: 0,
+        flags: u16::from(one_in(rng, 3)) * AUDIT_ALLOWED,
         chain_id: *CHAIN,
         owner,
         salt: rng.random(),

@@ -3,7 +3,9 @@
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::Identity;
 use aitbc_common::layouts::{Receipt, Record, RecordBody};
-use aitbc_proto::v1::Assign;
+use aitbc_common::token::Scope;
+use aitbc_proto::v1::watch_job_event::Event;
+use aitbc_proto::v1::{Assign, WatchJobRequest};
 use aitbc_tests::harness::{Delivery, FakeOllama, HandMiner, Network, Script, User, wait_for};
 use serde_json::Value;
 
@@ -108,6 +110,28 @@ fn a_second_receipt_for_another_output_burns_the_stake_once_whatever_is_killed()
     assert!(history.text().contains(plain), "{}", history.text());
 }
 
+/// Waits until a checkpoint of the job's running attempt is shown: then its miner has signed something.
+async fn checkpoint_of(client: &User, job: &str, attempt: u32) {
+    let connection = client.connect(Scope::Read).await;
+    let request = WatchJobRequest {
+        job_id: job.to_owned(),
+        ..WatchJobRequest::default()
+    };
+    let watch = connection.jobs().watch_job(request).await;
+    let mut watch = watch.expect("its own job").into_inner();
+    let mut running = 0;
+    while let Some(response) = watch.message().await.expect("a stream") {
+        for event in response.events.into_iter().filter_map(|event| event.event) {
+            match event {
+                Event::AttemptStarted(started) => running = started.attempt,
+                Event::Checkpoint(_) if running == attempt => return,
+                _ => {}
+            }
+        }
+    }
+    panic!("the job ended without a checkpoint of attempt {attempt}")
+}
+
 #[test]
 fn a_miner_that_is_killed_in_the_middle_keeps_its_stake() {
     let (network, user) = network_and_user();
@@ -118,12 +142,11 @@ fn a_miner_that_is_killed_in_the_middle_keeps_its_stake() {
     let user = user.with("OLLAMA_HOST", server.address());
     let client = network.user("client");
     let job = submit(&client, "");
-    for _ in 0..3 {
+    let runtime = runtime();
+    for attempt in 1..=3 {
         let mut mining = user.starts("aitbc miner mine-ollama --model llama3 --continuous");
-        // It streams, and signs checkpoints of what it streams.
-        wait_for("a run", || (server.generating() > 0).then_some(()));
+        runtime.block_on(checkpoint_of(&client, &job, attempt));
         mining.kill();
-        wait_for("its end", || (server.generating() == 0).then_some(()));
     }
     server.plays(Script::Answer);
     let _mining = user.starts("aitbc miner mine-ollama --model llama3 --continuous");
