@@ -62,6 +62,7 @@ impl Coordinator {
         let mut engine_config = EngineConfig::new(network.chain_id, network.genesis.fee_bps);
         engine_config.jobs_per_identity = config.jobs_per_identity as usize;
         engine_config.funding_required = network.genesis.profile != "dev";
+        engine_config.audits = audits_work(config, &network);
         let sink = Box::new(HubSink(Arc::clone(&hub)));
         let Engine { handle, thread } =
             driver::start(Arc::clone(&store), engine_config, sink, shared(&has_room))
@@ -127,8 +128,7 @@ impl Serving {
         };
         tokio::spawn(follower.run());
         let network = &services.network;
-        let per_day = self.config.audit_ait_per_day.saturating_mul(MICRO_PER_AIT);
-        if !network.auditors.is_empty() && per_day > 0 {
+        if audits_work(&self.config, network) {
             let auditor = Auditor {
                 store: services.ledger.store(),
                 engine: context.engine.clone(),
@@ -137,7 +137,7 @@ impl Serving {
                 wallets: network.auditors.clone(),
                 chain_id: network.chain_id,
                 fee_bps: network.genesis.fee_bps,
-                per_day,
+                per_day: self.config.audit_ait_per_day.saturating_mul(MICRO_PER_AIT),
                 has_faucet: network.genesis.faucet().is_some(),
                 figures: Arc::clone(&services.audits),
                 shutdown: context.shutdown.clone(),
@@ -153,6 +153,11 @@ impl Serving {
         tokio::spawn(sweep);
         server::run(listener, services, self.config.server(), tls).await
     }
+}
+
+/// Whether somebody pays for audits of work.
+fn audits_work(config: &Config, network: &Network) -> bool {
+    !network.auditors.is_empty() && config.audit_ait_per_day > 0
 }
 
 fn ledger_config(network: &Network) -> Result<LedgerConfig, CommandError> {

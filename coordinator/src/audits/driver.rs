@@ -70,9 +70,9 @@ impl Auditor {
         let mut looked_to_ms = 0;
         while !self.shutdown.is_cancelled() {
             let wait = match self.step(&mut looked_to_ms).await {
-                Ok(()) => {
+                Ok(more) => {
                     pause = PAUSE.0;
-                    TICK
+                    if more { Duration::ZERO } else { TICK }
                 }
                 Err(error) => {
                     tracing::warn!(error = %error.message, "audits wait");
@@ -88,17 +88,17 @@ impl Auditor {
         }
     }
 
-    /// One look at everything.
-    async fn step(&self, looked_to_ms: &mut u64) -> Result<(), ApiError> {
+    /// One look at everything; whether more settled jobs wait.
+    async fn step(&self, looked_to_ms: &mut u64) -> Result<bool, ApiError> {
         let now = self.engine.now_ms();
         self.keep_seeds(now).await?;
-        self.draw(now, looked_to_ms).await?;
+        let more = self.draw(now, looked_to_ms).await?;
         let mut under_way = self.under_way().await?;
         for at in 0..under_way.len() {
             let busy = super::wallets::busy(&under_way);
             self.advance(&mut under_way[at], &busy, now).await?;
         }
-        Ok(())
+        Ok(more)
     }
 
     async fn under_way(&self) -> Result<Vec<AuditRow>, ApiError> {
@@ -115,15 +115,16 @@ impl Auditor {
             .collect()
     }
 
-    /// Looks at what was settled since.
-    async fn draw(&self, now: u64, looked_to_ms: &mut u64) -> Result<(), ApiError> {
+    /// Looks at what was settled since; whether more waits.
+    async fn draw(&self, now: u64, looked_to_ms: &mut u64) -> Result<bool, ApiError> {
         let from = rows::candidates_from(*looked_to_ms);
         let page = self
             .scan(Family::Active, from, rows::candidates_end(), CANDIDATES)
             .await?;
         if page.rows.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let mut more = page.next.is_some();
         let mut under_way = self.under_way().await?.len();
         let mut batch = Batch::new();
         let (mut counted, mut looked_to) = (Vec::new(), *looked_to_ms);
@@ -135,6 +136,7 @@ impl Auditor {
             let Some(seed) = self.seed(day_of(settled_ms)).await? else {
                 if day_of(settled_ms) >= day_of(now) {
                     // The log does not have the day's commitment yet.
+                    more = false;
                     break;
                 }
                 batch.delete(Family::Active, key);
@@ -163,7 +165,7 @@ impl Auditor {
         counted
             .into_iter()
             .for_each(|event| self.figures.count(event));
-        Ok(())
+        Ok(more)
     }
 
     /// The audit of a settled job, by its job_ref, where the seed draws it.

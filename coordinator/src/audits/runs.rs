@@ -22,7 +22,7 @@ use super::figures::Event;
 use super::plan;
 use super::rows::{self, AuditRow, RunRow, WorkRow};
 use super::wallets::Busy;
-use crate::engine::command::{Command, JobSelector, Reply, Submission};
+use crate::engine::command::{Command, JobSelector, Submission};
 use crate::ledger::command::{self as ledger, Command as ToLedger, Reply as FromLedger};
 use crate::store::rows::{JobRow, address};
 use crate::store::{Batch, Family, keys};
@@ -154,14 +154,14 @@ impl Auditor {
         let reply = self
             .engine
             .call(Command::Submit(Box::new(submission)))
-            .await?;
+            .await;
         match reply {
-            Reply::Refused(error) if is_passing(error.reason) => return Ok(()),
-            Reply::Refused(error) => {
+            Err(error) if is_passing(error.reason) => return Ok(()),
+            Err(error) => {
                 tracing::info!(%job, error = %error.message, "an audit's job was refused");
                 return self.change(audit, |run| run.failed = true).await;
             }
-            _ => {}
+            Ok(_) => {}
         }
         match self.ledger.call(ToLedger::Submit(Box::new(lock))).await? {
             FromLedger::Recorded { .. } => self.change(audit, |run| run.is_locked = true).await,
@@ -169,7 +169,8 @@ impl Auditor {
             refused => {
                 tracing::info!(%job, ?refused, "an audit's lock was refused");
                 let job = JobSelector::Id(job);
-                self.engine.call(Command::Cancel { owner, job }).await?;
+                // It ends by its deadline at the latest.
+                let _cancelled = self.engine.call(Command::Cancel { owner, job }).await;
                 self.change(audit, |run| run.failed = true).await
             }
         }

@@ -60,6 +60,8 @@ pub struct EngineConfig {
     pub receipt_ms: u64,
     /// Jobs wait for funds, and only paid ones run.
     pub funding_required: bool,
+    /// Settled jobs that may be audited are noted for the auditors.
+    pub audits: bool,
     /// Live jobs of one identity, at most.
     pub jobs_per_identity: usize,
     /// Test-only.
@@ -80,6 +82,7 @@ impl EngineConfig {
             exclusion_ms: 10_000,
             receipt_ms: 30_000,
             funding_required: false,
+            audits: false,
             jobs_per_identity: 100_000,
             broken: BrokenRules::default(),
         }

@@ -164,7 +164,7 @@ impl Edit {
             Self::PayLate(opened) => payment::pay_late(row, owner, core, outbox, &opened),
             Self::Settled(posted, fee, returned) => {
                 payment::settled(row, (posted, fee, returned), outbox);
-                outbox.settled(row, owner, core.now, (posted, fee));
+                outbox.settled(row, owner, core, (posted, fee));
             }
             Self::LockReturned(lock) => payment::returned(row, lock, outbox),
             Self::DeleteContent => delete_content(row),

@@ -50,9 +50,15 @@ impl Outbox {
     }
 
     /// A job was paid so much, of which so much is the fee.
-    pub fn settled(&mut self, row: &JobRow, owner: PublicKey, now: u64, (posted, fee): (u64, u64)) {
-        self.earnings.add(row, now, posted, fee);
-        if posted > 0 && audits::may_be_drawn(row) {
+    pub fn settled(
+        &mut self,
+        row: &JobRow,
+        owner: PublicKey,
+        core: &EngineCore,
+        (posted, fee): (u64, u64),
+    ) {
+        self.earnings.add(row, core.now, posted, fee);
+        if core.config.audits && posted > 0 && audits::may_be_drawn(row) {
             self.auditable.push((owner, row.id()));
         }
     }

@@ -85,6 +85,7 @@ impl Coordinator {
     pub fn new(ctx: &mut Context) -> Self {
         let memory = Arc::new(MemoryStore::journaled());
         let mut config = EngineConfig::new(*CHAIN, 250);
+        config.audits = true;
         config.broken = BrokenRules {
             skip_attempt_check: ctx.broken(Rule::AttemptCheck),
             no_requeue_on_loss: ctx.broken(Rule::RequeueOnLoss),
