@@ -8,6 +8,8 @@ pub mod plan;
 pub mod rows;
 mod runs;
 mod seeds;
+#[cfg(test)]
+mod tests;
 mod wallets;
 
 use aitbc_common::layouts::{JobSpec, Outcome, Receipt};

@@ -139,6 +139,8 @@ fn row(job: &Job) -> Vec<String> {
         job.output_tokens
             .map_or_else(unknown, |tokens| tokens.to_string()),
         job.cost_micro_ait
+            // A job that was stopped was paid for what it had, and has no cost of its own.
+            .or(Some(job.paid_micro_ait).filter(|paid| *paid > 0))
             .map_or_else(unknown, |cost| format!("{} AIT", MicroAit(cost))),
         listed_payment(job),
     ]

@@ -1,0 +1,146 @@
+//! The auditor's steps over real engine and ledger threads and a store in memory.
+
+use std::collections::BTreeMap;
+
+use aitbc_common::genesis::{Faucet, Genesis};
+use aitbc_common::identity::Identity;
+use aitbc_common::ledger::entry::{Entry, StateKey};
+use aitbc_common::market::day_of;
+use aitbc_common::runtime::unix_ms;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::Auditor;
+use super::rows::{self, SeedRow};
+use crate::engine::command::Effect;
+use crate::engine::core::EngineConfig;
+use crate::engine::driver as engine;
+use crate::engine::handle::EffectSink;
+use crate::ledger::command::Command;
+use crate::ledger::core::{LedgerConfig, LedgerCore};
+use crate::ledger::driver as ledger;
+use crate::store::keys::DAY_MS;
+use crate::store::{Durability, Family, LEDGER_PARTITION, MemoryStore, Store};
+use aitbc_common::wallet::WalletKey;
+use std::sync::Arc;
+
+struct Nobody;
+
+impl EffectSink for Nobody {
+    fn perform(&mut self, _: Vec<Effect>) {}
+    fn reset(&mut self) {}
+}
+
+fn wallet() -> WalletKey {
+    WalletKey::from_bytes(&[3; 32]).unwrap()
+}
+
+fn config() -> LedgerConfig {
+    let log = Identity::from_seed(&[9; 32]);
+    let genesis = Genesis {
+        allocations: BTreeMap::new(),
+        faucet: Some(Faucet {
+            per_address: 10,
+            total: 100,
+        }),
+        auditors: vec![wallet().address()],
+        fee_bps: 250,
+        log_key: log.public().0,
+        previous: None,
+        profile: "dev".into(),
+        random: [7; 32],
+        service_key: [8; 32],
+        version: 1,
+    };
+    let file = genesis.to_bytes();
+    let rules = genesis.rules(&file).unwrap();
+    LedgerConfig::new(rules, file.into(), log, genesis.faucet())
+}
+
+/// A look at the seeds at this time, by a coordinator that starts and ends with it.
+async fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Entry>)> {
+    let config = config();
+    let room = || Box::new(|| true);
+    let chain_id = config.rules.chain_id;
+    let jobs = EngineConfig::new(chain_id, 250);
+    let jobs = engine::start(Arc::clone(store), jobs, Box::new(Nobody), room()).unwrap();
+    let money = ledger::start(Arc::clone(store), config, room()).unwrap();
+    let auditor = Auditor {
+        store: Arc::clone(store),
+        engine: jobs.handle,
+        ledger: money.handle,
+        book: Arc::default(),
+        wallets: vec![wallet()],
+        chain_id,
+        fee_bps: 250,
+        per_day: 1,
+        has_faucet: true,
+        figures: Arc::default(),
+        shutdown: CancellationToken::new(),
+    };
+    auditor.keep_seeds(now).await.unwrap();
+    auditor.keep_seeds(now).await.unwrap();
+    let mut seeds = Vec::new();
+    for day in day_of(now) - 3..=day_of(now) + 1 {
+        let row: Option<SeedRow> = auditor.read(Family::Active, rows::seed(day)).await.unwrap();
+        let entry = auditor.entry(StateKey::AuditSeed(day)).await.unwrap();
+        seeds.push((day, row.unwrap_or_default(), entry));
+    }
+    drop(auditor);
+    jobs.thread.join().unwrap().unwrap();
+    money.thread.join().unwrap().unwrap();
+    seeds
+}
+
+/// The ledger's clock goes on by so much.
+fn pass(store: &Arc<dyn Store>, now: u64) {
+    let fence = store.claim(LEDGER_PARTITION..=LEDGER_PARTITION).unwrap();
+    let mut core = LedgerCore::recover(config(), now, store).unwrap();
+    let draw = Command::Faucet {
+        account: wallet().address(),
+        amount: 1,
+    };
+    let output = core.apply(now, vec![draw], store).unwrap();
+    store
+        .commit(&fence, output.batch, Durability::Synced)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_over() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let now = unix_ms();
+    let today = day_of(now);
+    let told = |entry: &Option<Entry>| match entry {
+        Some(Entry::AuditSeed(known)) => Some(known.seed != [0; 32]),
+        _ => None,
+    };
+    let first = look(&store, now).await;
+    for (day, row, entry) in &first {
+        let settled = (*day >= today).then_some(false);
+        assert_eq!(told(entry), settled, "day {day}");
+        assert_eq!(row.committed, *day >= today);
+    }
+    // Three days later, after a restart: the days before are told, with the seeds that were settled.
+    let later = now + 3 * DAY_MS;
+    pass(&store, later);
+    let then = look(&store, later).await;
+    for (day, row, entry) in &then {
+        match day - today {
+            0 | 1 => {
+                assert_eq!(told(entry), Some(true), "day {day}");
+                assert_eq!(*row, SeedRow::default(), "it is forgotten");
+            }
+            2 => assert_eq!(told(entry), None, "nobody was there"),
+            _ => assert_eq!((told(entry), row.committed), (Some(false), true)),
+        }
+    }
+    let seed = |seeds: &[(u32, SeedRow, Option<Entry>)]| {
+        let found = seeds.iter().find(|(day, ..)| *day == today).cloned();
+        found.unwrap()
+    };
+    let (_, settled, _) = seed(&first);
+    let (_, _, Some(Entry::AuditSeed(known))) = seed(&then) else {
+        panic!("it was told")
+    };
+    assert_eq!(known.seed[..], settled.seed[..]);
+}
