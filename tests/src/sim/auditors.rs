@@ -92,7 +92,7 @@ impl Auditors {
         self.unanswered.len()
     }
 
-    /// Each finding is in the log once, and nothing else is; every paid job that may be audited was looked at.
+    /// Each finding is in the log once, and nothing else is; every paid job that may be audited was noted.
     pub fn check(&self, log: &[RecordBody], store: &Arc<dyn Store>) -> Result<usize, String> {
         let mut found = BTreeSet::new();
         for record in log {
@@ -106,11 +106,15 @@ impl Auditors {
         if found != self.recorded {
             return Err("the log has other findings than the auditors".into());
         }
+        let noted: BTreeSet<_> = candidates(store)
+            .into_iter()
+            .map(|(job_ref, _)| job_ref)
+            .collect();
         for row in super::check::stored_jobs(store)?.into_values() {
             let Some(fault) = finding(&row).filter(|_| row.paid > 0) else {
                 continue;
             };
-            if !self.looked_at.contains_key(&fault.job_ref) {
+            if !noted.contains(&fault.job_ref) {
                 return Err(format!("{} was settled and is no candidate", row.id()));
             }
         }
