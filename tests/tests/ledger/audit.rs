@@ -68,6 +68,10 @@ fn the_network_its_export_and_python_come_to_the_same() {
         .types("ln -s real link; aitbc ledger export link >&2 && test -L link && cat real")
         .succeeds();
     assert_eq!(linked.stdout, piped.stdout);
+    let read = me
+        .types("aitbc ledger export | aitbc ledger audit -")
+        .succeeds();
+    assert!(read.text().contains('✓'), "{}", read.text());
     me.types("aitbc ledger export one --output two")
         .refuses(2, "--output");
     let streamed = me.types("aitbc ledger export").succeeds();

@@ -36,7 +36,7 @@ docs/market.md; those that the coordinator states must be the same.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// A file that aitbc ledger export wrote [default: ask the coordinator]
+    /// A file that aitbc ledger export wrote, - for standard input [default: ask the coordinator]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }

@@ -53,7 +53,13 @@ impl Reader {
             CommandError::file(format_args!("read {}", path.display()), &error)
                 .with_hint("write one with: aitbc ledger export FILE")
         };
-        let file = File::open(path).map_err(failed)?;
+        let is_stdin = path.as_os_str() == "-";
+        let named = if is_stdin {
+            Path::new("/dev/stdin")
+        } else {
+            path
+        };
+        let file = File::open(named).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
         Ok(Self {
             lines: BufReader::with_capacity(1 << 16, file),
