@@ -108,8 +108,9 @@ impl Network {
         let log = make_key(&folder.join("log.key"))?;
         let auditors = keys::wallets(&make_key(&folder.join(AUDITORS_FILE))?.seed());
         let mut allocations = terms.allocations;
-        for wallet in &auditors {
-            let share = terms.audit_funds / auditors.len() as u64;
+        for (number, wallet) in (0_u64..).zip(&auditors) {
+            let count = auditors.len() as u64;
+            let share = terms.audit_funds / count + u64::from(number < terms.audit_funds % count);
             if share > 0 {
                 *allocations.entry(wallet.address()).or_default() += share;
             }
@@ -325,7 +326,10 @@ mod tests {
         let owned = named
             .iter()
             .map(|address| made.genesis.allocations[address]);
-        assert!(owned.eq([2; 8]), "in equal parts, without the rest");
+        assert!(
+            owned.eq([3, 2, 2, 2, 2, 2, 2, 2]),
+            "in equal parts, all of it"
+        );
         let again = || Network::open_standard(folder.path()).map(|network| network.auditors.len());
         assert_eq!(again().unwrap(), 8);
         let path = folder.path().join(AUDITORS_FILE);

@@ -216,8 +216,8 @@ fn damaged(path: &Path) -> CommandError {
         path.display()
     );
     CommandError::new(ExitCode::Failed, "STATE_DAMAGED", message).with_hint(
-        "restore it from a backup; without it, move it away only where nothing is staked on this miner: a coordinator could \
-         ask for an attempt again whose output it has signed",
+        "move it away only where nothing is staked on this miner (aitbc wallet unstake): without it, and with an older copy of it, \
+         a coordinator could ask for an attempt again whose output the miner has signed",
     )
 }
 

@@ -95,8 +95,9 @@ impl Auditor {
         let more = self.draw(now, looked_to_ms).await?;
         let mut under_way = self.under_way().await?;
         for at in 0..under_way.len() {
-            let busy = super::wallets::busy(&under_way);
-            self.advance(&mut under_way[at], &busy, now).await?;
+            let mut audit = under_way[at].clone();
+            self.advance(&mut audit, &under_way, now).await?;
+            under_way[at] = audit;
         }
         Ok(more)
     }
@@ -133,7 +134,7 @@ impl Auditor {
                 batch.delete(Family::Active, key);
                 continue;
             };
-            let Some(seed) = self.seed(day_of(settled_ms)).await? else {
+            let Some((seed, since_ms)) = self.seed(day_of(settled_ms)).await? else {
                 if day_of(settled_ms) >= day_of(now) {
                     // The log does not have the day's commitment yet.
                     more = false;
@@ -143,6 +144,11 @@ impl Auditor {
                 continue;
             };
             looked_to = settled_ms;
+            if settled_ms < since_ms {
+                // The seed was not settled then.
+                batch.delete(Family::Active, key);
+                continue;
+            }
             let row = self.archived(keys::archived_job(&owner, job)).await?;
             if let Some(drawn) = row.and_then(|row| self.drawn(&seed, &row, now)) {
                 if under_way < UNDER_WAY {
@@ -181,22 +187,24 @@ impl Auditor {
             drawn_ms: now,
             paid: row.paid,
             rate: assignment(row)?.rate,
+            payer: row.locks.first()?.payer.clone(),
+            reputation_ppm: reputation.ppm,
             ..AuditRow::default()
         };
         Some((receipt.job_ref, audit))
     }
 
-    /// The seed that draws on this day, once the log has its commitment.
-    async fn seed(&self, day: u32) -> Result<Option<Hash>, ApiError> {
+    /// The seed that draws on this day, once the log has its commitment, and since when it has.
+    async fn seed(&self, day: u32) -> Result<Option<(Hash, u64)>, ApiError> {
         let row: Option<SeedRow> = self.read(Family::Active, rows::seed(day)).await?;
         let committed = row.filter(|row| row.committed);
-        Ok(committed.and_then(|row| row.seed.as_ref().try_into().ok()))
+        Ok(committed.and_then(|row| Some((row.seed.as_ref().try_into().ok()?, row.committed_ms))))
     }
 
     async fn advance(
         &self,
         audit: &mut AuditRow,
-        busy: &super::wallets::Busy,
+        under_way: &[AuditRow],
         now: u64,
     ) -> Result<(), ApiError> {
         let Some(drawn) = audit.work.as_ref().and_then(WorkRow::work) else {
@@ -209,7 +217,7 @@ impl Auditor {
                 self.end(audit, Verdict::Unfinished).await
             }
             Next::Wait => self.go_on(audit).await,
-            Next::Run(payees) => match self.begin_run(audit, payees, busy, now).await? {
+            Next::Run(payees) => match self.begin_run(audit, payees, under_way, now).await? {
                 Some(()) => self.go_on(audit).await,
                 None => Ok(()),
             },
@@ -255,10 +263,12 @@ impl Auditor {
         mut batch: Batch,
         event: Event,
     ) -> Result<(), ApiError> {
+        self.settle(audit, &mut batch).await?;
         if let Some(key) = key_of(audit) {
             batch.delete(Family::Active, key);
         }
         self.commit(batch).await?;
+        self.delete_copies(audit).await;
         self.figures.count(event);
         Ok(())
     }

@@ -111,7 +111,7 @@ pub fn finding(wrong: &Work, evidence: Hash, auditor: Address) -> FaultEntry {
 }
 
 /// Micro-AIT that are locked for a run: four times what the drawn work cost, so that a dearer or slower miner can do it too,
-/// and what pays 10 s of the highest rate at least.
+/// and what pays 10 s of the highest rate at least, as any lock. What may be spent so is bounded by the payer's fees.
 #[must_use]
 pub fn amount(paid: u64, highest_rate: u64) -> u64 {
     let least = aitbc_common::price::least_locked(highest_rate);

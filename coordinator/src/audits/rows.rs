@@ -19,6 +19,8 @@ const AUDIT: u8 = b'A';
 const SEED: u8 = b'S';
 /// What was locked for audits, by day: [`crate::store::Family::Active`].
 const SPENT: u8 = b'D';
+/// What audits of a payer's jobs cost, by day: [`crate::store::Family::Active`].
+const COST: u8 = b'B';
 /// Work that was found wrong, by miner: [`crate::store::Family::Archive`].
 const FINDING: u8 = b'F';
 
@@ -90,6 +92,12 @@ pub fn spent(day: u32) -> Vec<u8> {
     key(SPENT, &[&day.to_be_bytes()])
 }
 
+/// What audits of a payer's jobs cost on a day since 1970.
+#[must_use]
+pub fn cost(payer: &[u8], day: u32) -> Vec<u8> {
+    key(COST, &[payer, &day.to_be_bytes()])
+}
+
 /// Work that was found wrong.
 #[must_use]
 pub fn finding(miner: &PublicKey, job_ref: &Hash) -> Vec<u8> {
@@ -111,12 +119,15 @@ pub struct SeedRow {
     /// The log has its commitment: it may draw.
     #[prost(bool, tag = "2")]
     pub committed: bool,
+    /// Unix time in ms since which the log has it: what was settled before is not drawn.
+    #[prost(uint64, tag = "3")]
+    pub committed_ms: u64,
 }
 
 /// What was locked on a day.
 #[derive(Clone, PartialEq, Message)]
 pub struct SpentRow {
-    /// Micro-AIT, also what returned.
+    /// Micro-AIT.
     #[prost(uint64, tag = "1")]
     pub locked: u64,
 }
@@ -182,6 +193,9 @@ pub struct RunRow {
     /// It came to nothing.
     #[prost(bool, tag = "9")]
     pub failed: bool,
+    /// Micro-AIT that are locked.
+    #[prost(uint64, tag = "10")]
+    pub amount: u64,
 }
 
 impl RunRow {
@@ -241,9 +255,21 @@ pub struct AuditRow {
     /// Micro-AIT per hour that it paid.
     #[prost(uint64, tag = "7")]
     pub rate: u64,
+    /// Whose money paid for it: an address.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub payer: Bytes,
+    /// Its miner's reputation when it was drawn, in millionths.
+    #[prost(uint32, tag = "9")]
+    pub reputation_ppm: u32,
 }
 
 impl AuditRow {
+    /// Micro-AIT that its runs may cost.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.runs.iter().map(|run| run.amount).sum()
+    }
+
     /// The job that was drawn; `None` = damaged.
     #[must_use]
     pub fn job(&self) -> Option<(PublicKey, JobId)> {

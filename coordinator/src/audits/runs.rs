@@ -21,7 +21,7 @@ use super::driver::Auditor;
 use super::figures::Event;
 use super::plan;
 use super::rows::{self, AuditRow, RunRow, WorkRow};
-use super::wallets::Busy;
+use super::wallets::busy;
 use crate::engine::command::{Command, JobSelector, Submission};
 use crate::ledger::command::{self as ledger, Command as ToLedger, Reply as FromLedger};
 use crate::store::rows::{JobRow, address};
@@ -33,6 +33,8 @@ const RUN_MS: u64 = 600_000;
 const AFTER_DEADLINE_MS: u64 = 24 * 3_600_000;
 /// The transaction may be recorded for so long: milliseconds.
 const VALIDITY_MS: u64 = 12 * 3_600_000;
+/// A reputation that is enough to speak against any, in millionths.
+const ENOUGH_PPM: u32 = 500_000;
 /// Attempts that may fail.
 const RETRIES: u32 = 2;
 
@@ -42,9 +44,10 @@ impl Auditor {
         &self,
         audit: &mut AuditRow,
         not_paid_at: Vec<Address>,
-        busy: &Busy,
+        under_way: &[AuditRow],
         now: u64,
     ) -> Result<Option<()>, ApiError> {
+        let busy = &busy(under_way);
         let Some(original) = self.original(audit).await? else {
             self.forget(audit, Batch::new(), Event::Unfinished).await?;
             return Ok(None);
@@ -52,19 +55,22 @@ impl Auditor {
         let max_rate = plan::highest_rate(audit.rate);
         let amount = plan::amount(audit.paid, max_rate);
         let spec = again(audit, &original, self.chain_id, max_rate);
-        let spending = self.spending(amount, now).await?;
+        let is_covered = self.is_covered(audit, under_way, amount, now).await?;
+        let spending = self.spending(amount, now).await?.filter(|_| is_covered);
         let start = usize::from(spec.salt[0]);
         let payer = self.payer(start, amount, busy).await?;
         let turns = &self.wallets[start % self.wallets.len()];
         let is_its_turn = |(wallet, _): &(&WalletKey, Account)| wallet.address() == turns.address();
-        let is_short = !payer.as_ref().is_some_and(is_its_turn) && !busy.contains(&turns.address());
+        let is_short = spending.is_some()
+            && !payer.as_ref().is_some_and(is_its_turn)
+            && !busy.contains(&turns.address());
         if is_short && self.ask_the_faucet(turns, amount).await? {
             // Its money is there at the next look.
             return Ok(None);
         }
         let (Some(spending), Some((wallet, account))) = (spending, payer) else {
             // A wallet that signs something now is free in a moment.
-            if busy.is_empty() {
+            if !is_covered || busy.is_empty() {
                 tracing::info!(amount, "no auditor can pay for an audit");
                 self.forget(audit, Batch::new(), Event::Unaffordable)
                     .await?;
@@ -83,6 +89,7 @@ impl Auditor {
                 .collect(),
             auditor: Bytes::copy_from_slice(&wallet.address().0),
             lock: lock.encode().into(),
+            amount,
             ..RunRow::default()
         });
         let mut batch = Batch::new();
@@ -176,6 +183,15 @@ impl Auditor {
         }
     }
 
+    /// Nobody else keeps what the runs were given and gave: it goes with the audit.
+    pub(super) async fn delete_copies(&self, audit: &AuditRow) {
+        for (owner, job) in audit.runs.iter().filter_map(RunRow::job) {
+            let job = JobSelector::Id(job);
+            // One that still waits ends by its deadline, and its content by its age.
+            let _deleted = self.engine.call(Command::Delete { owner, job }).await;
+        }
+    }
+
     async fn change(
         &self,
         audit: &mut AuditRow,
@@ -209,7 +225,7 @@ impl Auditor {
             owner,
             request_id: "audit".into(),
             body_hash: sha256(&run.spec),
-            requirements: requirements(&original),
+            requirements: requirements(audit, &original),
             spec,
             model: original.model.clone(),
             input: original.input.clone(),
@@ -236,10 +252,11 @@ fn ledger_rules() -> crate::ledger::core::BrokenRules {
     crate::ledger::core::BrokenRules::default()
 }
 
-/// What the same work asks of miners, whoever they are.
-fn requirements(original: &JobRow) -> Requirements {
+/// What the same work asks of miners, whoever they are: who is nobody speaks against nobody that is known.
+fn requirements(audit: &AuditRow, original: &JobRow) -> Requirements {
     Requirements {
         min_vram_gib: original.min_vram_gib,
+        min_reputation_ppm: audit.reputation_ppm.min(ENOUGH_PPM),
         ..Requirements::default()
     }
 }
@@ -254,7 +271,7 @@ fn again(audit: &AuditRow, original: &JobRow, chain_id: Hash, max_rate: u64) -> 
         owner: Identity::from_seed(&random_bytes()).public(),
         salt: random_bytes(),
         model_digest: work.map_or(before.model_digest, |work| work.receipt.model_digest),
-        requirements_hash: requirements(original).hash(),
+        requirements_hash: requirements(audit, original).hash(),
         max_rate,
         deadline_ms: RUN_MS,
         ..before

@@ -59,7 +59,7 @@ impl Auditor {
         let seed = random_bytes::<32>();
         let row = SeedRow {
             seed: Bytes::copy_from_slice(&seed),
-            committed: false,
+            ..SeedRow::default()
         };
         self.put_seed(day, &row).await?;
         Ok(row)
@@ -87,8 +87,12 @@ impl Auditor {
                 .is_some_and(|known| known.commitment == commitment),
         };
         if is_ours {
-            let committed = true;
-            return self.put_seed(day, &SeedRow { committed, ..row }).await;
+            let row = SeedRow {
+                committed: true,
+                committed_ms: self.engine.now_ms(),
+                ..row
+            };
+            return self.put_seed(day, &row).await;
         }
         Ok(())
     }

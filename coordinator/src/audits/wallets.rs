@@ -9,12 +9,21 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_common::wallet::WalletKey;
 
 use super::driver::Auditor;
+use prost::Message;
+
 use super::rows::{self, AuditRow, SpentRow};
 use crate::ledger::command::{Command, Reply};
 use crate::store::Family;
+use crate::store::rows::{JobRow, address, decode};
+use crate::store::{Batch, keys};
 
 /// What a faucet gives an auditor at least: micro-AIT.
 const FROM_FAUCET: u64 = 10_000_000;
+
+/// Days of fees that cover the costs of audits.
+const FEE_DAYS: u32 = 30;
+/// Days of costs that are kept, at most.
+const COST_DAYS: usize = 64;
 
 /// Wallets with a lock that the log may or may not have yet.
 pub(super) type Busy = BTreeSet<Address>;
@@ -25,6 +34,14 @@ pub(super) fn busy(under_way: &[AuditRow]) -> Busy {
     runs.filter(|run| !run.is_locked && !run.failed)
         .filter_map(rows::RunRow::auditor)
         .collect()
+}
+
+/// What a run cost; all that is locked where that is not settled yet.
+fn cost_of(row: &JobRow) -> u64 {
+    match row.paid {
+        0 => row.open_locks().map(|lock| lock.amount).sum(),
+        paid => paid,
+    }
 }
 
 impl Auditor {
@@ -68,6 +85,61 @@ impl Auditor {
             .call(Command::Faucet { account, amount })
             .await?;
         Ok(matches!(reply, Reply::Given(_)))
+    }
+
+    /// Whether the fees of 30 days that the drawn job's payer has paid cover one more run, beside what audits of its jobs cost
+    /// and may still cost: so that nobody gains by having its own jobs audited.
+    pub(super) async fn is_covered(
+        &self,
+        audit: &AuditRow,
+        under_way: &[AuditRow],
+        amount: u64,
+        now: u64,
+    ) -> Result<bool, ApiError> {
+        let Some(payer) = address(&audit.payer) else {
+            return Ok(false);
+        };
+        let today = day_of(now);
+        let is_new = |day: u32| day.saturating_add(FEE_DAYS) > today;
+        let fees: u64 = {
+            let kept = self.book.read();
+            let days = kept.book.reputations.payer(&payer).iter();
+            days.filter(|day| is_new(day.day)).map(|day| day.fees).sum()
+        };
+        let others = under_way.iter().filter(|other| other.payer == audit.payer);
+        let mut spent: u64 = others.map(AuditRow::reserved).sum();
+        let (from, end) = (
+            rows::cost(&audit.payer, 0),
+            rows::cost(&audit.payer, u32::MAX),
+        );
+        let costs = self.scan(Family::Active, from, end, COST_DAYS).await?;
+        let mut old = Batch::new();
+        for (key, row) in costs.rows {
+            let day = key.last_chunk().map_or(0, |day| u32::from_be_bytes(*day));
+            if is_new(day) {
+                spent = spent.saturating_add(decode::<SpentRow>(row).unwrap_or_default().locked);
+            } else {
+                old.delete(Family::Active, key);
+            }
+        }
+        self.commit(old).await?;
+        Ok(spent.saturating_add(amount) <= fees)
+    }
+
+    /// Notes what an audit's runs cost.
+    pub(super) async fn settle(&self, audit: &AuditRow, batch: &mut Batch) -> Result<(), ApiError> {
+        let mut paid = 0_u64;
+        for (owner, job) in audit.runs.iter().filter_map(rows::RunRow::job) {
+            let row = self.archived(keys::archived_job(&owner, job)).await?;
+            paid = paid.saturating_add(row.map_or(0, |row| cost_of(&row)));
+        }
+        if paid > 0 {
+            let key = rows::cost(&audit.payer, day_of(self.engine.now_ms()));
+            let before: Option<SpentRow> = self.read(Family::Active, key.clone()).await?;
+            let locked = before.unwrap_or_default().locked.saturating_add(paid);
+            batch.put(Family::Active, key, SpentRow { locked }.encode_to_vec());
+        }
+        Ok(())
     }
 
     /// What is locked for audits today once this amount is too; `None` = more than the day's bound.

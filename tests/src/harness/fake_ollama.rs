@@ -216,7 +216,11 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
     if !matches!(script, Script::Say(_)) {
         chunk(&mut stream, &token(" there", chat))?;
     }
-    let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":30000000"#);
+    let work = match script {
+        Script::AnswerLate => 480_000_000,
+        _ => 30_000_000,
+    };
+    let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":WORK"#).replace("WORK", &work.to_string());
     chunk(&mut stream, &last)?;
     stream.write_all(b"0\r\n\r\n").ok()
 }
