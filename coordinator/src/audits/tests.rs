@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use aitbc_common::address::Address;
 use aitbc_common::genesis::{Faucet, Genesis};
 use aitbc_common::identity::Identity;
 use aitbc_common::ledger::entry::{Entry, StateKey};
+use aitbc_common::market::book::Book;
 use aitbc_common::market::day_of;
+use aitbc_common::market::reputation::{Entry as Known, PayerDay, Reputations};
 use aitbc_common::runtime::unix_ms;
+use bytes::Bytes;
+use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::Auditor;
-use super::rows::{self, SeedRow};
+use super::rows::{self, AuditRow, RunRow, SeedRow, SpentRow};
 use crate::engine::command::Effect;
 use crate::engine::core::EngineConfig;
 use crate::engine::driver as engine;
@@ -18,8 +23,9 @@ use crate::engine::handle::EffectSink;
 use crate::ledger::command::Command;
 use crate::ledger::core::{LedgerConfig, LedgerCore};
 use crate::ledger::driver as ledger;
+use crate::market::SharedBook;
 use crate::store::keys::DAY_MS;
-use crate::store::{Durability, Family, LEDGER_PARTITION, MemoryStore, Store};
+use crate::store::{Batch, Durability, Family, LEDGER_PARTITION, MemoryStore, Store, StoreError};
 use aitbc_common::wallet::WalletKey;
 use std::sync::Arc;
 
@@ -56,8 +62,9 @@ fn config() -> LedgerConfig {
     LedgerConfig::new(rules, file.into(), log, genesis.faucet())
 }
 
-/// A look at the seeds at this time, by a coordinator that starts and ends with it.
-async fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Entry>)> {
+type Writer = std::thread::JoinHandle<Result<(), StoreError>>;
+
+fn auditor(store: &Arc<dyn Store>) -> (Auditor, [Writer; 2]) {
     let config = config();
     let room = || Box::new(|| true);
     let chain_id = config.rules.chain_id;
@@ -77,6 +84,12 @@ async fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Ent
         figures: Arc::default(),
         shutdown: CancellationToken::new(),
     };
+    (auditor, [jobs.thread, money.thread])
+}
+
+/// A look at the seeds at this time, by a coordinator that starts and ends with it.
+async fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Entry>)> {
+    let (auditor, writers) = auditor(store);
     auditor.keep_seeds(now).await.unwrap();
     auditor.keep_seeds(now).await.unwrap();
     let mut seeds = Vec::new();
@@ -86,8 +99,9 @@ async fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Ent
         seeds.push((day, row.unwrap_or_default(), entry));
     }
     drop(auditor);
-    jobs.thread.join().unwrap().unwrap();
-    money.thread.join().unwrap().unwrap();
+    for writer in writers {
+        writer.join().unwrap().unwrap();
+    }
     seeds
 }
 
@@ -143,4 +157,48 @@ async fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_ov
         panic!("it was told")
     };
     assert_eq!(known.seed[..], settled.seed[..]);
+}
+
+#[tokio::test]
+async fn a_payers_fees_of_30_days_cover_its_audits_and_nothing_else_does() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let (mut auditor, _writers) = auditor(&store);
+    let now = unix_ms();
+    let today = day_of(now);
+    let payer = wallet().address();
+    let fees = |day, fees| PayerDay {
+        day,
+        fees,
+        faults: 0,
+    };
+    let days = vec![fees(today - 20, 70), fees(today, 30)];
+    let paid = Reputations::load([Known::Payer { payer, days }]).unwrap();
+    auditor.book = Arc::new(SharedBook::of(Book::with(paid)));
+    let audit = |payer: Address, reserved| AuditRow {
+        payer: Bytes::copy_from_slice(&payer.0),
+        runs: vec![RunRow {
+            amount: reserved,
+            ..RunRow::default()
+        }],
+        ..AuditRow::default()
+    };
+    let covers = async |under_way: &[AuditRow], amount| {
+        let drawn = audit(payer, 0);
+        let asked = auditor.is_covered(&drawn, under_way, amount, now);
+        asked.await.unwrap()
+    };
+    assert!(covers(&[], 100).await && !covers(&[], 101).await);
+    // What is under way counts whole, and what is another's not at all.
+    let under_way = [audit(payer, 60), audit(Address([9; 20]), 1_000)];
+    assert!(covers(&under_way, 40).await && !covers(&under_way, 41).await);
+    // So does what audits have cost, for 30 days.
+    let mut batch = Batch::new();
+    for (day, locked) in [(today - 40, 1_000), (today - 1, 25)] {
+        let row = SpentRow { locked }.encode_to_vec();
+        batch.put(Family::Active, rows::cost(&payer.0, day), row);
+    }
+    auditor.commit(batch).await.unwrap();
+    assert!(covers(&under_way, 15).await && !covers(&under_way, 16).await);
+    let stranger = audit(Address([7; 20]), 0);
+    assert!(!auditor.is_covered(&stranger, &[], 1, now).await.unwrap());
 }

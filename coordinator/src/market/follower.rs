@@ -55,6 +55,15 @@ pub struct Kept {
 pub struct SharedBook(RwLock<Kept>);
 
 impl SharedBook {
+    /// A book that is as it is.
+    #[cfg(test)]
+    pub(crate) fn of(book: Book) -> Self {
+        Self(RwLock::new(Kept {
+            book,
+            ..Kept::default()
+        }))
+    }
+
     /// As of now.
     pub fn read(&self) -> RwLockReadGuard<'_, Kept> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
