@@ -22,7 +22,7 @@ const MAGIC: &[u8; 8] = b"begun/v1";
 const HEADER_BYTES: usize = MAGIC.len() + 16;
 const ENTRY_BYTES: usize = 18;
 /// Attempts kept, those of the newest jobs; twice as many are in the file before it is written anew.
-const KEPT: usize = 100_000;
+const KEPT: usize = 300_000;
 
 /// The attempts that were begun. Cheap to clone.
 #[derive(Debug, Clone)]
