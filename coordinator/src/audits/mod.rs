@@ -1,6 +1,7 @@
 //! Audits of work: a share of the jobs whose owners allow it is run again by miners of other owners, and what two of three
 //! agree on byte for byte counts against the third. Paid by the wallets that the genesis file names.
 
+pub mod choice;
 pub mod driver;
 pub mod figures;
 pub mod keys;

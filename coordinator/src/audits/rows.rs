@@ -196,6 +196,9 @@ pub struct RunRow {
     /// Micro-AIT that are locked.
     #[prost(uint64, tag = "10")]
     pub amount: u64,
+    /// The miner that is asked (UUID bytes).
+    #[prost(bytes = "bytes", tag = "11")]
+    pub miner: Bytes,
 }
 
 impl RunRow {

@@ -3,7 +3,7 @@
 use aitbc_common::address::Address;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::{Identity, PublicKey};
-use aitbc_common::ids::{JobId, shard_of};
+use aitbc_common::ids::{JobId, MinerId, shard_of};
 use aitbc_common::layouts::{
     JobSpec, LockPurpose, LockTerms, Requirements, SignMode, SignedTransaction, Transaction,
     TransactionKind,
@@ -17,6 +17,7 @@ use aitbc_proto::v1::ErrorReason;
 use bytes::Bytes;
 use prost::Message;
 
+use super::choice::Wanted;
 use super::driver::Auditor;
 use super::figures::Event;
 use super::plan;
@@ -24,7 +25,7 @@ use super::rows::{self, AuditRow, RunRow, WorkRow};
 use super::wallets::busy;
 use crate::engine::command::{Command, JobSelector, Submission};
 use crate::ledger::command::{self as ledger, Command as ToLedger, Reply as FromLedger};
-use crate::store::rows::{JobRow, address};
+use crate::store::rows::{JobRow, address, uuid};
 use crate::store::{Batch, Family, keys};
 
 /// A run ends by then: milliseconds.
@@ -54,7 +55,15 @@ impl Auditor {
         };
         let max_rate = plan::highest_rate(audit.rate);
         let amount = plan::amount(audit.paid, max_rate);
-        let spec = again(audit, &original, self.chain_id, max_rate);
+        let wanted = wanted(audit, &original, not_paid_at, max_rate);
+        let Some(miner) = self.choose(&wanted, now).await? else {
+            // Somebody may come, or come back.
+            if now.saturating_sub(audit.drawn_ms) > RUN_MS {
+                self.forget(audit, Batch::new(), Event::Unfinished).await?;
+            }
+            return Ok(None);
+        };
+        let spec = again(&original, self.chain_id, &wanted, miner);
         let is_covered = self.is_covered(audit, under_way, amount, now).await?;
         let spending = self.spending(amount, now).await?.filter(|_| is_covered);
         let start = usize::from(spec.salt[0]);
@@ -83,13 +92,15 @@ impl Auditor {
             owner: Bytes::copy_from_slice(&spec.owner.0),
             job_id: Bytes::copy_from_slice(&job.0),
             spec: spec.encode().into(),
-            not_paid_at: not_paid_at
+            not_paid_at: wanted
+                .not_paid_at
                 .iter()
                 .map(|address| Bytes::copy_from_slice(&address.0))
                 .collect(),
             auditor: Bytes::copy_from_slice(&wallet.address().0),
             lock: lock.encode().into(),
             amount,
+            miner: Bytes::copy_from_slice(&miner.0),
             ..RunRow::default()
         });
         let mut batch = Batch::new();
@@ -225,7 +236,7 @@ impl Auditor {
             owner,
             request_id: "audit".into(),
             body_hash: sha256(&run.spec),
-            requirements: requirements(audit, &original),
+            requirements: requirements(uuid(&run.miner).map(MinerId)),
             spec,
             model: original.model.clone(),
             input: original.input.clone(),
@@ -252,27 +263,37 @@ fn ledger_rules() -> crate::ledger::core::BrokenRules {
     crate::ledger::core::BrokenRules::default()
 }
 
-/// What the same work asks of miners, whoever they are: who is nobody speaks against nobody that is known.
-fn requirements(audit: &AuditRow, original: &JobRow) -> Requirements {
-    Requirements {
+/// Who may run a drawn job again: who is nobody speaks against nobody that is known.
+fn wanted(audit: &AuditRow, original: &JobRow, not_paid_at: Vec<Address>, max_rate: u64) -> Wanted {
+    let work = audit.work.as_ref().and_then(WorkRow::work);
+    Wanted {
+        model: original.model.clone(),
+        digest: work.map_or_else(Hash::default, |work| work.receipt.model_digest),
         min_vram_gib: original.min_vram_gib,
+        max_rate,
         min_reputation_ppm: audit.reputation_ppm.min(ENOUGH_PPM),
+        not_paid_at,
+    }
+}
+
+fn requirements(miner: Option<MinerId>) -> Requirements {
+    Requirements {
+        miner,
         ..Requirements::default()
     }
 }
 
 /// The drawn job's specification, as a job of nobody's: the same input and the very model that answered.
-fn again(audit: &AuditRow, original: &JobRow, chain_id: Hash, max_rate: u64) -> JobSpec {
+fn again(original: &JobRow, chain_id: Hash, wanted: &Wanted, miner: MinerId) -> JobSpec {
     let before = JobSpec::decode(&original.spec).expect("the engine wrote it");
-    let work = audit.work.as_ref().and_then(WorkRow::work);
     JobSpec {
         flags: 0,
         chain_id,
         owner: Identity::from_seed(&random_bytes()).public(),
         salt: random_bytes(),
-        model_digest: work.map_or(before.model_digest, |work| work.receipt.model_digest),
-        requirements_hash: requirements(audit, original).hash(),
-        max_rate,
+        model_digest: wanted.digest,
+        requirements_hash: requirements(Some(miner)).hash(),
+        max_rate: wanted.max_rate,
         deadline_ms: RUN_MS,
         ..before
     }
