@@ -5,10 +5,9 @@ use aitbc_common::ids::shard_of;
 use aitbc_proto::v1::JobStatus;
 
 use super::*;
-use crate::engine::command::Effect;
 use crate::engine::core::EngineConfig;
 use crate::engine::driver;
-use crate::engine::handle::EffectSink;
+use crate::engine::handle::Nobody;
 use crate::store::MemoryStore;
 use crate::store::rows::{AttemptRow, DeliveryRow};
 
@@ -84,13 +83,6 @@ fn a_job_without_a_proof_goes_altogether_once_it_is_paid_out() {
         ..row()
     };
     assert_eq!(aged(&live, u64::MAX), None);
-}
-
-struct Nobody;
-
-impl EffectSink for Nobody {
-    fn perform(&mut self, _: Vec<Effect>) {}
-    fn reset(&mut self) {}
 }
 
 const OWNER: PublicKey = PublicKey([7; 32]);

@@ -56,17 +56,17 @@ impl Begun {
             Err(error) => return Err(failed(&path, &error)),
         };
         let (floor, known) = parse(&bytes).ok_or_else(|| damaged(&path))?;
-        let mut journal = Journal {
-            file: File::open("/dev/null").map_err(|error| failed(&path, &error))?,
+        // Without what a crash left of its last entry.
+        let (file, length) = write_anew(&path, floor, &known)?;
+        let journal = Journal {
+            file,
             lock,
-            length: 0,
+            length,
             path,
             kept,
             floor,
             known,
         };
-        // Without what a crash left of its last entry.
-        journal.write_anew()?;
         journal.unlock();
         Ok(Self(Arc::new(Mutex::new(journal))))
     }
@@ -115,11 +115,7 @@ impl Journal {
     }
 
     fn write_anew(&mut self) -> Result<(), CommandError> {
-        let bytes = encode(self.floor, &self.known);
-        write_atomic(&self.path, &bytes, SECRET_MODE)?;
-        let file = OpenOptions::new().append(true).open(&self.path);
-        self.file = file.map_err(|error| failed(&self.path, &error))?;
-        self.length = bytes.len() as u64;
+        (self.file, self.length) = write_anew(&self.path, self.floor, &self.known)?;
         Ok(())
     }
 
@@ -154,6 +150,19 @@ impl Journal {
         }
         self.write_anew()
     }
+}
+
+/// The file, to append to, and its length.
+fn write_anew(
+    path: &Path,
+    floor: JobId,
+    known: &BTreeSet<AttemptKey>,
+) -> Result<(File, u64), CommandError> {
+    let bytes = encode(floor, known);
+    write_atomic(path, &bytes, SECRET_MODE)?;
+    let file = OpenOptions::new().append(true).open(path);
+    let file = file.map_err(|error| failed(path, &error))?;
+    Ok((file, bytes.len() as u64))
 }
 
 fn lock_beside(path: &Path) -> Result<File, CommandError> {

@@ -1,6 +1,7 @@
 //! The auditors at work: draws settled jobs, runs them again, records what is found. All that is decided is in the store before
 //! it is done, and each step may be repeated: a crash loses nothing and runs nothing twice.
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,13 +130,19 @@ impl Auditor {
         let mut under_way = self.under_way().await?.len();
         let mut batch = Batch::new();
         let (mut counted, mut looked_to) = (Vec::new(), *looked_to_ms);
+        let mut seeds = BTreeMap::new();
         for (key, _) in page.rows {
             let Some((settled_ms, owner, job)) = rows::parse_candidate(&key) else {
                 batch.delete(Family::Active, key);
                 continue;
             };
-            let Some((seed, since_ms)) = self.seed(day_of(settled_ms)).await? else {
-                if day_of(settled_ms) >= day_of(now) {
+            let day = day_of(settled_ms);
+            let seed = match seeds.entry(day) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => *unknown.insert(self.seed(day).await?),
+            };
+            let Some((seed, since_ms)) = seed else {
+                if day >= day_of(now) {
                     // The log does not have the day's commitment yet.
                     more = false;
                     break;
@@ -217,10 +224,12 @@ impl Auditor {
                 self.end(audit, Verdict::Unfinished).await
             }
             Next::Wait => self.go_on(audit).await,
-            Next::Run(payees) => match self.begin_run(audit, payees, under_way, now).await? {
-                Some(()) => self.go_on(audit).await,
-                None => Ok(()),
-            },
+            Next::Run(payees) => {
+                if self.begin_run(audit, payees, under_way, now).await? {
+                    self.go_on(audit).await?;
+                }
+                Ok(())
+            }
         }
     }
 

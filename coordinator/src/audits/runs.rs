@@ -22,9 +22,10 @@ use super::driver::Auditor;
 use super::figures::Event;
 use super::plan;
 use super::rows::{self, AuditRow, RunRow, WorkRow};
-use super::wallets::busy;
+use super::wallets::{busy, is_settled};
 use crate::engine::command::{Command, JobSelector, Submission};
 use crate::ledger::command::{self as ledger, Command as ToLedger, Reply as FromLedger};
+use crate::ledger::core::BrokenRules;
 use crate::store::rows::{JobRow, address, uuid};
 use crate::store::{Batch, Family, keys};
 
@@ -40,18 +41,18 @@ const ENOUGH_PPM: u32 = 500_000;
 const RETRIES: u32 = 2;
 
 impl Auditor {
-    /// Decides on one more run; `None` = the audit ended for want of money or of the job's input.
+    /// Decides on one more run. `false` = not now, or never: the audit ended for want of money, of a miner or of the job's input.
     pub(super) async fn begin_run(
         &self,
         audit: &mut AuditRow,
         not_paid_at: Vec<Address>,
         under_way: &[AuditRow],
         now: u64,
-    ) -> Result<Option<()>, ApiError> {
+    ) -> Result<bool, ApiError> {
         let busy = &busy(under_way);
         let Some(original) = self.original(audit).await? else {
             self.forget(audit, Batch::new(), Event::Unfinished).await?;
-            return Ok(None);
+            return Ok(false);
         };
         let max_rate = plan::highest_rate(audit.rate);
         let amount = plan::amount(audit.paid, max_rate);
@@ -61,7 +62,7 @@ impl Auditor {
             if now.saturating_sub(audit.drawn_ms) > RUN_MS {
                 self.forget(audit, Batch::new(), Event::Unfinished).await?;
             }
-            return Ok(None);
+            return Ok(false);
         };
         let spec = again(&original, self.chain_id, &wanted, miner);
         let is_covered = self.is_covered(audit, under_way, amount, now).await?;
@@ -75,7 +76,7 @@ impl Auditor {
             && !busy.contains(&turns.address());
         if is_short && self.ask_the_faucet(turns, amount).await? {
             // Its money is there at the next look.
-            return Ok(None);
+            return Ok(false);
         }
         let (Some(spending), Some((wallet, account))) = (spending, payer) else {
             // A wallet that signs something now is free in a moment.
@@ -84,7 +85,7 @@ impl Auditor {
                 self.forget(audit, Batch::new(), Event::Unaffordable)
                     .await?;
             }
-            return Ok(None);
+            return Ok(false);
         };
         let lock = self.sign_lock(wallet, &account, &spec, amount, now);
         let job = JobId::new(now, shard_of(&spec.owner), random_bytes());
@@ -107,7 +108,7 @@ impl Auditor {
         let day = rows::spent(day_of(now));
         batch.put(Family::Active, day, spending.encode_to_vec());
         self.keep(audit, batch).await?;
-        Ok(Some(()))
+        Ok(true)
     }
 
     /// The job that was drawn, while its input is there.
@@ -162,8 +163,8 @@ impl Auditor {
         if locked {
             let row = self.archived(keys::archived_job(&owner, job)).await?;
             return match row {
-                Some(row) => self.change(audit, |run| run.ended(&row)).await,
-                None => Ok(()),
+                Some(row) if is_settled(&row) => self.change(audit, |run| run.ended(&row)).await,
+                _ => Ok(()),
             };
         }
         let Some((submission, lock)) = self.asked(audit, owner, job).await? else {
@@ -227,7 +228,7 @@ impl Auditor {
         };
         let spec = JobSpec::decode(&run.spec);
         let lock = SignedTransaction::decode(&run.lock)
-            .map(|signed| ledger::admit(signed, &self.chain_id, ledger_rules()));
+            .map(|signed| ledger::admit(signed, &self.chain_id, BrokenRules::default()));
         let (Ok(spec), Ok(Ok(signed))) = (spec, lock) else {
             return Ok(None);
         };
@@ -257,10 +258,6 @@ impl Auditor {
         };
         Ok(Some((submission, lock)))
     }
-}
-
-fn ledger_rules() -> crate::ledger::core::BrokenRules {
-    crate::ledger::core::BrokenRules::default()
 }
 
 /// Who may run a drawn job again: who is nobody speaks against nobody that is known.

@@ -16,10 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::Auditor;
 use super::rows::{self, AuditRow, RunRow, SeedRow, SpentRow};
-use crate::engine::command::Effect;
 use crate::engine::core::EngineConfig;
 use crate::engine::driver as engine;
-use crate::engine::handle::EffectSink;
+use crate::engine::handle::Nobody;
 use crate::ledger::command::Command;
 use crate::ledger::core::{LedgerConfig, LedgerCore};
 use crate::ledger::driver as ledger;
@@ -28,13 +27,6 @@ use crate::store::keys::DAY_MS;
 use crate::store::{Batch, Durability, Family, LEDGER_PARTITION, MemoryStore, Store, StoreError};
 use aitbc_common::wallet::WalletKey;
 use std::sync::Arc;
-
-struct Nobody;
-
-impl EffectSink for Nobody {
-    fn perform(&mut self, _: Vec<Effect>) {}
-    fn reset(&mut self) {}
-}
 
 fn wallet() -> WalletKey {
     WalletKey::from_bytes(&[3; 32]).unwrap()

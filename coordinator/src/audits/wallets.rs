@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use aitbc_common::address::Address;
 use aitbc_common::ledger::entry::{Account, AccountId, Entry, StateKey};
 use aitbc_common::market::day_of;
+use aitbc_common::market::reputation::BACKED_DAYS;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::wallet::WalletKey;
-
-use super::driver::Auditor;
+use aitbc_proto::v1::PaymentStatus;
 use prost::Message;
 
-use super::rows::{self, AuditRow, SpentRow};
+use super::driver::Auditor;
+use super::rows::{self, AuditRow, RunRow, SpentRow};
 use crate::ledger::command::{Command, Reply};
 use crate::store::Family;
 use crate::store::rows::{JobRow, address, decode};
@@ -20,8 +21,6 @@ use crate::store::{Batch, keys};
 /// What a faucet gives an auditor at least: micro-AIT.
 const FROM_FAUCET: u64 = 10_000_000;
 
-/// Days of fees that cover the costs of audits.
-const FEE_DAYS: u32 = 30;
 /// Days of costs that are kept, at most.
 const COST_DAYS: usize = 64;
 
@@ -32,15 +31,25 @@ pub(super) type Busy = BTreeSet<Address>;
 pub(super) fn busy(under_way: &[AuditRow]) -> Busy {
     let runs = under_way.iter().flat_map(|audit| &audit.runs);
     runs.filter(|run| !run.is_locked && !run.failed)
-        .filter_map(rows::RunRow::auditor)
+        .filter_map(RunRow::auditor)
         .collect()
 }
 
-/// What a run cost; all that is locked where that is not settled yet.
-fn cost_of(row: &JobRow) -> u64 {
-    match row.paid {
-        0 => row.open_locks().map(|lock| lock.amount).sum(),
-        paid => paid,
+/// Whether nothing more is paid for a final job.
+pub(super) fn is_settled(row: &JobRow) -> bool {
+    row.locks.is_empty()
+        || matches!(
+            row.payment(),
+            PaymentStatus::Settled | PaymentStatus::Refunded
+        )
+}
+
+/// What a run cost; all that is locked for it where that is not settled yet.
+fn cost_of(run: &RunRow, row: Option<&JobRow>) -> u64 {
+    match row {
+        Some(row) if is_settled(row) => row.paid,
+        None if !run.is_locked => 0,
+        _ => run.amount,
     }
 }
 
@@ -100,7 +109,7 @@ impl Auditor {
             return Ok(false);
         };
         let today = day_of(now);
-        let is_new = |day: u32| day.saturating_add(FEE_DAYS) > today;
+        let is_new = |day: u32| day.saturating_add(BACKED_DAYS) > today;
         let fees: u64 = {
             let kept = self.book.read();
             let days = kept.book.reputations.payer(&payer).iter();
@@ -129,9 +138,12 @@ impl Auditor {
     /// Notes what an audit's runs cost.
     pub(super) async fn settle(&self, audit: &AuditRow, batch: &mut Batch) -> Result<(), ApiError> {
         let mut paid = 0_u64;
-        for (owner, job) in audit.runs.iter().filter_map(rows::RunRow::job) {
-            let row = self.archived(keys::archived_job(&owner, job)).await?;
-            paid = paid.saturating_add(row.map_or(0, |row| cost_of(&row)));
+        for run in &audit.runs {
+            let row = match run.job() {
+                Some((owner, job)) => self.archived(keys::archived_job(&owner, job)).await?,
+                None => None,
+            };
+            paid = paid.saturating_add(cost_of(run, row.as_ref()));
         }
         if paid > 0 {
             let key = rows::cost(&audit.payer, day_of(self.engine.now_ms()));

@@ -28,6 +28,16 @@ pub trait EffectSink: Send + 'static {
     fn reset(&mut self);
 }
 
+/// Performs nothing.
+#[cfg(test)]
+pub(crate) struct Nobody;
+
+#[cfg(test)]
+impl EffectSink for Nobody {
+    fn perform(&mut self, _: Vec<Effect>) {}
+    fn reset(&mut self) {}
+}
+
 /// What is called with the answers to some commands.
 pub(super) type Done = Box<dyn FnOnce(Vec<Result<Reply, ApiError>>) + Send>;
 

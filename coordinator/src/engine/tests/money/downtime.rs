@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::engine::driver;
-use crate::engine::handle::EffectSink;
+use crate::engine::handle::Nobody;
 use crate::ledger::command::{Command as ToLedger, Reply as FromLedger, Submission as Signed};
 use crate::ledger::core::{LedgerConfig, LedgerCore};
 use crate::ledger::driver as ledger_driver;
@@ -20,13 +20,6 @@ use crate::relay::Relay;
 use crate::store::LEDGER_PARTITION;
 
 const EXPIRES: u64 = START + 26 * 3_600_000;
-
-struct Nobody;
-
-impl EffectSink for Nobody {
-    fn perform(&mut self, _: Vec<Effect>) {}
-    fn reset(&mut self) {}
-}
 
 fn payer() -> WalletKey {
     WalletKey::from_bytes(&[1; 32]).unwrap()
