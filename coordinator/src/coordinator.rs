@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
 
-use crate::audits::driver::Auditor;
+use crate::audits;
+use crate::audits::auditor::Auditor;
 use crate::auth::Authenticator;
 use crate::config::{Config, StoreKind};
 use crate::engine::core::EngineConfig;
@@ -130,19 +131,22 @@ impl Serving {
         let network = &services.network;
         if audits_work(&self.config, network) {
             let auditor = Auditor {
-                store: services.ledger.store(),
-                engine: context.engine.clone(),
-                ledger: services.ledger.clone(),
-                book: Arc::clone(&services.book),
                 wallets: network.auditors.clone(),
                 chain_id: network.chain_id,
                 fee_bps: network.genesis.fee_bps,
                 per_day: self.config.audit_ait_per_day.saturating_mul(MICRO_PER_AIT),
                 has_faucet: network.genesis.faucet().is_some(),
-                figures: Arc::clone(&services.audits),
-                shutdown: context.shutdown.clone(),
+                broken: audits::auditor::BrokenRules::default(),
+                looked_to_ms: 0,
             };
-            tokio::spawn(auditor.run());
+            let coordinator = audits::driver::Coordinator {
+                store: services.ledger.store(),
+                engine: context.engine.clone(),
+                ledger: services.ledger.clone(),
+                book: Arc::clone(&services.book),
+                figures: Arc::clone(&services.audits),
+            };
+            audits::driver::start(auditor, coordinator, context.shutdown.clone());
         }
         tokio::spawn(retention::clean_up(context.engine.clone(), self.cleanups));
         let sweep = retention::run(

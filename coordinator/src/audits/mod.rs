@@ -1,10 +1,11 @@
 //! Audits of work: a share of the jobs whose owners allow it is run again by miners of other owners, and what two of three
 //! agree on byte for byte counts against the third. Paid by the wallets that the genesis file names.
 
-pub mod choice;
+pub mod auditor;
 pub mod driver;
 pub mod figures;
 pub mod keys;
+pub mod network;
 pub mod plan;
 pub mod rows;
 mod runs;

@@ -10,20 +10,20 @@ use aitbc_common::layouts::{
 };
 use aitbc_common::ledger::entry::Account;
 use aitbc_common::market::day_of;
-use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
 use aitbc_common::wallet::WalletKey;
 use aitbc_proto::v1::ErrorReason;
 use bytes::Bytes;
 use prost::Message;
 
-use super::choice::Wanted;
-use super::driver::Auditor;
+use super::auditor::{Auditor, forget, keep};
 use super::figures::Event;
+use super::network::Network;
 use super::plan;
 use super::rows::{self, AuditRow, RunRow, WorkRow};
-use super::wallets::{busy, is_settled};
-use crate::engine::command::{Command, JobSelector, Submission};
+use super::wallets::{Funds, is_settled};
+use crate::engine::command::{Command, JobSelector, Reply, Submission};
+use crate::jobs::matching::Requirement;
 use crate::ledger::command::{self as ledger, Command as ToLedger, Reply as FromLedger};
 use crate::ledger::core::BrokenRules;
 use crate::store::rows::{JobRow, address, uuid};
@@ -42,53 +42,42 @@ const RETRIES: u32 = 2;
 
 impl Auditor {
     /// Decides on one more run. `false` = not now, or never: the audit ended for want of money, of a miner or of the job's input.
-    pub(super) async fn begin_run(
+    pub(super) fn begin_run(
         &self,
+        network: &mut dyn Network,
         audit: &mut AuditRow,
         not_paid_at: Vec<Address>,
         under_way: &[AuditRow],
         now: u64,
     ) -> Result<bool, ApiError> {
-        let busy = &busy(under_way);
-        let Some(original) = self.original(audit).await? else {
-            self.forget(audit, Batch::new(), Event::Unfinished).await?;
+        let Some(original) = original(network, audit)? else {
+            forget(network, audit, Batch::new(), Event::Unfinished)?;
             return Ok(false);
         };
-        let max_rate = plan::highest_rate(audit.rate);
-        let amount = plan::amount(audit.paid, max_rate);
-        let wanted = wanted(audit, &original, not_paid_at, max_rate);
-        let Some(miner) = self.choose(&wanted, now).await? else {
+        let wanted = wanted(audit, &original, not_paid_at);
+        let Some(miner) = pick(network, &wanted)? else {
             // Somebody may come, or come back.
             if now.saturating_sub(audit.drawn_ms) > RUN_MS {
-                self.forget(audit, Batch::new(), Event::Unfinished).await?;
+                forget(network, audit, Batch::new(), Event::Unfinished)?;
             }
             return Ok(false);
         };
-        let spec = again(&original, self.chain_id, &wanted, miner);
-        let is_covered = self.is_covered(audit, under_way, amount, now).await?;
-        let spending = self.spending(amount, now).await?.filter(|_| is_covered);
-        let start = usize::from(spec.salt[0]);
-        let payer = self.payer(start, amount, busy).await?;
-        let turns = &self.wallets[start % self.wallets.len()];
-        let is_its_turn = |(wallet, _): &(&WalletKey, Account)| wallet.address() == turns.address();
-        let is_short = spending.is_some()
-            && !payer.as_ref().is_some_and(is_its_turn)
-            && !busy.contains(&turns.address());
-        if is_short && self.ask_the_faucet(turns, amount).await? {
-            // Its money is there at the next look.
-            return Ok(false);
-        }
-        let (Some(spending), Some((wallet, account))) = (spending, payer) else {
-            // A wallet that signs something now is free in a moment.
-            if !is_covered || busy.is_empty() {
-                tracing::info!(amount, "no auditor can pay for an audit");
-                self.forget(audit, Batch::new(), Event::Unaffordable)
-                    .await?;
+        let spec = self.again(network, &original, &wanted, miner);
+        let amount = plan::amount(audit.paid, wanted.max_rate);
+        let asked = (usize::from(spec.salt[0]), amount);
+        let (wallet, account, spending) = match self.funds(network, audit, under_way, asked, now)? {
+            Funds::From(wallet, account, spending) => (wallet, account, spending),
+            Funds::Later => return Ok(false),
+            Funds::Lacking => {
+                network.note(format_args!(
+                    "no auditor can pay {amount} micro-AIT for an audit"
+                ));
+                forget(network, audit, Batch::new(), Event::Unaffordable)?;
+                return Ok(false);
             }
-            return Ok(false);
         };
         let lock = self.sign_lock(wallet, &account, &spec, amount, now);
-        let job = JobId::new(now, shard_of(&spec.owner), random_bytes());
+        let job = JobId::new(now, shard_of(&spec.owner), network.random_part());
         audit.runs.push(RunRow {
             owner: Bytes::copy_from_slice(&spec.owner.0),
             job_id: Bytes::copy_from_slice(&job.0),
@@ -107,17 +96,32 @@ impl Auditor {
         let mut batch = Batch::new();
         let day = rows::spent(day_of(now));
         batch.put(Family::Active, day, spending.encode_to_vec());
-        self.keep(audit, batch).await?;
+        if !self.broken.run_unstored {
+            keep(network, audit, batch)?;
+        }
         Ok(true)
     }
 
-    /// The job that was drawn, while its input is there.
-    async fn original(&self, audit: &AuditRow) -> Result<Option<JobRow>, ApiError> {
-        let Some((owner, job)) = audit.job() else {
-            return Ok(None);
-        };
-        let row = self.archived(keys::archived_job(&owner, job)).await?;
-        Ok(row.filter(|row| !row.content_deleted && !row.input.is_empty()))
+    /// The drawn job's specification, as a job of nobody's: the same input and the very model that answered.
+    fn again(
+        &self,
+        network: &mut dyn Network,
+        original: &JobRow,
+        wanted: &Requirement,
+        miner: MinerId,
+    ) -> JobSpec {
+        let before = JobSpec::decode(&original.spec).expect("the engine wrote it");
+        JobSpec {
+            flags: 0,
+            chain_id: self.chain_id,
+            owner: Identity::from_seed(&network.random()).public(),
+            salt: network.random(),
+            model_digest: wanted.digest,
+            requirements_hash: requirements(Some(miner)).hash(),
+            max_rate: wanted.max_rate,
+            deadline_ms: RUN_MS,
+            ..before
+        }
     }
 
     fn sign_lock(
@@ -153,76 +157,62 @@ impl Auditor {
     }
 
     /// Takes the last run a step further.
-    pub(super) async fn go_on(&self, audit: &mut AuditRow) -> Result<(), ApiError> {
+    pub(super) fn go_on(
+        &self,
+        network: &mut dyn Network,
+        audit: &mut AuditRow,
+    ) -> Result<(), ApiError> {
         let Some(run) = audit.runs.last() else {
             return Ok(());
         };
         let (Some((owner, job)), locked) = (run.job(), run.is_locked) else {
-            return self.change(audit, |run| run.failed = true).await;
+            return change(network, audit, |run| run.failed = true);
         };
         if locked {
-            let row = self.archived(keys::archived_job(&owner, job)).await?;
+            let row = network.archived(&keys::archived_job(&owner, job))?;
             return match row {
-                Some(row) if is_settled(&row) => self.change(audit, |run| run.ended(&row)).await,
+                Some(row) if is_settled(&row) => change(network, audit, |run| run.ended(&row)),
                 _ => Ok(()),
             };
         }
-        let Some((submission, lock)) = self.asked(audit, owner, job).await? else {
-            return self.change(audit, |run| run.failed = true).await;
+        let Some((submission, lock)) = self.asked(network, audit, owner, job)? else {
+            return change(network, audit, |run| run.failed = true);
         };
-        let reply = self
-            .engine
-            .call(Command::Submit(Box::new(submission)))
-            .await;
-        match reply {
+        match network.engine(Command::Submit(Box::new(submission))) {
             Err(error) if is_passing(error.reason) => return Ok(()),
             Err(error) => {
-                tracing::info!(%job, error = %error.message, "an audit's job was refused");
-                return self.change(audit, |run| run.failed = true).await;
+                network.note(format_args!(
+                    "the audit's {job} was refused: {}",
+                    error.message
+                ));
+                return change(network, audit, |run| run.failed = true);
             }
             Ok(_) => {}
         }
-        match self.ledger.call(ToLedger::Submit(Box::new(lock))).await? {
-            FromLedger::Recorded { .. } => self.change(audit, |run| run.is_locked = true).await,
+        match network.ledger(ToLedger::Submit(Box::new(lock)))? {
+            FromLedger::Recorded { .. } => change(network, audit, |run| run.is_locked = true),
             FromLedger::Full => Ok(()),
             refused => {
-                tracing::info!(%job, ?refused, "an audit's lock was refused");
+                network.note(format_args!(
+                    "the lock of the audit's {job} was refused: {refused:?}"
+                ));
                 let job = JobSelector::Id(job);
                 // It ends by its deadline at the latest.
-                let _cancelled = self.engine.call(Command::Cancel { owner, job }).await;
-                self.change(audit, |run| run.failed = true).await
+                let _cancelled = network.engine(Command::Cancel { owner, job });
+                change(network, audit, |run| run.failed = true)
             }
         }
     }
 
-    /// Nobody else keeps what the runs were given and gave: it goes with the audit.
-    pub(super) async fn delete_copies(&self, audit: &AuditRow) {
-        for (owner, job) in audit.runs.iter().filter_map(RunRow::job) {
-            let job = JobSelector::Id(job);
-            // One that still waits ends by its deadline, and its content by its age.
-            let _deleted = self.engine.call(Command::Delete { owner, job }).await;
-        }
-    }
-
-    async fn change(
-        &self,
-        audit: &mut AuditRow,
-        change: impl FnOnce(&mut RunRow),
-    ) -> Result<(), ApiError> {
-        if let Some(run) = audit.runs.last_mut() {
-            change(run);
-        }
-        self.keep(audit, Batch::new()).await
-    }
-
     /// The last run's job and its lock; `None` where the drawn job's input is gone, or the run is damaged.
-    async fn asked(
+    fn asked(
         &self,
+        network: &dyn Network,
         audit: &AuditRow,
         owner: PublicKey,
         job: JobId,
     ) -> Result<Option<(Submission, ledger::Submission)>, ApiError> {
-        let original = self.original(audit).await?;
+        let original = original(network, audit)?;
         let (Some(original), Some(run)) = (original, audit.runs.last()) else {
             return Ok(None);
         };
@@ -260,16 +250,70 @@ impl Auditor {
     }
 }
 
+/// The job that was drawn, while its input is there.
+fn original(network: &dyn Network, audit: &AuditRow) -> Result<Option<JobRow>, ApiError> {
+    let Some((owner, job)) = audit.job() else {
+        return Ok(None);
+    };
+    let row = network.archived(&keys::archived_job(&owner, job))?;
+    Ok(row.filter(|row| !row.content_deleted && !row.input.is_empty()))
+}
+
+/// Deletes the input and the output of an audit's runs.
+pub(super) fn delete_copies(network: &mut dyn Network, audit: &AuditRow) -> Result<(), ApiError> {
+    for (owner, job) in audit.runs.iter().filter_map(RunRow::job) {
+        let job = JobSelector::Id(job);
+        match network.engine(Command::Delete { owner, job }) {
+            Err(error) if is_passing(error.reason) => return Err(error),
+            // One that still waits ends by its deadline, and its content by its age.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn change(
+    network: &mut dyn Network,
+    audit: &mut AuditRow,
+    change: impl FnOnce(&mut RunRow),
+) -> Result<(), ApiError> {
+    if let Some(run) = audit.runs.last_mut() {
+        change(run);
+    }
+    keep(network, audit, Batch::new())
+}
+
 /// Who may run a drawn job again: who is nobody speaks against nobody that is known.
-fn wanted(audit: &AuditRow, original: &JobRow, not_paid_at: Vec<Address>, max_rate: u64) -> Wanted {
-    let work = audit.work.as_ref().and_then(WorkRow::work);
-    Wanted {
+fn wanted(audit: &AuditRow, original: &JobRow, not_paid_at: Vec<Address>) -> Requirement {
+    let receipt = audit.work.as_ref().and_then(WorkRow::work);
+    Requirement {
+        job_type: JobSpec::decode(&original.spec)
+            .expect("the engine wrote it")
+            .job_type,
         model: original.model.clone(),
-        digest: work.map_or_else(Hash::default, |work| work.receipt.model_digest),
+        digest: receipt.map_or_else(Hash::default, |work| work.receipt.model_digest),
         min_vram_gib: original.min_vram_gib,
-        max_rate,
+        max_rate: plan::highest_rate(audit.rate),
+        only_miner: None,
         min_reputation_ppm: audit.reputation_ppm.min(ENOUGH_PPM),
+        rate: None,
+        rental: None,
+        excluded: Vec::new(),
         not_paid_at,
+        paid: true,
+    }
+}
+
+/// One of all that may, at random: nobody is asked because it wants to be.
+fn pick(network: &mut dyn Network, wanted: &Requirement) -> Result<Option<MinerId>, ApiError> {
+    let random = u64::from_be_bytes(network.random_part());
+    let requirement = Box::new(wanted.clone());
+    match network.engine(Command::PickMiner {
+        requirement,
+        random,
+    })? {
+        Reply::Picked(miner) => Ok(miner),
+        _ => Ok(None),
     }
 }
 
@@ -277,22 +321,6 @@ fn requirements(miner: Option<MinerId>) -> Requirements {
     Requirements {
         miner,
         ..Requirements::default()
-    }
-}
-
-/// The drawn job's specification, as a job of nobody's: the same input and the very model that answered.
-fn again(original: &JobRow, chain_id: Hash, wanted: &Wanted, miner: MinerId) -> JobSpec {
-    let before = JobSpec::decode(&original.spec).expect("the engine wrote it");
-    JobSpec {
-        flags: 0,
-        chain_id,
-        owner: Identity::from_seed(&random_bytes()).public(),
-        salt: random_bytes(),
-        model_digest: wanted.digest,
-        requirements_hash: requirements(Some(miner)).hash(),
-        max_rate: wanted.max_rate,
-        deadline_ms: RUN_MS,
-        ..before
     }
 }
 

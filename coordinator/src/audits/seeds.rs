@@ -4,127 +4,112 @@ use aitbc_common::hash::Hash;
 use aitbc_common::ledger::audits;
 use aitbc_common::ledger::entry::{AuditSeed, Entry, StateKey};
 use aitbc_common::market::day_of;
-use aitbc_common::runtime::random_bytes;
 use aitbc_common::runtime::status::ApiError;
 use bytes::Bytes;
 use prost::Message;
 
-use super::driver::Auditor;
+use super::auditor::Auditor;
+use super::network::Network;
 use super::rows::{self, SeedRow};
 use crate::ledger::command::{AuditRecord, Command, Reply};
+use crate::sessions::stored::store_error;
 use crate::store::keys::{DAY_MS, prefix_end};
 use crate::store::rows::decode;
-use crate::store::{Batch, Family, ledger_keys};
+use crate::store::{Batch, Family};
 
 /// Seeds that are kept, at most: of today, tomorrow, and those that are not told yet.
 const SEEDS: usize = 1_000;
 
 impl Auditor {
     /// Settles today's and tomorrow's seeds, and tells those whose time has come.
-    pub(super) async fn keep_seeds(&self, now: u64) -> Result<(), ApiError> {
+    pub fn keep_seeds(&self, network: &mut dyn Network, now: u64) -> Result<(), ApiError> {
         let today = day_of(now);
         for day in [today, today.saturating_add(1)] {
-            let row: Option<SeedRow> = self.read(Family::Active, rows::seed(day)).await?;
+            let row: Option<SeedRow> = network.read(Family::Active, &rows::seed(day))?;
             match row {
                 Some(row) if row.committed => {}
-                Some(row) => self.commit_to(day, row).await?,
-                None => self.commit_to(day, self.new_seed(day).await?).await?,
+                Some(row) => self.commit_to(network, day, row)?,
+                None => {
+                    let row = new_seed(network, day)?;
+                    self.commit_to(network, day, row)?;
+                }
             }
         }
-        let page = self
-            .scan(
-                Family::Active,
-                rows::seeds(),
-                prefix_end(&rows::seeds()),
-                SEEDS,
-            )
-            .await?;
+        let (from, end) = (rows::seeds(), prefix_end(&rows::seeds()));
+        let page = network.scan(Family::Active, &from, &end, SEEDS)?;
         for (key, row) in page.rows {
-            let row: SeedRow =
-                decode(row).map_err(|error| crate::sessions::stored::store_error(&error))?;
+            let row: SeedRow = decode(row).map_err(|error| store_error(&error))?;
             let Some(day) = rows::seed_day(&key) else {
                 continue;
             };
-            if now >= (u64::from(day) + 2) * DAY_MS && self.tell(day, &row).await? {
+            if now >= (u64::from(day) + 2) * DAY_MS && tell(network, day, &row)? {
                 let mut batch = Batch::new();
                 batch.delete(Family::Active, key);
                 batch.delete(Family::Active, rows::spent(day));
-                self.commit(batch).await?;
+                network.keep(batch)?;
             }
         }
         Ok(())
     }
 
-    async fn new_seed(&self, day: u32) -> Result<SeedRow, ApiError> {
-        let seed = random_bytes::<32>();
-        let row = SeedRow {
-            seed: Bytes::copy_from_slice(&seed),
-            ..SeedRow::default()
-        };
-        self.put_seed(day, &row).await?;
-        Ok(row)
-    }
-
-    async fn put_seed(&self, day: u32, row: &SeedRow) -> Result<(), ApiError> {
-        let mut batch = Batch::new();
-        batch.put(Family::Active, rows::seed(day), row.encode_to_vec());
-        self.commit(batch).await
-    }
-
-    async fn commit_to(&self, day: u32, row: SeedRow) -> Result<(), ApiError> {
+    fn commit_to(&self, network: &mut dyn Network, day: u32, row: SeedRow) -> Result<(), ApiError> {
         let Ok(seed) = Hash::try_from(row.seed.as_ref()) else {
             return Ok(());
         };
         let commitment = audits::commitment(&self.chain_id, day, &seed);
         let said = AuditRecord::Commit { day, commitment };
-        let reply = self.ledger.call(Command::Audit(said)).await?;
-        let is_ours = match reply {
+        let is_ours = match network.ledger(Command::Audit(said))? {
             Reply::Audited(_) => true,
             // It was recorded before a crash, or another seed was.
-            _ => self
-                .in_log(day)
-                .await?
-                .is_some_and(|known| known.commitment == commitment),
+            _ => in_log(network, day)?.is_some_and(|known| known.commitment == commitment),
         };
         if is_ours {
             let row = SeedRow {
                 committed: true,
-                committed_ms: self.engine.now_ms(),
+                committed_ms: network.now_ms(),
                 ..row
             };
-            return self.put_seed(day, &row).await;
+            return put_seed(network, day, &row);
         }
         Ok(())
     }
+}
 
-    /// Whether the log has the seed now, or can never have it.
-    async fn tell(&self, day: u32, row: &SeedRow) -> Result<bool, ApiError> {
-        let Ok(seed) = Hash::try_from(row.seed.as_ref()) else {
-            return Ok(true);
-        };
-        if !row.committed {
-            return Ok(true);
-        }
-        let said = AuditRecord::Reveal { day, seed };
-        let reply = self.ledger.call(Command::Audit(said)).await?;
-        let known = self.in_log(day).await?;
-        Ok(matches!(reply, Reply::Audited(_)) || known.is_none_or(|known| known.seed == seed))
-    }
+fn new_seed(network: &mut dyn Network, day: u32) -> Result<SeedRow, ApiError> {
+    let seed = network.random();
+    let row = SeedRow {
+        seed: Bytes::copy_from_slice(&seed),
+        ..SeedRow::default()
+    };
+    put_seed(network, day, &row)?;
+    Ok(row)
+}
 
-    /// What the log says of a day's seed.
-    async fn in_log(&self, day: u32) -> Result<Option<AuditSeed>, ApiError> {
-        let entry = self.entry(StateKey::AuditSeed(day)).await?;
-        Ok(entry.and_then(|entry| match entry {
-            Entry::AuditSeed(seed) => Some(seed),
-            _ => None,
-        }))
-    }
+fn put_seed(network: &mut dyn Network, day: u32, row: &SeedRow) -> Result<(), ApiError> {
+    let mut batch = Batch::new();
+    batch.put(Family::Active, rows::seed(day), row.encode_to_vec());
+    network.keep(batch)
+}
 
-    /// An entry of the ledger's state as of now.
-    pub(super) async fn entry(&self, key: StateKey) -> Result<Option<Entry>, ApiError> {
-        let stored = self
-            .read_bytes(Family::Active, ledger_keys::state(&key))
-            .await?;
-        Ok(stored.and_then(|bytes| Entry::decode(&key, &bytes).ok()))
+/// Whether the log has the seed now, or can never have it.
+fn tell(network: &mut dyn Network, day: u32, row: &SeedRow) -> Result<bool, ApiError> {
+    let Ok(seed) = Hash::try_from(row.seed.as_ref()) else {
+        return Ok(true);
+    };
+    if !row.committed {
+        return Ok(true);
     }
+    let said = AuditRecord::Reveal { day, seed };
+    let reply = network.ledger(Command::Audit(said))?;
+    let known = in_log(network, day)?;
+    Ok(matches!(reply, Reply::Audited(_)) || known.is_none_or(|known| known.seed == seed))
+}
+
+/// What the log says of a day's seed.
+fn in_log(network: &dyn Network, day: u32) -> Result<Option<AuditSeed>, ApiError> {
+    let entry = network.entry(StateKey::AuditSeed(day))?;
+    Ok(entry.and_then(|entry| match entry {
+        Entry::AuditSeed(seed) => Some(seed),
+        _ => None,
+    }))
 }

@@ -12,9 +12,10 @@ use aitbc_common::market::reputation::{Entry as Known, PayerDay, Reputations};
 use aitbc_common::runtime::unix_ms;
 use bytes::Bytes;
 use prost::Message;
-use tokio_util::sync::CancellationToken;
 
-use super::driver::Auditor;
+use super::auditor::{Auditor, BrokenRules};
+use super::driver::Coordinator;
+use super::network::Network;
 use super::rows::{self, AuditRow, RunRow, SeedRow, SpentRow};
 use crate::engine::core::EngineConfig;
 use crate::engine::driver as engine;
@@ -56,41 +57,47 @@ fn config() -> LedgerConfig {
 
 type Writer = std::thread::JoinHandle<Result<(), StoreError>>;
 
-fn auditor(store: &Arc<dyn Store>) -> (Auditor, [Writer; 2]) {
+fn auditor() -> Auditor {
+    Auditor {
+        wallets: vec![wallet()],
+        chain_id: config().rules.chain_id,
+        fee_bps: 250,
+        per_day: 1,
+        has_faucet: true,
+        broken: BrokenRules::default(),
+        looked_to_ms: 0,
+    }
+}
+
+fn coordinator(store: &Arc<dyn Store>) -> (Coordinator, [Writer; 2]) {
     let config = config();
     let room = || Box::new(|| true);
-    let chain_id = config.rules.chain_id;
-    let jobs = EngineConfig::new(chain_id, 250);
+    let jobs = EngineConfig::new(config.rules.chain_id, 250);
     let jobs = engine::start(Arc::clone(store), jobs, Box::new(Nobody), room()).unwrap();
     let money = ledger::start(Arc::clone(store), config, room()).unwrap();
-    let auditor = Auditor {
+    let coordinator = Coordinator {
         store: Arc::clone(store),
         engine: jobs.handle,
         ledger: money.handle,
         book: Arc::default(),
-        wallets: vec![wallet()],
-        chain_id,
-        fee_bps: 250,
-        per_day: 1,
-        has_faucet: true,
         figures: Arc::default(),
-        shutdown: CancellationToken::new(),
     };
-    (auditor, [jobs.thread, money.thread])
+    (coordinator, [jobs.thread, money.thread])
 }
 
 /// A look at the seeds at this time, by a coordinator that starts and ends with it.
-async fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Entry>)> {
-    let (auditor, writers) = auditor(store);
-    auditor.keep_seeds(now).await.unwrap();
-    auditor.keep_seeds(now).await.unwrap();
+fn look(store: &Arc<dyn Store>, now: u64) -> Vec<(u32, SeedRow, Option<Entry>)> {
+    let (mut coordinator, writers) = coordinator(store);
+    auditor().keep_seeds(&mut coordinator, now).unwrap();
+    auditor().keep_seeds(&mut coordinator, now).unwrap();
     let mut seeds = Vec::new();
     for day in day_of(now) - 3..=day_of(now) + 1 {
-        let row: Option<SeedRow> = auditor.read(Family::Active, rows::seed(day)).await.unwrap();
-        let entry = auditor.entry(StateKey::AuditSeed(day)).await.unwrap();
+        let network: &dyn Network = &coordinator;
+        let row: Option<SeedRow> = network.read(Family::Active, &rows::seed(day)).unwrap();
+        let entry = network.entry(StateKey::AuditSeed(day)).unwrap();
         seeds.push((day, row.unwrap_or_default(), entry));
     }
-    drop(auditor);
+    drop(coordinator);
     for writer in writers {
         writer.join().unwrap().unwrap();
     }
@@ -111,8 +118,8 @@ fn pass(store: &Arc<dyn Store>, now: u64) {
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_over() {
+#[test]
+fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_over() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let now = unix_ms();
     let today = day_of(now);
@@ -120,7 +127,7 @@ async fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_ov
         Some(Entry::AuditSeed(known)) => Some(known.seed != [0; 32]),
         _ => None,
     };
-    let first = look(&store, now).await;
+    let first = look(&store, now);
     for (day, row, entry) in &first {
         let settled = (*day >= today).then_some(false);
         assert_eq!(told(entry), settled, "day {day}");
@@ -129,7 +136,7 @@ async fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_ov
     // Three days later, after a restart: the days before are told, with the seeds that were settled.
     let later = now + 3 * DAY_MS;
     pass(&store, later);
-    let then = look(&store, later).await;
+    let then = look(&store, later);
     for (day, row, entry) in &then {
         match day - today {
             0 | 1 => {
@@ -151,10 +158,10 @@ async fn a_days_seed_is_settled_the_day_before_and_told_when_the_day_after_is_ov
     assert_eq!(known.seed[..], settled.seed[..]);
 }
 
-#[tokio::test]
-async fn a_payers_fees_of_30_days_cover_its_audits_and_nothing_else_does() {
+#[test]
+fn a_payers_fees_of_30_days_cover_its_audits_and_nothing_else_does() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let (mut auditor, _writers) = auditor(&store);
+    let (mut coordinator, _writers) = coordinator(&store);
     let now = unix_ms();
     let today = day_of(now);
     let payer = wallet().address();
@@ -165,7 +172,7 @@ async fn a_payers_fees_of_30_days_cover_its_audits_and_nothing_else_does() {
     };
     let days = vec![fees(today - 20, 70), fees(today, 30)];
     let paid = Reputations::load([Known::Payer { payer, days }]).unwrap();
-    auditor.book = Arc::new(SharedBook::of(Book::with(paid)));
+    coordinator.book = Arc::new(SharedBook::of(Book::with(paid)));
     let audit = |payer: Address, reserved| AuditRow {
         payer: Bytes::copy_from_slice(&payer.0),
         runs: vec![RunRow {
@@ -174,23 +181,24 @@ async fn a_payers_fees_of_30_days_cover_its_audits_and_nothing_else_does() {
         }],
         ..AuditRow::default()
     };
-    let covers = async |under_way: &[AuditRow], amount| {
-        let drawn = audit(payer, 0);
-        let asked = auditor.is_covered(&drawn, under_way, amount, now);
-        asked.await.unwrap()
+    let covers = |network: &mut Coordinator, under_way: &[AuditRow], amount| {
+        let asked = auditor().is_covered(network, &audit(payer, 0), under_way, amount, now);
+        asked.unwrap()
     };
-    assert!(covers(&[], 100).await && !covers(&[], 101).await);
+    let network = &mut coordinator;
+    assert!(covers(network, &[], 100) && !covers(network, &[], 101));
     // What is under way counts whole, and what is another's not at all.
     let under_way = [audit(payer, 60), audit(Address([9; 20]), 1_000)];
-    assert!(covers(&under_way, 40).await && !covers(&under_way, 41).await);
+    assert!(covers(network, &under_way, 40) && !covers(network, &under_way, 41));
     // So does what audits have cost, for 30 days.
     let mut batch = Batch::new();
     for (day, locked) in [(today - 40, 1_000), (today - 1, 25)] {
         let row = SpentRow { locked }.encode_to_vec();
         batch.put(Family::Active, rows::cost(&payer.0, day), row);
     }
-    auditor.commit(batch).await.unwrap();
-    assert!(covers(&under_way, 15).await && !covers(&under_way, 16).await);
+    <dyn Network>::keep(network, batch).unwrap();
+    assert!(covers(network, &under_way, 15) && !covers(network, &under_way, 16));
     let stranger = audit(Address([7; 20]), 0);
-    assert!(!auditor.is_covered(&stranger, &[], 1, now).await.unwrap());
+    let covered = auditor().is_covered(network, &stranger, &[], 1, now);
+    assert!(!covered.unwrap());
 }

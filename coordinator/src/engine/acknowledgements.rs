@@ -8,12 +8,13 @@ use aitbc_proto::v1::ErrorReason;
 use bytes::Bytes;
 
 use super::command::{JobSelector, Reply};
-use super::core::{EngineCore, Reads};
+use super::core::EngineCore;
 use super::edits::Edit;
 use super::outbox::Outbox;
 use super::queries::not_found;
 use super::turn::Turn;
 use crate::payments::Order;
+use crate::store::Reads;
 use crate::store::StoreError;
 use crate::store::rows::{DeliveryRow, JobRow};
 

@@ -5,13 +5,14 @@ use aitbc_common::ids::{JobId, MinerId};
 use aitbc_proto::v1::{self, ErrorReason, FailureReason, JobStatus};
 
 use super::command::{AttemptId, Effect, JobChange, JobSelector, Reply};
-use super::core::{EngineCore, Lease, Reads};
+use super::core::{EngineCore, Lease};
 use super::edits::Edit;
 use super::timers::Timer;
 use super::turn::Turn;
 use crate::jobs::lifecycle::Effect as JobEffect;
 use crate::jobs::lifecycle::{Event, JobError, Millis, Phase, step};
 use crate::payments::Order;
+use crate::store::Reads;
 use crate::store::StoreError;
 
 impl EngineCore {

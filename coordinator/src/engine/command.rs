@@ -13,8 +13,10 @@ pub use super::effect::{Effect, JobChange};
 pub use super::held::HeldAttempt;
 pub use super::listings::NewListing;
 pub use super::reply::{AttemptInfo, JobView, Reply, Resume, Submitted};
+use crate::jobs::matching::Requirement;
 use crate::market::listing::TermsChange;
 use crate::payments::Notice;
+use crate::store::Batch;
 
 /// Number of a miner's session, unique while the process runs.
 pub type SessionId = u64;
@@ -189,6 +191,15 @@ pub enum Command {
         /// Only those that offer this canonical model.
         model: Option<String>,
     },
+    /// One of all live miners that match, each with the same chance → [`Reply::Picked`]. It looks at all miners.
+    PickMiner {
+        /// What is asked of it.
+        requirement: Box<Requirement>,
+        /// Any number.
+        random: u64,
+    },
+    /// Rows that are others' own: part of the engine's next commit, so that they need no right to write → [`Reply::Done`].
+    Keep(Batch),
     /// One miner → [`Reply::Miner`].
     GetMiner {
         /// Its id; `None` = the caller's own.

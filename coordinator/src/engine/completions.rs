@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use super::command::{AttemptId, Completion, Reply};
 use super::contradictions::statement;
-use super::core::{EngineCore, Reads};
+use super::core::EngineCore;
 use super::edits::Edit;
 use super::turn::{RequestKey, Turn};
 use crate::jobs::lifecycle::{Event, Millis};
+use crate::store::Reads;
 use crate::store::StoreError;
 use crate::store::keys::Method;
 use crate::store::rows::{DeliveryRow, RequestRow};

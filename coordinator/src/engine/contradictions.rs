@@ -7,10 +7,11 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, FailureReason};
 
 use super::command::{AttemptId, Completion, Reply};
-use super::core::{EngineCore, Reads};
+use super::core::EngineCore;
 use super::timers::failure;
 use super::turn::Turn;
 use crate::payments::Order;
+use crate::store::Reads;
 use crate::store::rows::{DeliveryRow, JobRow, decode};
 use crate::store::{Family, StoreError, keys};
 

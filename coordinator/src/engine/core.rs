@@ -9,7 +9,6 @@ use aitbc_common::identity::PublicKey;
 use aitbc_common::ids::{JobId, MinerId, RentalId};
 use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_proto::v1::{self, JobStatus};
-use bytes::Bytes;
 
 use super::aging::Changed;
 use super::bindings::Bindings;
@@ -27,10 +26,7 @@ use crate::jobs::matching::Requirement;
 use crate::jobs::queue::{ClassId, Queue};
 use crate::market::board::Change;
 use crate::store::rows::{AttemptRow, LockRow, StoppedRow};
-use crate::store::{Batch, Family, Page, StoreError, keys};
-
-/// Rows that a recovery reads at once.
-const ROWS_AT_ONCE: usize = 1_000;
+use crate::store::{Batch, Reads, StoreError};
 
 /// Finished attempts that are remembered, so that a repeated delivery gets its answer.
 pub(super) const REMEMBERED_ATTEMPTS: usize = 10_000;
@@ -85,54 +81,6 @@ impl EngineConfig {
             audits: false,
             jobs_per_identity: 100_000,
             broken: BrokenRules::default(),
-        }
-    }
-}
-
-/// Stored rows as of before the batch.
-pub trait Reads {
-    /// As [`crate::store::Store::get_many`].
-    fn get_many(&self, keys: &[(Family, &[u8])]) -> Result<Vec<Option<Bytes>>, StoreError>;
-    /// As [`crate::store::Store::scan`].
-    fn scan(
-        &self,
-        family: Family,
-        range: std::ops::Range<&[u8]>,
-        limit: usize,
-    ) -> Result<Page, StoreError>;
-}
-
-impl Reads for Arc<dyn crate::store::Store> {
-    fn get_many(&self, keys: &[(Family, &[u8])]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        (**self).get_many(keys)
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        range: std::ops::Range<&[u8]>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        (**self).scan(family, range, limit)
-    }
-}
-
-/// Every active row with this prefix, in order.
-pub fn each_active_row(
-    reads: &dyn Reads,
-    prefix: &[u8],
-    mut each: impl FnMut(Bytes, Bytes) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let end = keys::prefix_end(prefix);
-    let mut from = Bytes::copy_from_slice(prefix);
-    loop {
-        let page = reads.scan(Family::Active, &from..&end, ROWS_AT_ONCE)?;
-        for (key, value) in page.rows {
-            each(key, value)?;
-        }
-        match page.next {
-            Some(next) => from = next,
-            None => return Ok(()),
         }
     }
 }
@@ -372,6 +320,14 @@ impl EngineCore {
                 limit,
                 model,
             } => turn.reply(self.list_miners(after, limit, model.as_deref())),
+            Command::PickMiner {
+                requirement,
+                random,
+            } => turn.reply(Reply::Picked(self.queue.pick(&requirement, random))),
+            Command::Keep(batch) => {
+                turn.kept.append(batch);
+                turn.reply(Reply::Done);
+            }
             Command::GetMiner { miner_id, caller } => turn.reply(self.get_miner(miner_id, caller)),
             Command::Register {
                 key,

@@ -7,10 +7,11 @@ use aitbc_proto::v1;
 use prost::Message;
 
 use super::command::Reply;
-use super::core::{EngineCore, Reads};
+use super::core::EngineCore;
 use super::miners::timestamp;
 use super::payment;
 use super::turn::Turn;
+use crate::store::Reads;
 use crate::store::keys::DAY_MS;
 use crate::store::rows::{EarningsRow, JobRow, decode};
 use crate::store::{Batch, Family, StoreError, keys};

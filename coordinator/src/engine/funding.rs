@@ -8,12 +8,13 @@ use aitbc_common::money::MAX_PRICE_PER_HOUR;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 
 use super::command::{AttemptId, Effect, Reply};
-use super::core::{EngineCore, LiveJob, Paid, Reads};
+use super::core::{EngineCore, LiveJob, Paid};
 use super::edits::Edit;
 use super::payment::lock_row;
 use super::turn::Turn;
 use crate::jobs::lifecycle::{Event, Phase};
 use crate::payments::{LockOpened, Notice};
+use crate::store::Reads;
 use crate::store::StoreError;
 
 /// A lock must outlive its job's deadline by this, so that work that was stopped then is still paid: 1 hour.

@@ -117,6 +117,19 @@ impl EngineHandle {
         receive.await.unwrap_or_else(|_| refused())
     }
 
+    /// The same as [`Self::call`], for threads that may block.
+    pub fn blocking_call(&self, command: Command) -> Result<Reply, ApiError> {
+        let (send, receive) = oneshot::channel();
+        self.blocking_call_all(vec![command], move |replies| {
+            // The caller waits for it.
+            let _ = send.send(replies);
+        });
+        let replies = receive.blocking_recv().ok();
+        replies
+            .and_then(|mut replies| replies.pop())
+            .unwrap_or_else(|| Err(unavailable()))
+    }
+
     /// The same for threads outside the runtime. `done` is called on the engine's thread and must not block.
     pub fn blocking_call_all(
         &self,

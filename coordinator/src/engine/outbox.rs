@@ -8,12 +8,13 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::command::Effect;
-use super::core::{EngineCore, Reads};
+use super::core::EngineCore;
 use super::earnings::Earnings;
 use crate::audits;
 use crate::payments::Order;
 use crate::payments::outbox::ROW_ORDERS;
 use crate::payments::rows::order;
+use crate::store::Reads;
 use crate::store::rows::{CheckpointRow, JobRow, LockedJobRow, OrdersRow, StoppedRow};
 use crate::store::{Batch, Family, StoreError, keys};
 

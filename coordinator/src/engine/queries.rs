@@ -8,11 +8,12 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::{ErrorReason, JobStatus};
 
 use super::command::{AttemptId, ExplainSubject, JobSelector, JobView, Reply};
-use super::core::{EngineCore, Reads};
+use super::core::EngineCore;
 use super::submit::requirement_of_row;
 use super::turn::Turn;
 use crate::jobs::explain::{InputSize, explain};
 use crate::jobs::matching::Requirement;
+use crate::store::Reads;
 use crate::store::rows::JobRow;
 use crate::store::{Family, StoreError, keys};
 

@@ -11,7 +11,7 @@ use super::bindings::Bindings;
 use super::command::AttemptId;
 use super::core::{
     EngineConfig, EngineCore, Lease, REMEMBERED_ATTEMPTS, REMEMBERED_ENDED, REMEMBERED_FUNDED,
-    Reads, Stopped, each_active_row,
+    Stopped,
 };
 use super::figures::JobCounts;
 use super::listings::Listings;
@@ -27,6 +27,7 @@ use crate::jobs::queue::Queue;
 use crate::payments::{Order, outbox};
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, StoppedRow};
 use crate::store::{Family, SHARDS, StoreError, keys};
+use crate::store::{Reads, each_active_row};
 
 /// Change numbers that may have been shown to watchers without being stored.
 const CHANGE_GAP: u64 = 1 << 20;

@@ -1,7 +1,7 @@
 //! What the engine answers.
 
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, ListingId};
+use aitbc_common::ids::{JobId, ListingId, MinerId};
 use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1;
 use bytes::Bytes;
@@ -93,6 +93,8 @@ pub enum Reply {
     Models(Vec<v1::ModelSummary>, bool),
     /// To ListMiners: the page, and whether more follow.
     Miners(Vec<v1::Miner>, bool),
+    /// To PickMiner; `None` = none matches.
+    Picked(Option<MinerId>),
     /// To GetMiner.
     Miner(Box<v1::Miner>),
     /// To Register and Update: the miner, whether it is new, its price before where that changed.

@@ -12,7 +12,7 @@ use prost::Message;
 use super::aging::{self, AgedJob};
 use super::bindings;
 use super::command::{Command, Effect, Reply, Submission};
-use super::core::{EngineCore, Output, Reads};
+use super::core::{EngineCore, Output};
 use super::edits::Edit;
 use super::listings::{self, Listed};
 use super::outbox::Outbox;
@@ -20,6 +20,7 @@ use super::rental_rows;
 use super::rentals::Kept;
 use crate::jobs::lifecycle::Millis;
 use crate::market::board::Change;
+use crate::store::Reads;
 use crate::store::keys::Method;
 use crate::store::rows::{self, EngineRow, JobRow, MinerRow, RequestRow};
 use crate::store::{Batch, Family, StoreError, keys};
@@ -82,6 +83,8 @@ pub(super) struct Turn {
     pub published: Vec<Change>,
     /// Jobs whose stored output chunks go.
     pub dropped_outputs: Vec<JobId>,
+    /// Rows that others asked to be kept.
+    pub kept: Batch,
     /// Final jobs that this batch changes.
     archived: BTreeSet<JobId>,
     /// Finished jobs as age leaves them.
@@ -110,6 +113,7 @@ impl Turn {
             rentals: BTreeMap::new(),
             published: Vec::new(),
             dropped_outputs: Vec::new(),
+            kept: Batch::new(),
             archived: BTreeSet::new(),
             aged: Vec::new(),
             outbox: Outbox::default(),
@@ -256,7 +260,7 @@ impl Turn {
                 None => return Err(StoreError::Corrupt(format!("the row of {job} is missing"))),
             }
         }
-        let mut batch = Batch::new();
+        let mut batch = std::mem::take(&mut self.kept);
         for job in self.touched.keys() {
             let Some((owner, row)) = rows.0.get_mut(job) else {
                 continue;

@@ -363,6 +363,22 @@ impl Queue {
             .any(|(id, supply)| could_run(requirement, id, &supply.offer))
     }
 
+    /// One of all live miners that match, each with the same chance where `random` is. Those that poll for any model are left
+    /// out.
+    #[must_use]
+    pub fn pick(&self, requirement: &Requirement, random: u64) -> Option<MinerId> {
+        let fits = |(id, supply): &(MinerId, &Supply)| {
+            !supply.offer.any_model && removed_by(requirement, *id, &supply.offer).is_none()
+        };
+        let fitting: Vec<_> = self
+            .asked(requirement)
+            .filter(fits)
+            .map(|(id, _)| id)
+            .collect();
+        let at = random.checked_rem(fitting.len() as u64)?;
+        fitting.get(usize::try_from(at).ok()?).copied()
+    }
+
     /// Waiting jobs in all.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -313,3 +313,26 @@ fn a_job_that_names_a_miner_asks_that_one_alone_whenever_it_comes() {
         "the other one is free too"
     );
 }
+
+#[test]
+fn each_miner_that_matches_is_picked_as_often_and_no_other() {
+    let mut queue = Queue::default();
+    let id = |n| MinerId([n; 16]);
+    assert_eq!(queue.pick(&requirement("m"), 5), None);
+    (1..=3).for_each(|n| queue.set_miner(id(n), supply("m", usize::from(n) - 1)));
+    queue.set_miner(id(4), supply("other", 1));
+    let any_model = Offer {
+        any_model: true,
+        ..supply("other", 1).offer
+    };
+    queue.set_miner(
+        id(5),
+        Supply {
+            offer: any_model,
+            ..Supply::default()
+        },
+    );
+    let picked: Vec<_> = (0..6).map(|n| queue.pick(&requirement("m"), n)).collect();
+    let each = [1, 2, 3].map(|n| Some(id(n)));
+    assert_eq!(picked, [each, each].concat(), "busy or not");
+}

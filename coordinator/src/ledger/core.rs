@@ -17,8 +17,8 @@ use bytes::Bytes;
 use super::command::{Command, Effect, Reply};
 use super::counted::Counted;
 use super::turn::Turn;
-use crate::engine::core::Reads;
 use crate::jobs::lifecycle::Millis;
+use crate::store::Reads;
 use crate::store::{Batch, StoreError};
 
 /// Entries of the state that are kept in memory.

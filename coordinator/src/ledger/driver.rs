@@ -87,6 +87,18 @@ impl LedgerHandle {
         receive.await.unwrap_or_else(|_| Err(unavailable()))
     }
 
+    /// The same, for threads that may block.
+    pub fn blocking_call(&self, command: Command) -> Result<Reply, ApiError> {
+        let (done, receive) = oneshot::channel();
+        let request = Request { command, done };
+        if self.requests.blocking_send(request).is_err() {
+            return Err(unavailable());
+        }
+        receive
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(unavailable()))
+    }
+
     /// The store, for reads.
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {

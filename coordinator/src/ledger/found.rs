@@ -6,7 +6,7 @@ use aitbc_common::ledger::entry::AccountId;
 use super::command::{AuditRecord, Reply};
 use super::core::LedgerCore;
 use super::turn::Turn;
-use crate::engine::core::Reads;
+use crate::store::Reads;
 use crate::store::StoreError;
 
 impl LedgerCore {

@@ -13,8 +13,8 @@ use aitbc_common::ledger::settlement::{Work, fee_of, posts, rental_post};
 use super::command::{MAX_ALLOWANCES, Reply, Submission};
 use super::core::{Expiry, LedgerCore};
 use super::turn::Turn;
-use crate::engine::core::Reads;
 use crate::payments::{LockOpened, Notice, Order};
+use crate::store::Reads;
 use crate::store::keys::prefix_end;
 use crate::store::{Family, StoreError, ledger_keys};
 

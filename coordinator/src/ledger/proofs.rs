@@ -9,7 +9,7 @@ use aitbc_common::runtime::status::ApiError;
 use aitbc_proto::v1::ErrorReason;
 
 use super::rows::split_record;
-use crate::engine::core::Reads;
+use crate::store::Reads;
 use crate::store::{Family, StoreError, ledger_keys as keys};
 
 /// The log's hashes in the store.

@@ -16,9 +16,9 @@ use super::core::{Expiry, LedgerConfig, LedgerCore, Output};
 use super::counted::Counted;
 use super::rows::{LedgerRow, UnsealedRow};
 use super::turn::{Turn, decode_entry};
-use crate::engine::core::{Reads, each_active_row as each_row};
 use crate::jobs::lifecycle::Millis;
 use crate::store::{Family, StoreError, keys::prefix_end, ledger_keys as keys, rows};
+use crate::store::{Reads, each_active_row as each_row};
 
 /// Type of state entries that are accounts.
 const ACCOUNTS: u8 = 1;

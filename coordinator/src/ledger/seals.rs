@@ -11,7 +11,7 @@ use super::core::LedgerCore;
 use super::proofs::StatePages;
 use super::rows::CheckpointRow;
 use super::turn::{Turn, load_entries};
-use crate::engine::core::Reads;
+use crate::store::Reads;
 use crate::store::{Family, StoreError, ledger_keys as keys};
 
 impl Turn {

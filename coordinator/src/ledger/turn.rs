@@ -16,9 +16,9 @@ use prost::Message;
 use super::command::{Command, Effect, Reply};
 use super::core::{Expiry, LedgerCore, Output};
 use super::rows::{FaucetRow, LedgerRow, TransactionRow, UnsealedRow, stored_record};
-use crate::engine::core::Reads;
 use crate::jobs::lifecycle::Millis;
 use crate::payments::{Notice, Order, rows as payment_rows};
+use crate::store::Reads;
 use crate::store::{Batch, Family, StoreError, ledger_keys as keys, rows};
 
 /// A batch in the making.

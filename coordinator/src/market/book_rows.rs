@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::live_time::LiveTime;
-use crate::engine::core::Reads;
+use crate::store::Reads;
 use crate::store::keys::prefix_end;
 use crate::store::{Batch, Family, StoreError, rows::decode};
 

@@ -1,7 +1,7 @@
 //! What the jobs told the ledger and the ledger has not applied yet: read by the relay.
 
 use super::{Order, rows};
-use crate::engine::core::Reads;
+use crate::store::Reads;
 use crate::store::rows::{OrdersRow, decode};
 use crate::store::{Family, StoreError, keys};
 

@@ -15,6 +15,7 @@ mod fences;
 pub mod keys;
 pub mod ledger_keys;
 mod memory;
+mod reads;
 mod rocks;
 mod rocks_errors;
 mod rocks_options;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 
 pub use disk::{Ballast, free_space};
 pub use memory::{Fault, MemoryStore};
+pub use reads::{Reads, each_active_row};
 pub use rocks::RocksStore;
 pub use rocks_options::RocksOptions;
 

@@ -32,7 +32,8 @@ struct Arguments {
     /// the payee of the assignment; one-renter: one of two who want a GPU at once gets it; rented-out: nobody else's jobs
     /// run on a rented GPU; heard-beats: only time counts in which the provider was there; rental-rest: a rental's last
     /// payment gives the rest of its lock back; forfeits: what was being unstaked when its stake was slashed goes nowhere;
-    /// attended: all time counts in which the provider was there; finding-once: a job is found wrong once.
+    /// attended: all time counts in which the provider was there; finding-once: a job is found wrong once; run-stored:
+    /// an audit's run is stored before it begins.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.
@@ -135,7 +136,7 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
          {} events; {} watched bytes verified, {} payments audited, {} \
-         locks expired, {} stakes, {} slashed with {} unstakings, {} found wrong; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
+         locks expired, {} stakes, {} slashed with {} unstakings, {} audits with {} runs, {} found wrong; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
          {} jobs under them",
         totals.jobs,
         totals.completed,
@@ -149,6 +150,8 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         totals.stakes,
         totals.slashes,
         totals.forfeits,
+        totals.audits,
+        totals.audit_runs,
         totals.findings,
         totals.rentals,
         totals.rentals_released,

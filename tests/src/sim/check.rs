@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use aitbc_common::ids::JobId;
 use aitbc_common::layouts::{Assignment, Receipt};
+use aitbc_coordinator::audits::rows as audit_rows;
 use aitbc_coordinator::engine::command::{AttemptId, Effect};
 use aitbc_coordinator::store::rows::{self, JobRow};
 use aitbc_coordinator::store::{Batch, Family, Operation, Store};
@@ -25,6 +26,8 @@ pub struct Checker {
     /// Rows as last committed.
     rows: BTreeMap<JobId, JobRow>,
     assigned: BTreeMap<JobId, u16>,
+    /// Settled jobs that auditors may draw, and when they were settled: Unix ms.
+    pub noted: BTreeMap<JobId, u64>,
 }
 
 /// All jobs in a store; each must be in one table only.
@@ -66,11 +69,15 @@ impl Checker {
 
     /// A batch is durable.
     pub fn committed(&mut self, batch: &Batch) {
+        let candidates = &audit_rows::candidates_from(0)[..2];
         for operation in batch.operations() {
-            if let Operation::Put(family, key, value) = operation
-                && let Some(row) = job_row(*family, key, value)
-            {
+            let Operation::Put(family, key, value) = operation else {
+                continue;
+            };
+            if let Some(row) = job_row(*family, key, value) {
                 self.row(row);
+            } else if key.starts_with(candidates) {
+                self.note(key);
             }
         }
     }
@@ -83,6 +90,12 @@ impl Checker {
             self.violated(format!("{} {problem}", row.id()));
         }
         self.rows.insert(row.id(), row);
+    }
+
+    fn note(&mut self, candidate: &[u8]) {
+        if let Some((settled_ms, _, job)) = audit_rows::parse_candidate(candidate) {
+            self.noted.insert(job, settled_ms);
+        }
     }
 
     /// Effects are about to be performed.
@@ -106,11 +119,16 @@ impl Checker {
     }
 
     /// The coordinator read its store.
-    pub fn recovered(&mut self, stored: Result<BTreeMap<JobId, JobRow>, String>) {
-        let stored = match stored {
+    pub fn recovered(&mut self, store: &Arc<dyn Store>) {
+        let stored = match stored_jobs(store) {
             Ok(stored) => stored,
             Err(problem) => return self.violated(problem),
         };
+        let (from, end) = (audit_rows::candidates_from(0), audit_rows::candidates_end());
+        let candidates = store.scan(Family::Active, &from..&end, usize::MAX);
+        for (key, _) in candidates.map_or_else(|_| Vec::new(), |page| page.rows) {
+            self.note(&key);
+        }
         for job in self.acknowledged.iter().chain(self.rows.keys()) {
             if !stored.contains_key(job) {
                 return self.violated(format!("{job} was acknowledged and is lost"));
@@ -231,6 +249,16 @@ fn outcome(row: &JobRow) -> JobRow {
     }
 }
 
+/// What is left of it once its owner deletes what it was given and gave.
+fn without_content(mut row: JobRow) -> JobRow {
+    row.input = Bytes::new();
+    row.content_deleted = true;
+    if let Some(delivery) = &mut row.delivery {
+        delivery.result = None;
+    }
+    row
+}
+
 fn check_step(before: &JobRow, after: &JobRow) -> Result<(), String> {
     if after.attempt < before.attempt {
         return Err(format!(
@@ -238,7 +266,13 @@ fn check_step(before: &JobRow, after: &JobRow) -> Result<(), String> {
             before.attempt, after.attempt
         ));
     }
-    if before.finished_ms > 0 && outcome(before) != outcome(after) {
+    let (was, is) = (outcome(before), outcome(after));
+    let was = if is.content_deleted {
+        without_content(was)
+    } else {
+        was
+    };
+    if before.finished_ms > 0 && was != is {
         return Err(format!(
             "was {:?} and changed to {:?}",
             before.status(),

@@ -13,8 +13,8 @@ use super::trace::Trace;
 use super::wire::Wire;
 use super::world::Event;
 
-/// When every run begins: Unix time in ms.
-pub const START_MS: u64 = 1_767_225_600_000;
+/// When every run begins: Unix time in ms, six minutes before midnight.
+pub const START_MS: u64 = 1_767_225_240_000;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,11 +165,13 @@ pub enum Rule {
     Attended,
     /// A job is found wrong once.
     FindingOnce,
+    /// An audit's run is stored before it begins.
+    RunStored,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -188,6 +190,7 @@ impl Rule {
         Self::Forfeits,
         Self::Attended,
         Self::FindingOnce,
+        Self::RunStored,
     ];
 
     /// Its name on the command line.
@@ -212,6 +215,7 @@ impl Rule {
             Self::Forfeits => "forfeits",
             Self::Attended => "attended",
             Self::FindingOnce => "finding-once",
+            Self::RunStored => "run-stored",
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum Caller {
     Watch(WatchId),
     /// The ledger.
     Ledger,
+    /// The auditors.
+    Auditor,
 }
 
 /// A coordinator that runs.
@@ -71,6 +73,8 @@ pub struct Coordinator {
     pub service: Identity,
     config: EngineConfig,
     pub running: Option<Running>,
+    /// What the engine answered the auditors.
+    pub auditor_heard: Option<Result<Reply, ApiError>>,
 }
 
 /// What callers get while the engine recovers or stops.
@@ -103,6 +107,7 @@ impl Coordinator {
             service: service(),
             config,
             running: None,
+            auditor_heard: None,
         };
         coordinator.start(ctx);
         coordinator
@@ -141,8 +146,7 @@ impl Coordinator {
             timer_at: u64::MAX,
             clock,
         });
-        let rows = super::check::stored_jobs(&self.store);
-        ctx.checker.recovered(rows);
+        ctx.checker.recovered(&self.store);
         let (now, totals) = (ctx.now, &mut ctx.trace.totals);
         if let Err(problem) = ctx.rentals.recovered(&self.store, &ctx.wire, now, totals) {
             ctx.checker.violated(problem);
@@ -297,6 +301,7 @@ impl Coordinator {
                     ctx.after(0, Event::LedgerTold(Box::new(reply)));
                 }
             }
+            Caller::Auditor => self.auditor_heard = answers.pop(),
             Caller::Call(call) => {
                 let answer = answers.pop().unwrap_or_else(|| Err(unavailable()));
                 super::clients::answered(self, ctx, call, answer);

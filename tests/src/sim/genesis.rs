@@ -2,14 +2,13 @@
 
 use std::sync::LazyLock;
 
-use aitbc_common::address::Address;
 use aitbc_common::genesis::{self, Genesis};
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::Identity;
 use aitbc_common::wallet::WalletKey;
 
 /// Micro-AIT that each wallet owns: enough for all locks of a run.
-const OWNED: u64 = 1 << 56;
+pub const OWNED: u64 = 1 << 56;
 const PASSERS_BY: u8 = 32;
 
 /// The chain that everybody is on.
@@ -34,9 +33,11 @@ pub fn staker() -> WalletKey {
     wallet(8)
 }
 
-/// Says what audits find.
-pub fn auditor() -> Address {
-    wallet(9).address()
+/// Pay for audits and say what they find, ascending by address.
+pub fn auditors() -> Vec<WalletKey> {
+    let mut wallets: Vec<_> = (9..12).map(wallet).collect();
+    wallets.sort_unstable_by_key(WalletKey::address);
+    wallets
 }
 
 /// Each signs once.
@@ -55,10 +56,11 @@ pub fn genesis() -> Genesis {
     Genesis {
         allocations: owners
             .chain([payer(), staker(), thief()])
+            .chain(auditors())
             .map(|wallet| (wallet.address(), OWNED))
             .collect(),
         faucet: None,
-        auditors: vec![auditor()],
+        auditors: auditors().iter().map(WalletKey::address).collect(),
         fee_bps: 250,
         log_key: log_key().public().0,
         previous: None,

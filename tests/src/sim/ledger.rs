@@ -25,6 +25,7 @@ use aitbc_coordinator::store::{
 use rand::Rng;
 
 use super::auditors::Auditors;
+use super::check::Checker;
 use super::context::{Context, Rule, one_in};
 use super::coordinator::{Caller, Coordinator, strike_store};
 use super::genesis;
@@ -67,11 +68,11 @@ pub struct Ledger {
     applied: u64,
     /// Records that were held against what passed on the wire.
     followed: u64,
-    pub(super) auditors: Auditors,
+    pub(super) auditors: Option<Box<Auditors>>,
 }
 
 impl Ledger {
-    pub fn new(ctx: &Context) -> Self {
+    pub fn new(ctx: &mut Context) -> Self {
         let genesis = genesis::genesis();
         let file = genesis.to_bytes();
         let rules = genesis.rules(&file).expect("it gives out less than all");
@@ -107,7 +108,7 @@ impl Ledger {
             told: 0,
             applied: 0,
             followed: 0,
-            auditors: Auditors::default(),
+            auditors: Some(Box::new(Auditors::new(ctx))),
         }
     }
 
@@ -356,8 +357,10 @@ impl Ledger {
             .store
             .scan(Family::Active, &prefix..&end, usize::MAX)
             .map_or(1, |page| page.rows.len());
+        let auditors = self.auditors.as_ref();
+        let audits = auditors.map_or(1, |auditors| auditors.unsettled(&coordinator.store));
         let untold = usize::try_from(self.told.saturating_sub(self.heard)).unwrap_or(1);
-        open + untold + self.unanswered.len() + self.auditors.unsettled()
+        open + untold + self.unanswered.len() + audits
     }
 
     /// Time passes until all that is being unstaked has left its stake, or comes to nothing.
@@ -370,11 +373,17 @@ impl Ledger {
             coordinator,
             vec![ledger::Command::ExpireUntil { until_ms }],
         );
+        self.tell_seeds(ctx, coordinator);
         ctx.now = now;
     }
 
     /// A stranger reads the log and recomputes everything; what was answered and shown is compared with it.
-    pub fn audit(&self, store: &Arc<dyn Store>, totals: &mut Totals) -> Result<(), String> {
+    pub fn audit(
+        &self,
+        store: &Arc<dyn Store>,
+        checker: &Checker,
+        totals: &mut Totals,
+    ) -> Result<(), String> {
         let mut audit = Audit::default();
         let mut log = Vec::new();
         let mut receipts = BTreeMap::new();
@@ -408,7 +417,11 @@ impl Ledger {
                 _ => {}
             }
         }
-        totals.findings += self.auditors.check(&log, store)? as u64;
+        if let Some(auditors) = &self.auditors {
+            let noted = &checker.noted;
+            totals.findings += auditors.check(&log, &audit, noted, store)? as u64;
+            auditors.add_to(totals);
+        }
         audit.check_state().map_err(|error| error.to_string())?;
         for (id, index) in &self.recorded {
             if transactions.get(id) != Some(index) {

@@ -271,7 +271,7 @@ impl Miner {
 
     fn act(&mut self, ctx: &mut Context, action: Action) {
         match action {
-            Action::Start(start) => self.run(ctx, start.key),
+            Action::Start(start) => self.run(ctx, start.key, &start.input),
             Action::Stop(key) => drop(self.runs.remove(&key)),
             Action::Store(record) => {
                 let delay = ctx.random.models.random_range(1..20);
@@ -316,8 +316,9 @@ impl Miner {
         ctx.after(delay, Event::MinerUp(self.number));
     }
 
-    fn run(&mut self, ctx: &mut Context, key: AttemptKey) {
-        let text = Bytes::from(work::text(key.job, key.attempt));
+    fn run(&mut self, ctx: &mut Context, key: AttemptKey, input: &[u8]) {
+        let made = work::text(input, key.job, key.attempt, &self.identity.public());
+        let text = Bytes::from(made);
         let faulty = ctx.faults.has(Fault::Model);
         let rng = &mut ctx.random.models;
         let at = rng.random_range(0..=text.len());

@@ -216,7 +216,12 @@ impl Poller {
 
     fn parcel_for(&self, info: &AttemptInfo, facts: &AttemptFacts) -> Parcel {
         let assignment = &facts.assignment;
-        let text = work::text(info.attempt.job_id, info.attempt.attempt);
+        let text = work::text(
+            &info.input,
+            info.attempt.job_id,
+            info.attempt.attempt,
+            &self.identity.public(),
+        );
         let run = work::run_result(text.clone());
         let result = result_document(&run);
         let receipt = Receipt {

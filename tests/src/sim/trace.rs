@@ -39,6 +39,10 @@ pub struct Totals {
     pub slashes: u64,
     /// Unstakings that came to nothing for it.
     pub forfeits: u64,
+    /// Jobs that auditors drew.
+    pub audits: u64,
+    /// Jobs that auditors ran again.
+    pub audit_runs: u64,
     /// Jobs that auditors found wrong.
     pub findings: u64,
     /// Rentals that began.
@@ -70,6 +74,8 @@ impl std::ops::AddAssign for Totals {
         self.stakes += other.stakes;
         self.slashes += other.slashes;
         self.forfeits += other.forfeits;
+        self.audits += other.audits;
+        self.audit_runs += other.audit_runs;
         self.findings += other.findings;
         self.rentals += other.rentals;
         self.rentals_released += other.rentals_released;

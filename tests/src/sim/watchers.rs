@@ -143,7 +143,8 @@ impl Watcher {
             .map_err(|error| error.to_string())?;
         let by_budget = verified.proof.receipt.outcome == Outcome::Budget;
         let attempt = u16::try_from(last.attempt).unwrap_or(u16::MAX);
-        let made = work::text(row.id(), attempt);
+        let miner = verified.proof.receipt.miner_key;
+        let made = work::text(&row.input, row.id(), attempt, &miner);
         let same = if by_budget {
             made.as_bytes().starts_with(&self.bytes)
         } else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aitbc_common::hash::sha256;
-use aitbc_common::identity::Identity;
+use aitbc_common::identity::{Identity, PublicKey};
 use aitbc_common::ids::{JobId, MinerId, shard_of};
 use aitbc_common::job_input::JobType;
 use aitbc_common::layouts::{AUDIT_ALLOWED, JobSpec, NO_MAX_RATE, Requirements};
@@ -66,15 +66,31 @@ pub fn model(name: &str) -> v1::MinerModel {
     }
 }
 
-/// The text that an attempt generates: another one for each, so that none passes for another.
-pub fn text(job: JobId, attempt: u16) -> String {
-    let seed = sha256(&[&job.0[..], &attempt.to_be_bytes()].concat());
+/// How the input of a job begins that may be audited.
+const AUDITED: &str = "{\"prompt\":\"audited";
+
+/// Whether this miner works wrong on this input, once somebody looks.
+pub fn is_wrong(input: &[u8], miner: &PublicKey) -> bool {
+    input.starts_with(AUDITED.as_bytes()) && sha256(&[&miner.0, input].concat())[0] < 110
+}
+
+/// The text that this miner generates in an attempt. Where it may be audited, all that work right make the same; else each
+/// attempt makes another, so that none passes for another.
+pub fn text(input: &[u8], job: JobId, attempt: u16, miner: &PublicKey) -> String {
+    let (seed, begin) = if is_wrong(input, miner) {
+        (sha256(&[input, &miner.0].concat()), format!("{miner}:"))
+    } else if input.starts_with(AUDITED.as_bytes()) {
+        (sha256(input), "the same:".to_owned())
+    } else {
+        let seed = sha256(&[&job.0[..], &attempt.to_be_bytes()].concat());
+        (seed, format!("{job}/{attempt}:"))
+    };
     let length = match seed[0] {
         0..3 => 70_000 + usize::from(seed[1]) * 500,
         3..40 => 2_000 + usize::from(seed[1]) * 20,
         _ => usize::from(seed[1]) * 2,
     };
-    let mut text = format!("{job}/{attempt}:");
+    let mut text = begin;
     let mut n = u64::from_be_bytes(*seed.first_chunk().expect("a hash has 32 bytes"));
     while text.len() < length {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -104,7 +120,12 @@ pub fn run_result(content: String) -> RunResult {
 pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
     let owner = client(by).public();
     let model = if one_in(rng, 3) { MODELS[1] } else { MODELS[0] };
-    let input = Bytes::from(format!("{{\"prompt\":\"job {n}\"}}"));
+    let flags = u16::from(one_in(rng, 2)) * AUDIT_ALLOWED;
+    let input = Bytes::from(if flags == AUDIT_ALLOWED {
+        format!("{AUDITED} job {n}\"}}")
+    } else {
+        format!("{{\"prompt\":\"job {n}\"}}")
+    });
     let requirements = Requirements::default();
     // Most have all day, so that a job that is forgotten shows.
     let deadline_ms = if one_in(rng, 12) {
@@ -114,7 +135,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
     };
     let spec = JobSpec {
         job_type: JobType::Inference,
-        flags: u16::from(one_in(rng, 3)) * AUDIT_ALLOWED,
+        flags,
         chain_id: *CHAIN,
         owner,
         salt: rng.random(),

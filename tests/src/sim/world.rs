@@ -117,7 +117,7 @@ impl World {
         faults::plan(&mut ctx, in_session);
         ctx.after(0, Event::Relay);
         let registered = vec![false; in_session + polling];
-        let ledger = Ledger::new(&ctx);
+        let ledger = Ledger::new(&mut ctx);
         let market = Market::new(&mut ctx, in_session, clients);
         Self {
             seed,
@@ -432,7 +432,7 @@ impl World {
             self.ledger.follow(ctx, &self.coordinator.store, u64::MAX);
             let totals = &mut ctx.trace.totals;
             let store = &self.coordinator.store;
-            let audited = self.ledger.audit(store, totals);
+            let audited = self.ledger.audit(store, &ctx.checker, totals);
             if let Err(problem) = audited.and_then(|()| ctx.rentals.settled(store)) {
                 ctx.checker.violated(problem);
             }

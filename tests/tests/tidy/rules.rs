@@ -173,7 +173,11 @@ pub fn is_pure(path: &str) -> bool {
     let in_common = path.starts_with("common/src/") && !path.starts_with("common/src/runtime/");
     let in_cores = path.contains("/src/")
         && (matches!(name, "core.rs" | "output_buffer.rs") || path.contains("/core/"));
-    path.ends_with(".rs") && (path.starts_with("coordinator/src/jobs/") || in_common || in_cores)
+    let in_audits = path.starts_with("coordinator/src/audits/")
+        && !path.ends_with("/driver.rs")
+        && !path.ends_with("/tests.rs");
+    let in_jobs = path.starts_with("coordinator/src/jobs/") || in_audits;
+    path.ends_with(".rs") && (in_jobs || in_common || in_cores)
 }
 
 /// Everything that is wrong with a file.

@@ -232,7 +232,7 @@ fn stored_checkpoints_go_with_their_attempt() {
                 stored += 1;
                 Ok(())
             };
-            crate::engine::core::each_active_row(&rig.store, &prefix, count).unwrap();
+            crate::store::each_active_row(&rig.store, &prefix, count).unwrap();
         }
         stored
     };
