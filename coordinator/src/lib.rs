@@ -1,5 +1,6 @@
 //! The coordinator as a library: its cores run in the binary, in tests and in the simulator.
 
+pub mod agents;
 pub mod audits;
 pub mod auth;
 #[cfg(test)]

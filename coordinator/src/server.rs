@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aitbc_common::limits::MESSAGE_BYTES;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
+use aitbc_proto::v1::agent_service_server::AgentServiceServer;
 use aitbc_proto::v1::job_service_server::JobServiceServer;
 use aitbc_proto::v1::ledger_service_server::LedgerServiceServer;
 use aitbc_proto::v1::marketplace_service_server::MarketplaceServiceServer;
@@ -17,7 +18,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::connections;
-use crate::grpc::{Jobs, Ledger, Market, Miners, NetworkInfo, Services};
+use crate::grpc::{Agents, Jobs, Ledger, Market, Miners, NetworkInfo, Services};
 use crate::retention::Retention;
 use crate::timeouts::UnaryTimeoutLayer;
 use crate::unanswered::UnansweredLayer;
@@ -28,6 +29,15 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const FRAME: u32 = 64 << 10;
 /// Bytes of a call's headers.
 const HEADERS: u32 = 16 << 10;
+
+/// A service whose messages have a bound in both directions; tonic generates a type of its own for each.
+macro_rules! bounded {
+    ($service:expr) => {
+        $service
+            .max_decoding_message_size(MESSAGE_BYTES)
+            .max_encoding_message_size(MESSAGE_BYTES)
+    };
+}
 
 /// Bounds of the server.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +76,11 @@ pub async fn run(
         retention: settings.retention,
         jobs_per_identity: settings.jobs_per_identity,
     };
-    let jobs = JobServiceServer::new(Jobs(Arc::clone(&services)));
-    let ledger = LedgerServiceServer::new(Ledger(Arc::clone(&services)));
-    let market = MarketplaceServiceServer::new(Market(Arc::clone(&services)));
-    let miners = MinerServiceServer::new(Miners(services));
+    let jobs = bounded!(JobServiceServer::new(Jobs(Arc::clone(&services))));
+    let ledger = bounded!(LedgerServiceServer::new(Ledger(Arc::clone(&services))));
+    let agents = bounded!(AgentServiceServer::new(Agents(Arc::clone(&services))));
+    let market = bounded!(MarketplaceServiceServer::new(Market(Arc::clone(&services))));
+    let miners = bounded!(MinerServiceServer::new(Miners(services)));
     let builder = builder(tls)?;
     let router = builder
         .initial_stream_window_size(STREAM_WINDOW)
@@ -79,25 +90,11 @@ pub async fn run(
         .http2_max_header_list_size(HEADERS)
         .layer(UnansweredLayer)
         .layer(UnaryTimeoutLayer(settings.unary_timeout))
-        .add_service(
-            jobs.max_decoding_message_size(MESSAGE_BYTES)
-                .max_encoding_message_size(MESSAGE_BYTES),
-        )
-        .add_service(
-            miners
-                .max_decoding_message_size(MESSAGE_BYTES)
-                .max_encoding_message_size(MESSAGE_BYTES),
-        )
-        .add_service(
-            ledger
-                .max_decoding_message_size(MESSAGE_BYTES)
-                .max_encoding_message_size(MESSAGE_BYTES),
-        )
-        .add_service(
-            market
-                .max_decoding_message_size(MESSAGE_BYTES)
-                .max_encoding_message_size(MESSAGE_BYTES),
-        )
+        .add_service(jobs)
+        .add_service(miners)
+        .add_service(ledger)
+        .add_service(market)
+        .add_service(agents)
         .add_service(NetworkServiceServer::new(network))
         .add_service(health_service)
         .add_optional_service(reflection(settings.reflection)?);
@@ -140,6 +137,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
         "",
         "aitbc.v1.JobService",
         "aitbc.v1.LedgerService",
+        "aitbc.v1.AgentService",
         "aitbc.v1.MarketplaceService",
         "aitbc.v1.MinerService",
         "aitbc.v1.NetworkService",

@@ -151,8 +151,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::ResultDeleted
         | R::RecordNotFound
         | R::ListingNotFound
+        | R::AgentNotFound
         | R::RentalNotFound => Code::NotFound,
-        R::RequestIdReused => Code::AlreadyExists,
+        R::RequestIdReused | R::AgentExists => Code::AlreadyExists,
         R::MinerNotRegistered
         | R::WrongStatus
         | R::StaleAttempt
@@ -172,6 +173,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | R::MinerNotBound
         | R::GpuContradicted
         | R::TooManyListings
+        | R::FileMissing
+        | R::TooManyAgents
         | R::NotAvailable
         | R::PriceBelowMarket
         | R::GpuNotDetected

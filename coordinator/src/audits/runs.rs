@@ -238,6 +238,7 @@ impl Auditor {
             hold: true,
             least_funding: 0,
             not_paid_at: run.not_paid_at.iter().filter_map(address).collect(),
+            agent: None,
         };
         let lock = ledger::Submission {
             signed,
@@ -300,6 +301,7 @@ fn wanted(audit: &AuditRow, original: &JobRow, not_paid_at: Vec<Address>) -> Req
         rental: None,
         excluded: Vec::new(),
         not_paid_at,
+        tools: Vec::new(),
         paid: true,
     }
 }

@@ -3,7 +3,7 @@
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{JobId, ListingId, MinerId, RentalId};
+use aitbc_common::ids::{AgentId, JobId, ListingId, MinerId, RentalId};
 use aitbc_common::layouts::{Acknowledgement, Contradiction, SignedStatement, StreamCheckpoint};
 use aitbc_proto::v1;
 use bytes::Bytes;
@@ -42,6 +42,17 @@ pub enum JobSelector {
     Last,
 }
 
+/// The agent whose execution a job is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentRun {
+    /// Its id.
+    pub id: AgentId,
+    /// Its version.
+    pub version: u32,
+    /// The tools that it may use, sorted.
+    pub tools: Vec<String>,
+}
+
 /// A validated submission.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -75,6 +86,8 @@ pub struct Submission {
     pub least_funding: u64,
     /// No miner that is paid at one of these, sorted: an audit runs elsewhere.
     pub not_paid_at: Vec<Address>,
+    /// The agent that it executes.
+    pub agent: Option<AgentRun>,
 }
 
 /// A delivery whose receipt, signature and hashes were verified against the attempt's assignment.
@@ -262,6 +275,8 @@ pub enum Command {
         slots: u32,
         /// Model server and version.
         engine: String,
+        /// The tools that agents may use there.
+        tools: Vec<String>,
     },
     /// An assignment is taken → [`Reply::Done`].
     Accept {
@@ -464,5 +479,7 @@ pub enum ExplainSubject {
         input: crate::jobs::explain::InputSize,
         /// It will be paid for.
         paid: bool,
+        /// The tools that an agent's execution may use, sorted.
+        tools: Vec<String>,
     },
 }

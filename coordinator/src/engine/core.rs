@@ -182,6 +182,8 @@ pub(super) struct Session {
     pub slots: Option<u32>,
     /// Slots by its newest heartbeat.
     pub heartbeat_slots: u32,
+    /// The tools that agents may use there; none = it runs no agents.
+    pub tools: BTreeSet<String>,
     pub models: Vec<v1::MinerModel>,
     /// It let an assignment lapse: no more until its next heartbeat.
     pub suspended: bool,
@@ -362,7 +364,11 @@ impl EngineCore {
                 models,
                 slots,
                 engine,
-            } => self.inventory(turn, session, models, slots, engine),
+                tools,
+            } => {
+                self.offer_tools(session, tools);
+                self.inventory(turn, session, models, slots, engine);
+            }
             Command::Accept { session, attempt } => self.accept(turn, session, attempt),
             Command::Reject {
                 session,

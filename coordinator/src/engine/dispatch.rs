@@ -223,6 +223,11 @@ impl Miner {
                     .is_some_and(|session| session.draining),
             paid_only: self.record.paid_only,
             payee: self.payee(),
+            tools: self
+                .session
+                .as_ref()
+                .map(|session| session.tools.clone())
+                .unwrap_or_default(),
         }
     }
 }

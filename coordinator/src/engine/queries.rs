@@ -118,6 +118,7 @@ impl EngineCore {
                 max_rate,
                 input,
                 paid,
+                tools,
             } => {
                 let agreed = match self.agreed(&owner, &requirements) {
                     Ok(agreed) => agreed,
@@ -138,6 +139,7 @@ impl EngineCore {
                     rental: requirements.rental,
                     excluded: Vec::new(),
                     not_paid_at: Vec::new(),
+                    tools,
                     paid: paid || self.config.funding_required,
                 };
                 turn.reply(self.explained(requirement, input, None));

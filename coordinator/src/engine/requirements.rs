@@ -100,6 +100,7 @@ mod tests {
                 rental: None,
                 excluded: excluded.iter().map(|n| MinerId([*n; 16])).collect(),
                 not_paid_at: Vec::new(),
+                tools: Vec::new(),
                 paid: false,
             })
         };

@@ -61,6 +61,7 @@ impl EngineCore {
             since_ms: self.now,
             slots: None,
             heartbeat_slots: u32::MAX,
+            tools: std::collections::BTreeSet::new(),
             models: Vec::new(),
             suspended: false,
             misses: 0,
@@ -251,6 +252,15 @@ impl EngineCore {
 
     fn session_mut(&mut self, miner: MinerId) -> Option<&mut Session> {
         self.miners.get_mut(&miner)?.session.as_mut()
+    }
+
+    /// A miner in session says which tools agents may use there; before its inventory, with which it counts.
+    pub(super) fn offer_tools(&mut self, session: SessionId, tools: Vec<String>) {
+        if let Some(id) = self.seen(session)
+            && let Some(live) = self.session_mut(id)
+        {
+            live.tools = tools.into_iter().collect();
+        }
     }
 
     pub(super) fn inventory(

@@ -318,6 +318,7 @@ fn requirement_of(submission: &Submission, agreed: &Agreed, waits: bool) -> Requ
         rental: submission.requirements.rental,
         excluded: Vec::new(),
         not_paid_at: submission.not_paid_at.clone(),
+        tools: tools_of(submission),
         paid: waits || submission.requirements.rental.is_some(),
     }
 }
@@ -346,8 +347,14 @@ pub(super) fn requirement_of_row(row: &JobRow) -> Option<Requirement> {
         rental: uuid(&row.rental).map(aitbc_common::ids::RentalId),
         excluded,
         not_paid_at: row.not_paid_at.iter().filter_map(address).collect(),
+        tools: row.tools.clone(),
         paid: row.status() == JobStatus::Pending || !row.rental.is_empty(),
     })
+}
+
+fn tools_of(submission: &Submission) -> Vec<String> {
+    let agent = submission.agent.as_ref();
+    agent.map(|agent| agent.tools.clone()).unwrap_or_default()
 }
 
 fn new_row(submission: &Submission, agreed: &Agreed, now: u64, tag: u64) -> JobRow {
@@ -398,6 +405,13 @@ fn new_row(submission: &Submission, agreed: &Agreed, now: u64, tag: u64) -> JobR
             .iter()
             .map(|address| Bytes::copy_from_slice(&address.0))
             .collect(),
+        agent: submission
+            .agent
+            .as_ref()
+            .map(|agent| id_bytes(&agent.id.0))
+            .unwrap_or_default(),
+        agent_version: submission.agent.as_ref().map_or(0, |agent| agent.version),
+        tools: tools_of(submission),
         input: submission.input.clone(),
         ..JobRow::default()
     }

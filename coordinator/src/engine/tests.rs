@@ -99,6 +99,7 @@ fn submission(n: u8, by: u8) -> Submission {
         hold: false,
         least_funding: 0,
         not_paid_at: Vec::new(),
+        agent: None,
     }
 }
 
@@ -283,6 +284,7 @@ impl Rig {
             models: models(),
             slots,
             engine: "test/1".into(),
+            tools: Vec::new(),
         });
     }
 

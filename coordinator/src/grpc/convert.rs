@@ -1,7 +1,7 @@
 //! From rows and views to messages.
 
 use aitbc_common::identity::Identity;
-use aitbc_common::ids::{JobId, MinerId};
+use aitbc_common::ids::{AgentId, JobId, MinerId};
 use aitbc_common::layouts::{Assignment, JobSpec, Receipt, Verdict};
 use aitbc_common::names::DEFAULT_TAG;
 use aitbc_common::runtime::status::words;
@@ -116,6 +116,10 @@ pub fn job(row: &JobRow, status: JobStatus) -> v1::Job {
             .unwrap_or_default(),
         priority: row.priority,
         request_id: row.request_id.clone(),
+        agent_id: uuid(&row.agent)
+            .map(|id| AgentId(id).to_string())
+            .unwrap_or_default(),
+        agent_version: row.agent_version,
         ..v1::Job::default()
     };
     if let Some(delivery) = &row.delivery {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::PublicKey;
+use aitbc_common::job_input::JobType;
 use aitbc_common::layouts::{JobSpec, Requirements};
 use aitbc_common::limits::JOBS_PER_BATCH;
 use aitbc_common::runtime::status::ApiError;
@@ -18,7 +19,7 @@ use super::job_ids::new_job_id;
 use super::{
     Services, convert, job_history, job_lists, job_results, market_figures, unexpected, validate,
 };
-use crate::engine::command::{Command, ExplainSubject, JobView, Reply, Submission};
+use crate::engine::command::{AgentRun, Command, ExplainSubject, JobView, Reply, Submission};
 use crate::jobs::explain::InputSize;
 use crate::sessions::responses::ResponseStream;
 use crate::sessions::watch_job::{self, Position};
@@ -47,7 +48,8 @@ impl Jobs {
         let owner = self.0.authenticator.authenticate(&request, Scope::Client)?;
         self.0.limits.submits(&owner, 1)?;
         let (chain_id, now_ms) = (self.0.context.chain_id, self.0.context.engine.now_ms());
-        let submission = validate::submission(request.into_inner(), owner, chain_id, now_ms)?;
+        let mut submission = validate::submission(request.into_inner(), owner, chain_id, now_ms)?;
+        self.0.agents.attach(&mut submission).await?;
         submitted(self.0.call(Command::Submit(Box::new(submission))).await?)
     }
 
@@ -74,16 +76,21 @@ impl Jobs {
         self.0.limits.submits(&owner, jobs.len())?;
         let (chain_id, now_ms) = (self.0.context.chain_id, self.0.context.engine.now_ms());
         let mut commands = Vec::with_capacity(jobs.len());
-        let checked: Vec<Result<(), ApiError>> = jobs
-            .into_iter()
-            .map(|job| {
-                let submission = validate::submission(job, owner, chain_id, now_ms)?;
+        let mut checked = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let submission = match validate::submission(job, owner, chain_id, now_ms) {
+                Ok(mut submission) => {
+                    let attached = self.0.agents.attach(&mut submission).await;
+                    attached.map(|()| submission)
+                }
+                Err(error) => Err(error),
+            };
+            checked.push(submission.map(|submission| {
                 commands.push(Command::Submit(Box::new(submission)));
-                Ok(())
-            })
-            .collect();
+            }));
+        }
         let mut replies = self.0.context.engine.call_all(commands).await.into_iter();
-        let results = checked.into_iter().map(|checked| {
+        let results = checked.into_iter().map(|checked: Result<(), ApiError>| {
             let answer = checked
                 .and_then(|()| replies.next().unwrap_or_else(|| Err(unexpected())))
                 .and_then(submitted);
@@ -192,6 +199,16 @@ impl Jobs {
             Some(v1::explain_job_request::Subject::Spec(spec)) => {
                 limit = spec.max_price_per_hour_micro_ait;
                 let checked = validate::spec(spec, owner, self.0.context.chain_id, false)?;
+                let is_agent = checked.spec.job_type == JobType::Agent && !checked.input.is_empty();
+                let tools = if is_agent {
+                    let executed = self
+                        .0
+                        .agents
+                        .executed(owner, &checked.model, &checked.input);
+                    executed.await?.tools
+                } else {
+                    Vec::new()
+                };
                 ExplainSubject::Spec {
                     job_type: checked.spec.job_type,
                     model: checked.model,
@@ -203,6 +220,7 @@ impl Jobs {
                         output_tokens: checked.output_tokens,
                     },
                     paid: request.paid,
+                    tools,
                 }
             }
             None => {
@@ -336,6 +354,11 @@ fn retry_submission(
         hold: row.needs_funds,
         least_funding: row.least_funding,
         not_paid_at: Vec::new(),
+        agent: uuid(&row.agent).map(|id| AgentRun {
+            id: aitbc_common::ids::AgentId(id),
+            version: row.agent_version,
+            tools: row.tools.clone(),
+        }),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The services, one thin file each: authenticate, decode, call, encode.
 
+mod agent_service;
 pub mod convert;
 mod deliveries;
 mod job_history;
@@ -32,6 +33,7 @@ use aitbc_proto::v1::ErrorReason;
 use tokio::sync::Semaphore;
 use tonic::Request;
 
+use crate::agents::Registry;
 use crate::audits::figures::Figures;
 use crate::auth::Authenticator;
 use crate::engine::command::{Command, JobSelector, JobView, Reply};
@@ -42,6 +44,7 @@ use crate::network::Network;
 use crate::sessions::driver::SessionContext;
 use crate::shares::Shares;
 
+pub use agent_service::Agents;
 pub use job_service::Jobs;
 pub use ledger_service::Ledger;
 pub use marketplace_service::Market;
@@ -75,6 +78,8 @@ pub struct Services {
     pub book: Arc<SharedBook>,
     /// What became of audits of work.
     pub audits: Arc<Figures>,
+    /// Agents and their files.
+    pub agents: Registry,
 }
 
 impl Services {
@@ -87,6 +92,7 @@ impl Services {
         limits: Arc<Limits>,
         ledger: LedgerHandle,
     ) -> Arc<Self> {
+        let agents = Registry::new(context.engine.clone());
         Arc::new(Self {
             context,
             network,
@@ -98,6 +104,7 @@ impl Services {
             ledger,
             book: Arc::default(),
             audits: Arc::default(),
+            agents,
         })
     }
 

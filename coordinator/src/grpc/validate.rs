@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aitbc_common::agents::ExecutionInput;
 use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::{Hash, sha256};
 use aitbc_common::identity::PublicKey;
@@ -237,12 +238,9 @@ pub fn spec(
     let job_type = match given.r#type() {
         v1::JobType::Inference => JobType::Inference,
         v1::JobType::Embedding => JobType::Embedding,
-        v1::JobType::Agent => {
-            let message = "spec.type: this coordinator does not offer agent jobs; take inference or embedding";
-            return Err(ApiError::new(ErrorReason::Unimplemented, message));
-        }
+        v1::JobType::Agent => JobType::Agent,
         v1::JobType::Unspecified => {
-            return Err(refuse("spec.type", "takes inference or embedding"));
+            return Err(refuse("spec.type", "takes inference, embedding or agent"));
         }
     };
     let model = canonical_model(&given.model)
@@ -256,8 +254,8 @@ pub fn spec(
         );
         return Err(ApiError::new(ErrorReason::TooLarge, message));
     }
-    let input = if salted || !given.input.is_empty() {
-        Some(parse_input(job_type, &given.input, given.allow_audit)?)
+    let output_tokens = if salted || !given.input.is_empty() {
+        most_output_tokens(job_type, &given.input, given.allow_audit)?
     } else {
         None
     };
@@ -295,7 +293,7 @@ pub fn spec(
         model,
         requirements,
         input: given.input,
-        output_tokens: input.and_then(|input| input.most_output_tokens()),
+        output_tokens,
     })
 }
 
@@ -310,15 +308,28 @@ fn salt(given: &[u8], needed: bool) -> Result<Hash, ApiError> {
     }
 }
 
-fn parse_input(job_type: JobType, bytes: &[u8], audited: bool) -> Result<JobInput, ApiError> {
+/// Checks an input; the most tokens that it lets a miner generate, where it sets a bound.
+fn most_output_tokens(
+    job_type: JobType,
+    bytes: &[u8],
+    audited: bool,
+) -> Result<Option<u64>, ApiError> {
+    if job_type == JobType::Agent {
+        ExecutionInput::read(bytes).map_err(bad_input)?;
+        if audited {
+            let problem = "is for inference jobs: no two runs of an agent are alike";
+            return Err(refuse("spec.allow_audit", problem));
+        }
+        return Ok(None);
+    }
     let input = JobInput::parse(job_type, bytes).map_err(bad_input)?;
     if audited {
         check_auditable(&input).map_err(bad_input)?;
     }
-    Ok(input)
+    Ok(input.most_output_tokens())
 }
 
-fn bad_input(error: InputError) -> ApiError {
+pub(super) fn bad_input(error: InputError) -> ApiError {
     let field = error.field.as_ref().map_or_else(
         || "spec.input".to_owned(),
         |path| format!("spec.input.{path}"),
@@ -424,5 +435,6 @@ pub fn submission(
         hold: request.hold,
         least_funding: request.least_funding_micro_ait,
         not_paid_at: Vec::new(),
+        agent: None,
     })
 }

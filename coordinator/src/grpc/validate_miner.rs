@@ -46,6 +46,10 @@ pub fn miner_models(mut models: Vec<v1::MinerModel>) -> Result<Vec<v1::MinerMode
     Ok(models)
 }
 
+/// Tools that a miner may offer to agents, and bytes of the name of one.
+const MINER_TOOLS: usize = 256;
+const TOOL_BYTES: usize = 260;
+
 /// Slots of an inventory: 0 to 256.
 pub fn inventory_slots(slots: u32) -> Result<u32, ApiError> {
     if slots > limits::MINER_SLOTS {
@@ -55,6 +59,21 @@ pub fn inventory_slots(slots: u32) -> Result<u32, ApiError> {
         ));
     }
     Ok(slots)
+}
+
+/// Tools of an inventory: at most 256 of 1 to 260 bytes without control characters.
+pub fn tools(tools: Vec<String>) -> Result<Vec<String>, ApiError> {
+    if tools.len() > MINER_TOOLS {
+        let problem = format!("has {}, takes at most {MINER_TOOLS}", tools.len());
+        return Err(ApiError::field("tools", problem));
+    }
+    let checked = tools.into_iter().map(|tool| {
+        if tool.is_empty() {
+            return Err(ApiError::field("tools", "has an empty name"));
+        }
+        super::validate::short_text("tools", tool, TOOL_BYTES)
+    });
+    checked.collect()
 }
 
 fn gpus(gpus: Vec<v1::Gpu>) -> Result<Vec<v1::Gpu>, ApiError> {

@@ -193,6 +193,11 @@ fn detail(
             "{} jobs are not answered with {}",
             requirement.job_type, requirement.model
         ),
+        Filter::Tools if requirement.tools.is_empty() => "runs no agents now".into(),
+        Filter::Tools => format!(
+            "does not offer agents all of {} now",
+            requirement.tools.join(", ")
+        ),
         Filter::Payee => "its owner must not run it: an audit needs others".into(),
         Filter::Vram => {
             let most = offers().map(|o| o.vram_gib).max().unwrap_or(0);

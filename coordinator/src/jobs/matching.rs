@@ -1,6 +1,6 @@
 //! Which miner may run which job, and which is preferred. Pure and deterministic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aitbc_common::address::Address;
 use aitbc_common::hash::Hash;
@@ -40,6 +40,8 @@ pub struct Requirement {
     pub excluded: Vec<MinerId>,
     /// No miner that is paid at one of these, sorted.
     pub not_paid_at: Vec<Address>,
+    /// The tools that an agent's execution may use, sorted.
+    pub tools: Vec<String>,
     /// It is paid for, or waits until it is.
     pub paid: bool,
 }
@@ -82,6 +84,8 @@ pub struct Offer {
     pub reputation_ppm: u32,
     /// Somebody rents it: nothing else runs there.
     pub rental: Option<RentalId>,
+    /// The tools that agents may use there; none = it runs no agents.
+    pub tools: BTreeSet<String>,
 }
 
 /// The filters, in the order they run.
@@ -95,6 +99,8 @@ pub enum Filter {
     ModelDigest,
     /// The model does not do this type.
     Type,
+    /// It lacks a tool of the agent, or runs no agents.
+    Tools,
     /// Too little video memory.
     Vram,
     /// Too expensive.
@@ -117,11 +123,12 @@ pub enum Filter {
 
 impl Filter {
     /// All of them, in the order they run.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Miner,
         Self::Model,
         Self::ModelDigest,
         Self::Type,
+        Self::Tools,
         Self::Vram,
         Self::Price,
         Self::Unpaid,
@@ -138,7 +145,12 @@ impl Filter {
     pub fn passes(self) -> bool {
         matches!(
             self,
-            Self::Reputation | Self::Rental | Self::Excluded | Self::Live | Self::Paused
+            Self::Tools
+                | Self::Reputation
+                | Self::Rental
+                | Self::Excluded
+                | Self::Live
+                | Self::Paused
         )
     }
 
@@ -150,6 +162,7 @@ impl Filter {
             Self::Model => "model",
             Self::ModelDigest => "model_digest",
             Self::Type => "type",
+            Self::Tools => "tools",
             Self::Vram => "vram",
             Self::Price => "price",
             Self::Unpaid => "unpaid",
@@ -176,6 +189,14 @@ pub fn removed_by(requirement: &Requirement, miner: MinerId, offer: &Offer) -> O
         }
         Filter::Type => {
             requirement.job_type == JobType::Embedding && model.is_some_and(|m| !m.embeddings)
+        }
+        Filter::Tools => {
+            requirement.job_type == JobType::Agent
+                && (offer.tools.is_empty()
+                    || requirement
+                        .tools
+                        .iter()
+                        .any(|tool| !offer.tools.contains(tool)))
         }
         Filter::Vram => offer.vram_gib < requirement.min_vram_gib,
         Filter::Price => requirement.rate.unwrap_or(offer.price) > requirement.max_rate,
@@ -262,6 +283,7 @@ impl Requirement {
             rental: None,
             excluded: Vec::new(),
             not_paid_at: Vec::new(),
+            tools: Vec::new(),
             paid: false,
         }
     }
@@ -298,11 +320,16 @@ mod tests {
     fn each_filter_removes_what_it_should() {
         assert_eq!(removed_by(&requirement(), ME, &offer()), None);
         type Change = fn(&mut Requirement, &mut Offer);
-        let cases: [(Filter, Change); 13] = [
+        let cases: [(Filter, Change); 14] = [
             (Filter::Miner, |r, _| r.only_miner = Some(OTHER)),
             (Filter::Model, |r, _| r.model = "other:latest".into()),
             (Filter::ModelDigest, |r, _| r.digest = [9; 32]),
             (Filter::Type, |r, _| r.job_type = JobType::Embedding),
+            (Filter::Tools, |r, o| {
+                r.job_type = JobType::Agent;
+                r.tools = vec!["calculator".into(), "sql".into()];
+                o.tools = ["sql".to_owned()].into();
+            }),
             (Filter::Vram, |r, _| r.min_vram_gib = 25),
             (Filter::Price, |r, _| r.max_rate = 499_999),
             (Filter::Unpaid, |_, o| o.paid_only = true),

@@ -386,7 +386,7 @@ impl Driver {
     fn must_spill(&self, attempt: AttemptId, kind: StreamKind) -> bool {
         let long = |buffer: &mut OutputBuffer| buffer.len() - buffer.stored() >= SPILL_BYTES as u64;
         let stream = self.context.streams.get(attempt);
-        stream.is_some_and(|stream| stream.with(kind, long))
+        stream.is_some_and(|stream| stream.is_handed_over(kind) || stream.with(kind, long))
     }
 
     fn check_proof(&mut self, miner_id: MinerId, proof: &[u8]) {

@@ -235,7 +235,8 @@ impl Hub {
             attempt,
             change.row.is_some() && !change.keeps_attempt,
         ) {
-            if gone.has_stored() {
+            let is_needed = change.row.is_none() && gone.is_handed_over(StreamKind::Output);
+            if gone.has_stored() && !is_needed {
                 let kinds = unneeded(&change, gone.facts.attempt);
                 let _left_to_retention = self.cleanups.try_send(Cleanup {
                     attempt: gone.facts.attempt,

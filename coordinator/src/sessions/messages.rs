@@ -70,6 +70,7 @@ pub fn inventory(session: SessionId, inventory: v1::Inventory) -> Result<Command
         models,
         slots,
         engine,
+        tools: validate_miner::tools(inventory.tools)?,
     })
 }
 

@@ -7,6 +7,7 @@ pub mod action;
 pub mod core;
 pub mod delivery;
 pub mod driver;
+mod facts;
 pub mod hub;
 mod inbox;
 pub mod messages;

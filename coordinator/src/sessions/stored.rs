@@ -51,7 +51,7 @@ pub fn spill(
     engine
         .store()
         .commit(&engine.fence(), batch, Durability::Buffered)?;
-    stream.with(kind, |buffer| buffer.confirm(offset));
+    stream.stored(kind, offset);
     Ok(())
 }
 

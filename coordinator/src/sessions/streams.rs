@@ -4,95 +4,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aitbc_common::hash::Hash;
-use aitbc_common::identity::{Identity, PublicKey};
+
 use aitbc_common::ids::JobId;
-use aitbc_common::layouts::{Assignment, JobSpec, LayoutError, NO_BUDGET};
+use aitbc_common::job_input::JobType;
+
 use aitbc_common::limits::{OUTPUT_BYTES, RESULT_BYTES};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+pub use super::facts::{AttemptFacts, Issued};
+
 use super::core::{AttemptStreams, Progress, StreamKind};
 use super::output_buffer::{Append, OutputBuffer, Read, Spill};
 use super::said::Said;
-use crate::engine::command::{AttemptId, AttemptInfo};
-
-/// What was promised for an attempt.
-#[derive(Debug, Clone)]
-pub struct AttemptFacts {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// The job's owner.
-    pub owner: PublicKey,
-    /// Job spec layout.
-    pub spec_bytes: Bytes,
-    /// The specification.
-    pub spec: JobSpec,
-    /// Assignment layout.
-    pub assignment_bytes: Bytes,
-    /// The assignment.
-    pub assignment: Assignment,
-    /// The service key's signature over it.
-    pub signature: [u8; 64],
-    /// All assignments of the attempt, oldest first, as of when these facts were made.
-    pub issued: Vec<Issued>,
-    /// Canonical model name.
-    pub model: String,
-    /// The engine's epoch since which the streams grow.
-    pub epoch: u64,
-}
-
-/// An assignment that was issued for an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Issued {
-    /// [`Assignment::id`].
-    pub hash: Hash,
-    /// Milliseconds that its locks pay for.
-    pub budget_ms: u64,
-    /// Whether any locks pay.
-    pub paid: bool,
-}
-
-impl Issued {
-    /// Whether so much work, in ms, uses its budget up.
-    #[must_use]
-    pub fn is_used_up(&self, work_ms: u64) -> bool {
-        self.budget_ms != NO_BUDGET && work_ms >= self.budget_ms
-    }
-
-    fn new(assignment: &Assignment, signature: &[u8; 64]) -> Self {
-        Self {
-            hash: assignment.id(signature),
-            budget_ms: assignment.budget_ms,
-            paid: assignment.locked > 0,
-        }
-    }
-}
-
-impl AttemptFacts {
-    /// Decodes the layouts and signs the assignment: about 30 µs.
-    pub fn sign(info: &AttemptInfo, service: &Identity) -> Result<Self, LayoutError> {
-        let assignment = Assignment::decode(&info.assignment)?;
-        let signature = assignment.sign(service);
-        let mut issued = Vec::with_capacity(info.earlier.len() + 1);
-        for earlier in &info.earlier {
-            let earlier = Assignment::decode(earlier)?;
-            issued.push(Issued::new(&earlier, &earlier.sign(service)));
-        }
-        issued.push(Issued::new(&assignment, &signature));
-        Ok(Self {
-            attempt: info.attempt,
-            owner: info.owner,
-            spec_bytes: info.spec.clone(),
-            spec: JobSpec::decode(&info.spec)?,
-            assignment_bytes: info.assignment.clone(),
-            signature,
-            issued,
-            assignment,
-            model: info.model.clone(),
-            epoch: info.epoch,
-        })
-    }
-}
+use crate::engine::command::AttemptId;
 
 /// A signed checkpoint of an attempt's output, verified.
 #[derive(Debug, Clone)]
@@ -184,6 +109,18 @@ impl AttemptStream {
     #[must_use]
     pub fn spill(&self, kind: StreamKind, all: bool) -> Option<Spill> {
         self.with(kind, |buffer| buffer.spill(all))
+    }
+
+    /// Whether a stream is stored as it comes, because the next attempt goes on from it.
+    #[must_use]
+    pub fn is_handed_over(&self, kind: StreamKind) -> bool {
+        kind == StreamKind::Output && self.facts.spec.job_type == JobType::Agent
+    }
+
+    /// The store has a stream up to here.
+    pub fn stored(&self, kind: StreamKind, offset: u64) {
+        self.with(kind, |buffer| buffer.confirm(offset));
+        self.notify();
     }
 
     /// The attempt has a newer assignment.

@@ -133,6 +133,15 @@ pub struct JobRow {
     /// Addresses (20 bytes each) at which its miner may not be paid, sorted.
     #[prost(bytes = "bytes", repeated, tag = "45")]
     pub not_paid_at: Vec<Bytes>,
+    /// The agent whose execution it is (UUID bytes), or empty.
+    #[prost(bytes = "bytes", tag = "46")]
+    pub agent: Bytes,
+    /// The agent's version.
+    #[prost(uint32, tag = "47")]
+    pub agent_version: u32,
+    /// The tools that it may use, sorted.
+    #[prost(string, repeated, tag = "48")]
+    pub tools: Vec<String>,
 }
 
 /// A lock that a job adopted.

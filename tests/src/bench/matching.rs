@@ -100,6 +100,7 @@ fn requirement(model: u32, price: u64) -> Requirement {
         rental: None,
         excluded: Vec::new(),
         not_paid_at: Vec::new(),
+        tools: Vec::new(),
         paid: false,
     }
 }

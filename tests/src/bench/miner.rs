@@ -105,6 +105,7 @@ impl Miner {
             models: vec![model()],
             slots,
             engine: ENGINE.to_owned(),
+            tools: Vec::new(),
         }));
         let (dispatch, stop) = (Arc::clone(&session.dispatch), CancellationToken::new());
         let task = tokio::spawn(session.run(stop.clone()));

@@ -110,6 +110,7 @@ impl Miner {
                 models: models.iter().map(|name| work::model(name)).collect(),
                 slots,
                 engine: ENGINE.into(),
+                tools: Vec::new(),
             },
             core: None,
             life: 0,

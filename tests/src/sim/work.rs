@@ -163,6 +163,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
         hold: false,
         least_funding: 0,
         not_paid_at: Vec::new(),
+        agent: None,
     }
 }
 

@@ -206,6 +206,26 @@ const REASONS: &[(&str, ExitCode, &str)] = &[
         "ask for no more than that, or somebody who has AIT for a transfer to: aitbc wallet show",
     ),
     (
+        "AGENT_NOT_FOUND",
+        NotFound,
+        "see your agents with: aitbc agent list",
+    ),
+    (
+        "AGENT_EXISTS",
+        Failed,
+        "give that one a new version with: aitbc agent update, or take another name",
+    ),
+    (
+        "FILE_MISSING",
+        Failed,
+        "upload it by: aitbc agent create or aitbc agent update",
+    ),
+    (
+        "TOO_MANY_AGENTS",
+        Failed,
+        "delete what is not needed with: aitbc agent delete",
+    ),
+    (
         "LISTING_NOT_FOUND",
         NotFound,
         "see what there is with: aitbc marketplace offers list; your own with: aitbc marketplace gpu list",

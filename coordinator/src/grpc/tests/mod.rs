@@ -241,6 +241,7 @@ impl Miner {
             models,
             slots: 1,
             engine: ENGINE.into(),
+            tools: Vec::new(),
         };
         miner.say(Up::Inventory(inventory)).await;
         (miner, welcome)

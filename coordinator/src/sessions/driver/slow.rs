@@ -119,8 +119,9 @@ impl Driver {
             return;
         };
         let engine = self.context.engine.clone();
+        let all = stream.is_handed_over(kind);
         let spilled =
-            tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, false)).await;
+            tokio::task::spawn_blocking(move || stored::spill(&engine, &stream, kind, all)).await;
         if let Ok(Err(error)) = spilled {
             // What is in memory may not be what the store has: the miner sends again from what the store has.
             self.context.streams.remove(attempt);

@@ -68,6 +68,7 @@ fn inventory(slots: u32) -> Inventory {
         models: vec![model],
         slots,
         engine: "ollama/0.17.4".to_owned(),
+        tools: Vec::new(),
     }
 }
 
