@@ -6,6 +6,7 @@ use aitbc_common::agents::{
 };
 use aitbc_common::hash::{hash_text, sha256};
 use aitbc_common::runtime::errors::ExitCode;
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::document::line_and_column;
@@ -255,7 +256,6 @@ fn what_init_writes_is_right_and_means_the_preset() {
             loaded.definition.limits.spend_ait.as_deref(),
             Some("0.500000")
         );
-        // A comment names a line that exists: without the comments there is no other text.
         assert!(
             text.lines()
                 .all(|line| line.chars().count() <= 120 || line.contains("\"system\""))
@@ -344,4 +344,36 @@ fn the_schema_is_one_and_describes_every_part() {
     assert!(jsonschema::meta::is_valid(&schema));
     assert!(!CONFIG_SCHEMA.contains("$ref"));
     visit(&schema, "");
+}
+
+/// Texts that begin as a config does, and go on as nobody writes them.
+fn broken_configs() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[{}\\[\\],:\"'/*+\\-0-9eEx.\\\\ué\n\r\t ]{0,12}",
+        any::<char>().prop_map(String::from),
+        Just("\"limits\": {\"steps\": 3}".to_owned()),
+    ];
+    let places =
+        proptest::collection::vec((any::<proptest::sample::Index>(), 0_usize..30, piece), 1..4);
+    places.prop_map(|places| {
+        let mut text: Vec<char> = template::config(AgentType::Chat).chars().collect();
+        for (place, removed, piece) in places {
+            let at = place.index(text.len() + 1);
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, piece.chars());
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_text_is_read_or_refused_at_a_place_within_it(text in broken_configs()) {
+        if let Err(mistake) = parse(&text, Path::new("/nowhere"), AgentType::Chat) {
+            prop_assert!(mistake.offset <= text.len());
+            let (line, _) = line_and_column(&text, mistake.offset);
+            prop_assert!(line <= text.matches('\n').count() + 1);
+            prop_assert!(!mistake.problem.is_empty() && !mistake.hint.is_empty());
+        }
+    }
 }

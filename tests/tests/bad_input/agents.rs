@@ -6,6 +6,55 @@ use aitbc_tests::harness::Network;
 
 use super::command_line::refusals;
 
+/// Configs of the test, their exit code, and what the error or hint must say.
+const CASES: [(&str, i32, &str); 17] = [
+    (
+        "broken.json",
+        2,
+        "broken.json:2:20: not valid JSON: expected comma",
+    ),
+    (
+        "comma.json",
+        2,
+        "comma.json:2:20: not valid JSON: trailing commas",
+    ),
+    ("key.json", 2, "key.json:4:14: limits.step: unknown key"),
+    ("key.json", 2, "did you mean limits.steps?"),
+    (
+        "type.json",
+        2,
+        "type.json:3:12: tools: is a text, must be a list",
+    ),
+    ("tool.json", 2, "tool.json:3:4: tools[1]: "),
+    ("tool.json", 2, "did you mean \"calculator\"?"),
+    (
+        "range.json",
+        2,
+        "range.json:1:51: limits.seconds: 0 is out of range",
+    ),
+    ("range.json", 2, "a whole number from 1 to 86400"),
+    (
+        "twice.json",
+        2,
+        "twice.json:2:1: the key \"model\" stands twice",
+    ),
+    ("model.json", 2, "model.json:2:11: model: "),
+    (
+        "file.json",
+        2,
+        "file.json:3:3: files[0]: cannot read gone.csv",
+    ),
+    (
+        "list.json",
+        2,
+        "list.json:1:1: is a list, must be an object",
+    ),
+    ("latin1.json", 2, "latin1.json:2:2: not UTF-8"),
+    ("deep.json", 2, "depth"),
+    ("long.json", 2, "256 KiB"),
+    ("none.json", 1, "aitbc agent init"),
+];
+
 #[test]
 fn configs() {
     let network = Network::without_coordinator();
@@ -53,60 +102,13 @@ fn configs() {
     fs::write(user.home_dir().join("deep.json"), "[".repeat(100_000)).expect("it is writable");
     fs::write(user.home_dir().join("long.json"), " ".repeat(300_000)).expect("it is writable");
     let check = "aitbc agent check --type custom --config";
-    let cases = [
-        (
-            "broken.json",
-            2,
-            "broken.json:2:20: not valid JSON: expected comma",
-        ),
-        (
-            "comma.json",
-            2,
-            "comma.json:2:20: not valid JSON: trailing commas",
-        ),
-        ("key.json", 2, "key.json:4:14: limits.step: unknown key"),
-        ("key.json", 2, "did you mean limits.steps?"),
-        (
-            "type.json",
-            2,
-            "type.json:3:12: tools: is a text, must be a list",
-        ),
-        ("tool.json", 2, "tool.json:3:4: tools[1]: "),
-        ("tool.json", 2, "did you mean \"calculator\"?"),
-        (
-            "range.json",
-            2,
-            "range.json:1:51: limits.seconds: 0 is out of range",
-        ),
-        ("range.json", 2, "a whole number from 1 to 86400"),
-        (
-            "twice.json",
-            2,
-            "twice.json:2:1: the key \"model\" stands twice",
-        ),
-        ("model.json", 2, "model.json:2:11: model: "),
-        (
-            "file.json",
-            2,
-            "file.json:3:3: files[0]: cannot read gone.csv",
-        ),
-        (
-            "list.json",
-            2,
-            "list.json:1:1: is a list, must be an object",
-        ),
-        ("latin1.json", 2, "latin1.json:2:2: not UTF-8"),
-        ("deep.json", 2, "depth"),
-        ("long.json", 2, "256 KiB"),
-        ("none.json", 1, "aitbc agent init"),
-    ];
-    let lines: Vec<String> = cases
+    let lines: Vec<String> = CASES
         .iter()
         .map(|(file, ..)| format!("{check} {file}"))
         .collect();
     let typed: Vec<(&str, i32, &str)> = lines
         .iter()
-        .zip(cases)
+        .zip(CASES)
         .map(|(line, (_, code, part))| (line.as_str(), code, part))
         .collect();
     refusals(&user, &typed);
