@@ -112,6 +112,13 @@ fn configs() {
         .map(|(line, (_, code, part))| (line.as_str(), code, part))
         .collect();
     refusals(&user, &typed);
+}
+
+#[test]
+fn options() {
+    let network = Network::without_coordinator();
+    let user = network.user("me");
+    fs::write(user.home_dir().join("type.json"), "{}").expect("it is writable");
     refusals(
         &user,
         &[
