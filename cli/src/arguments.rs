@@ -4,8 +4,8 @@ use aitbc_common::runtime::command_line::GlobalOptions;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    chat, client, completions, config, dev, identity, ledger, marketplace, miner, models, run,
-    token, wallet,
+    agent, chat, client, completions, config, dev, identity, ledger, marketplace, miner, models,
+    run, token, wallet,
 };
 
 const EXAMPLES: &str = "\
@@ -75,6 +75,9 @@ pub enum Command {
     /// List GPUs for rent, find offers
     #[command(subcommand)]
     Marketplace(marketplace::Command),
+    /// Define agents, which work on a task with tools
+    #[command(subcommand)]
+    Agent(agent::Command),
     /// Print a bearer token for another client, such as grpcurl
     Token(token::Arguments),
     /// Show and change settings

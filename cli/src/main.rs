@@ -1,5 +1,6 @@
 //! `aitbc`: submit jobs, follow them, verify what came back; look after a miner.
 
+mod agents;
 mod arguments;
 mod commands;
 mod context;

@@ -14,6 +14,7 @@ use thiserror::Error;
 use crate::nearest::nearest;
 
 pub use auditable::{AUDIT_SEED, check_auditable, make_auditable};
+pub use check::type_name;
 pub use inference::{InferenceInput, Prompt};
 pub use options::check_options;
 

@@ -2,6 +2,7 @@
 //!
 //! Each has `Arguments` (or a `Command` of verbs) and `run`, which returns an error for every exit code but 0.
 
+pub mod agent;
 pub mod chat;
 pub mod client;
 pub mod completions;
@@ -37,6 +38,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Wallet(command) => wallet::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Marketplace(command) => marketplace::run(context, command).await,
+        Command::Agent(command) => agent::run(context, command),
         Command::Token(arguments) => token::run(context, arguments).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Dev(arguments) => dev::run(context, arguments).await,

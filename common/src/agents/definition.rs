@@ -217,7 +217,8 @@ impl Definition {
         serde_json::to_vec(self).expect("texts, numbers and maps with text keys always serialize")
     }
 
-    /// Plain SHA-256 of [`Definition::to_bytes`].
+    /// Plain SHA-256 of [`Definition::to_bytes`]. Of a definition that was read, hash the bytes that were read: others may write
+    /// the numbers of its options differently.
     #[must_use]
     pub fn config_hash(&self) -> Hash {
         sha256(&self.to_bytes())

@@ -1,14 +1,17 @@
-//! Agents: what one is ([`Definition`]), what an execution is given ([`ExecutionInput`]) and what it puts out ([`Event`]).
+//! Agents: what a user writes ([`Config`]), what one is ([`Definition`]), what an execution is given ([`ExecutionInput`]) and what it puts out ([`Event`]).
 //!
 //! An execution is a job of type `agent`. Its input is the JSON of an [`ExecutionInput`], its output one [`Event`] a line.
 
+mod config;
 mod definition;
 mod event;
 mod input;
+mod preset;
 
 #[cfg(test)]
 mod tests;
 
+pub use config::{CONFIG_SCHEMA, Config, ConfigLimits, MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH};
 pub use definition::{
     AgentType, BUILT_IN_TOOLS, Definition, FileRef, Limits, MAX_AGENT_SECONDS, MAX_AGENT_STEPS,
     MAX_AGENT_TOKENS, MAX_DEFINITION_BYTES, MAX_FILE_BYTES, MAX_FILE_NAME_BYTES, MAX_FILES,
@@ -16,3 +19,4 @@ pub use definition::{
 };
 pub use event::{End, Event, EventError, MAX_EVENT_BYTES};
 pub use input::{ExecutionInput, MAX_EXECUTION_INPUT_BYTES, MAX_TASK_BYTES};
+pub use preset::Preset;

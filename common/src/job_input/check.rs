@@ -34,7 +34,8 @@ pub(super) fn known_keys(
 }
 
 /// What JSON calls the type of a value.
-pub(super) fn type_name(value: &Value) -> &'static str {
+#[must_use]
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -5,7 +5,7 @@ use aitbc_tests::harness::{Network, User};
 const SUBMIT: &str = "aitbc client submit --type inference --model llama3";
 
 /// Command lines, their exit code, and what the error or hint must say.
-fn refusals(user: &User, cases: &[(&str, i32, &str)]) {
+pub fn refusals(user: &User, cases: &[(&str, i32, &str)]) {
     for (line, code, part) in cases {
         let line = line.replace("SUBMIT", SUBMIT);
         user.types(&line).refuses(*code, part);

@@ -1,5 +1,6 @@
 //! What must be refused: each with a clear error, a hint, a fitting gRPC status and exit code; nothing panics.
 
+mod agents;
 mod command_line;
 mod deliveries;
 mod sessions;

@@ -1,6 +1,7 @@
 //! The scenarios, word for word as a user types them, as processes on a network of their own: against a real Ollama, on
 //! the embedded engine, and by hand.
 
+mod agents;
 mod by_hand;
 mod commands;
 mod samples;
