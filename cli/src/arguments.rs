@@ -4,7 +4,7 @@ use aitbc_common::runtime::command_line::GlobalOptions;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    chat, client, completions, config, dev, identity, ledger, marketplace, miner, models, run,
+    chat, client, completions, config, dev, identity, ledger, marketplace, mcp, miner, models, run,
     token, wallet,
 };
 
@@ -75,6 +75,8 @@ pub enum Command {
     /// List GPUs for rent, find offers
     #[command(subcommand)]
     Marketplace(marketplace::Command),
+    /// Serve the network to agents and editors as MCP tools, on stdin and stdout
+    Mcp(mcp::Arguments),
     /// Print a bearer token for another client, such as grpcurl
     Token(token::Arguments),
     /// Show and change settings
