@@ -242,7 +242,7 @@ fn window_days() -> u32 {
 
 /// Reads a tool's arguments.
 pub fn read<T: DeserializeOwned>(given: Option<JsonObject>) -> Result<T, CommandError> {
-    serde_json::from_value(Value::Object(given.unwrap_or_default())).map_err(|error| {
+    serde_path_to_error::deserialize(Value::Object(given.unwrap_or_default())).map_err(|error| {
         let why: String = error.to_string().chars().take(ERROR_CHARS).collect();
         CommandError::usage(format!("the arguments do not fit: {why}"))
             .with_hint("give what the tool's schema names, and nothing else")

@@ -1,5 +1,6 @@
 //! Paying for jobs under an allowance: no wallet is opened here, the identity signs.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aitbc_common::address::Address;
@@ -22,6 +23,9 @@ use crate::context::Context;
 use crate::output::json::ait;
 use crate::transactions::{Chosen, proven_entries};
 
+/// Keys of paid jobs that are kept; an older one is paid under what is left, like a new job.
+const MOST_KEYS: usize = 1_024;
+
 /// Errors that say that nothing is locked.
 const NOT_LOCKED: [&str; 7] = [
     "INSUFFICIENT_FUNDS",
@@ -38,6 +42,8 @@ const NOT_LOCKED: [&str; 7] = [
 pub struct Spending {
     payer: Address,
     budget: Mutex<Budget>,
+    /// Idempotency keys of jobs that were paid, the newest last.
+    paid: Mutex<VecDeque<String>>,
 }
 
 impl Spending {
@@ -46,6 +52,7 @@ impl Spending {
         Self {
             payer,
             budget: Mutex::new(Budget::new(limit.0)),
+            paid: Mutex::default(),
         }
     }
 
@@ -76,6 +83,22 @@ impl Spending {
             self.release(reservation);
         }
         checked.map(|()| reservation)
+    }
+
+    /// Whether the job under this key was paid by this process.
+    pub fn has_paid(&self, key: Option<&str>) -> bool {
+        let paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        key.is_some_and(|key| paid.iter().any(|known| known == key))
+    }
+
+    /// Notes that the job under this key is paid.
+    pub fn note_paid(&self, key: Option<&str>) {
+        let Some(key) = key else { return };
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        if paid.len() >= MOST_KEYS {
+            let _oldest = paid.pop_front();
+        }
+        paid.push_back(key.to_owned());
     }
 
     /// Gives back what was set aside for a lock that was not signed.

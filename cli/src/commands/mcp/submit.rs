@@ -73,7 +73,7 @@ pub async fn submit(
     let job_id = response.job_id.clone();
     match wait(&connection, (&job_id, trust), within, call).await? {
         Waited::Ended(followed) => finished(context, &connection, followed, part).await,
-        Waited::NotYet => Ok(accepted(&response, paid.as_ref()).with_text(later(&job_id))),
+        Waited::NotYet => unfinished(&connection, &job_id.parse()?).await,
         Waited::GivenUp => {
             // Nobody will ask for it: neither work nor money is wasted.
             let (document, text) = cancel(&connection, &job_id.parse()?).await?;
@@ -89,6 +89,10 @@ async fn pay_for(
     job: &NewJob,
     (spending, amount): (&Arc<Spending>, MicroAit),
 ) -> Result<(Submitted, Option<Paid>), CommandError> {
+    let key = job.request_id.as_deref();
+    if spending.has_paid(key) {
+        return Ok((submission::submit(context, connection, job).await?, None));
+    }
     let reservation = spending.reserve(context, connection, amount).await?;
     let submitted = match submission::submit(context, connection, job).await {
         Ok(submitted) => submitted,
@@ -101,6 +105,7 @@ async fn pay_for(
     if response.payment_status() != PaymentStatus::Unfunded {
         // The same request as before: it is paid already.
         spending.release(reservation);
+        spending.note_paid(key);
         return Ok((submitted, None));
     }
     let selector: JobSelector = response.job_id.parse()?;
@@ -112,7 +117,10 @@ async fn pay_for(
         .pay(context, connection, id, (reservation, amount))
         .await
     {
-        Ok(paid) => Ok((submitted, Some(paid))),
+        Ok(paid) => {
+            spending.note_paid(key);
+            Ok((submitted, Some(paid)))
+        }
         Err(error) => {
             let given_up = cancel(connection, &selector).await.is_ok();
             let state = if given_up {
@@ -145,8 +153,17 @@ fn accepted(response: &SubmitJobResponse, paid: Option<&Paid>) -> Answer {
     )
 }
 
-fn later(job_id: &str) -> String {
-    format!("it has not ended yet: the tool result with job_id {job_id} waits for it")
+/// A job that takes longer than a call waits, as it stands now.
+async fn unfinished(
+    connection: &Connection,
+    selector: &JobSelector,
+) -> Result<Answer, CommandError> {
+    let job = get(connection, selector).await?;
+    let later = format!(
+        "it has not ended yet: the tool result with job_id {} waits for it",
+        job.job_id
+    );
+    Ok(Answer::new(job_json(&job), job_text::job_text(&job)).with_text(later))
 }
 
 /// What became of a job that was followed to its end.
@@ -178,11 +195,7 @@ pub async fn result(context: &Context, given: Fetch, call: &Call) -> Result<Answ
         let trust: Trust = records::trust(context, &connection, id)?;
         return match wait(&connection, (&job_id, trust), within, call).await? {
             Waited::Ended(followed) => finished(context, &connection, followed, part).await,
-            Waited::NotYet | Waited::GivenUp => {
-                let job = get(&connection, &JobSelector::Id(id)).await?;
-                let text = job_text::job_text(&job);
-                Ok(Answer::new(job_json(&job), text).with_text(later(&job_id)))
-            }
+            Waited::NotYet | Waited::GivenUp => unfinished(&connection, &JobSelector::Id(id)).await,
         };
     }
     let trust = || records::trust(context, &connection, id);

@@ -30,6 +30,17 @@ pub struct Call {
     pub closing: CancellationToken,
 }
 
+impl Call {
+    /// Tells the client how far it is, where it asked for that.
+    async fn tell(&self, count: f64, message: String) {
+        let Some(token) = self.request.meta.get_progress_token() else {
+            return;
+        };
+        let progress = ProgressNotificationParam::new(token, count).with_message(message);
+        let _gone = self.request.peer.notify_progress(progress).await;
+    }
+}
+
 /// How the waiting ended.
 #[derive(Debug)]
 pub enum Waited {
@@ -48,6 +59,8 @@ pub async fn wait(
     within: Duration,
     call: &Call,
 ) -> Result<Waited, CommandError> {
+    // First of all, so that the client knows the job whatever becomes of the call.
+    call.tell(0.0, format!("waiting for {job_id}")).await;
     let (sender, receiver) = mpsc::channel(MOST_WAITING);
     let target = Target {
         job_id: job_id.to_owned(),
@@ -78,11 +91,7 @@ async fn forward(mut messages: mpsc::Receiver<String>, call: &Call) {
     let mut count = 0.0;
     while let Some(message) = messages.recv().await {
         count += 1.0;
-        let Some(token) = call.request.meta.get_progress_token() else {
-            continue;
-        };
-        let progress = ProgressNotificationParam::new(token, count).with_message(message);
-        let _gone = call.request.peer.notify_progress(progress).await;
+        call.tell(count, message).await;
     }
     std::future::pending::<()>().await;
 }
