@@ -8,6 +8,7 @@ use aitbc_tests::harness::{McpClient, Network, Process, Script, Stream, User, pr
 use serde_json::{Value, json};
 
 use super::market;
+use super::money::{allow, available, payer};
 
 /// A server whose client is this test.
 struct Raw {
@@ -17,7 +18,12 @@ struct Raw {
 
 impl Raw {
     fn start(user: &User) -> Self {
-        let command = user.command(&program("aitbc"), &["mcp"]);
+        Self::start_with(user, &[])
+    }
+
+    fn start_with(user: &User, arguments: &[&str]) -> Self {
+        let all = [&["mcp"], arguments].concat();
+        let command = user.command(&program("aitbc"), &all);
         let (process, stdin) = Process::start_with_stdin(command);
         let mut raw = Self {
             process,
@@ -134,6 +140,30 @@ fn a_killed_client_leaves_no_server() {
 }
 
 #[test]
+fn the_same_request_twice_at_a_time_is_paid_once() {
+    let network = Network::start();
+    let ((payer, address), agent) = (payer(&network), network.user("agent"));
+    allow(&payer, &agent, "10");
+    let limits = ["--allowance", &address, "--max-spend", "9"];
+    let mut raw = Raw::start_with(&agent, &limits);
+    let asked = json!({"model": "llama3", "prompt": "Hello", "pay": "2", "wait": false, "request_id": "once"});
+    for id in 1..=4 {
+        raw.calls(id, "submit", &asked);
+    }
+    let jobs = (1..=4).map(|id| raw.hears(id)["result"]["structuredContent"]["job_id"].clone());
+    let jobs: Vec<Value> = jobs.collect();
+    assert!(jobs.iter().all(|job| job.is_string() && *job == jobs[0]));
+    assert_eq!(available(&payer), "98.000000");
+    // By another server too, which knows nothing of the first one's payments.
+    let mut raw = Raw::start_with(&agent, &limits);
+    raw.calls(1, "submit", &asked);
+    let again = raw.hears(1);
+    let job = &again["result"]["structuredContent"]["job_id"];
+    assert_eq!(job, &jobs[0], "{again}");
+    assert_eq!(available(&payer), "98.000000");
+}
+
+#[test]
 fn what_is_no_message_is_dropped() {
     let network = Network::start();
     let mut raw = Raw::start(&network.user("agent"));
@@ -174,7 +204,7 @@ fn calls_at_a_time_are_bounded() {
     let network = Network::start();
     let mut raw = Raw::start(&network.user("agent"));
     // Nobody mines: each call waits.
-    for id in 1..=40 {
+    for id in 1..=24 {
         let asked = json!({"model": "llama3", "prompt": "Hello"});
         raw.calls(id, "submit", &asked);
     }

@@ -8,7 +8,7 @@ use super::mining;
 const PASSWORD: &str = "correct horse";
 
 /// Somebody with a wallet of 100 AIT, and its address.
-fn payer(network: &Network) -> (User, String) {
+pub fn payer(network: &Network) -> (User, String) {
     let payer = network
         .user("payer")
         .with("AITBC_WALLET_PASSWORD", PASSWORD);
@@ -22,7 +22,7 @@ fn payer(network: &Network) -> (User, String) {
     (payer, address)
 }
 
-fn allow(payer: &User, agent: &User, amount: &str) {
+pub fn allow(payer: &User, agent: &User, amount: &str) {
     let line = format!(
         "aitbc wallet allow {} {amount} --until 1d",
         agent.identity().public()
@@ -30,7 +30,7 @@ fn allow(payer: &User, agent: &User, amount: &str) {
     let _allowed = payer.types(&line).succeeds();
 }
 
-fn available(payer: &User) -> String {
+pub fn available(payer: &User) -> String {
     let balance = payer.types("aitbc wallet balance --json").succeeds().json();
     balance["available_ait"]
         .as_str()

@@ -1,6 +1,6 @@
 //! A job's result as an answer: the output in parts, so that none is too long for its reader.
 
-use aitbc_common::runtime::errors::CommandError;
+use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -24,8 +24,8 @@ pub fn completed(
     logged: Option<&Logged>,
     part: Part,
 ) -> Result<Answer, CommandError> {
-    let mut document: Value = serde_json::from_str(&result_json(delivery, logged))
-        .map_err(|error| CommandError::usage(format!("the result is no JSON: {error}")))?;
+    let mut document: Value =
+        serde_json::from_str(&result_json(delivery, logged)).map_err(|error| unreadable(&error))?;
     let output = match &document["output"] {
         Value::String(text) => text.clone(),
         _ => String::new(),
@@ -55,6 +55,16 @@ pub fn completed(
         None => shown.to_owned(),
     };
     Ok(Answer::new(document, text).with_text(notes.join("\n")))
+}
+
+/// Vectors that are nested deeper than any program reads.
+fn unreadable(error: &serde_json::Error) -> CommandError {
+    CommandError::new(
+        ExitCode::Failed,
+        "RESULT_UNREADABLE",
+        format!("the result cannot be shown: {error}"),
+    )
+    .with_hint("fetch it with: aitbc client result JOB_ID --output FILE")
 }
 
 /// A part of a text, in whole characters, and where the next one begins.

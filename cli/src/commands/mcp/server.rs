@@ -19,7 +19,7 @@ use super::waiting::Call;
 use crate::context::Context;
 
 /// Calls at a time, at most; one more is refused.
-const MOST_CALLS: usize = 32;
+const MOST_CALLS: usize = 16;
 
 const INSTRUCTIONS: &str = "\
 AITBC is an open market for AI compute. submit runs a job (a model and a prompt) on somebody's machine and waits for its result; \

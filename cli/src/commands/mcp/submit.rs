@@ -66,7 +66,7 @@ pub async fn submit(
     };
     warn(context, &submitted.response);
     let Submitted { response, trust } = submitted;
-    if !given.wait {
+    if !given.wait && !call.is_given_up() {
         return Ok(accepted(&response, paid.as_ref()));
     }
     let part = Part { offset: 0, limit };
@@ -90,6 +90,7 @@ async fn pay_for(
     (spending, amount): (&Arc<Spending>, MicroAit),
 ) -> Result<(Submitted, Option<Paid>), CommandError> {
     let key = job.request_id.as_deref();
+    let _turn = spending.turn().await;
     if spending.has_paid(key) {
         return Ok((submission::submit(context, connection, job).await?, None));
     }

@@ -31,6 +31,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// Whether the client, which is still there, wants no answer any more.
+    pub fn is_given_up(&self) -> bool {
+        self.request.ct.is_cancelled() && !self.closing.is_cancelled()
+    }
+
     /// Tells the client how far it is, where it asked for that.
     async fn tell(&self, count: f64, message: String) {
         let Some(token) = self.request.meta.get_progress_token() else {
