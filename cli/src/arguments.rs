@@ -4,8 +4,8 @@ use aitbc_common::runtime::command_line::GlobalOptions;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    agent, chat, client, completions, config, dev, identity, ledger, marketplace, miner, models,
-    run, token, wallet,
+    agent, chat, client, completions, config, dev, identity, ledger, marketplace, mcp, miner,
+    models, run, token, wallet,
 };
 
 const EXAMPLES: &str = "\
@@ -78,6 +78,8 @@ pub enum Command {
     /// Define agents, which work on a task with tools
     #[command(subcommand)]
     Agent(agent::Command),
+    /// Serve the network to agents and editors as MCP tools, on stdin and stdout
+    Mcp(mcp::Arguments),
     /// Print a bearer token for another client, such as grpcurl
     Token(token::Arguments),
     /// Show and change settings

@@ -14,9 +14,12 @@ use aitbc_common::runtime::files::{Home, Pin, changed_network, check_miner_name}
 use aitbc_common::runtime::ledger::VerifiedLedger;
 use aitbc_common::runtime::terminal::{note_line, note_next};
 use aitbc_common::token::Scope;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::output;
+
+/// Warnings that are kept for one answer, at most; further ones are said on stderr.
+const MOST_WARNINGS: usize = 32;
 
 /// What a command has at hand.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub struct Context {
     options: ClientOptions,
     /// What cannot be undone any more, whatever becomes of the output.
     done: Arc<Mutex<Option<String>>>,
+    /// Where warnings go instead of stderr.
+    warnings: Option<Arc<Mutex<Vec<Value>>>>,
 }
 
 impl Context {
@@ -42,6 +47,7 @@ impl Context {
                 miner: None,
             },
             done: Arc::default(),
+            warnings: None,
         })
     }
 
@@ -56,7 +62,25 @@ impl Context {
                 ..ClientOptions::default()
             },
             done: Arc::default(),
+            warnings: None,
         }
+    }
+
+    /// The same for one more request of a process that answers many: its warnings are kept for its answer
+    /// ([`Context::warnings`]).
+    pub fn for_request(&self) -> Self {
+        Self {
+            done: Arc::default(),
+            warnings: Some(Arc::default()),
+            ..self.clone()
+        }
+    }
+
+    /// The warnings that were kept so far.
+    pub fn warnings(&self) -> Vec<Value> {
+        self.warnings.as_ref().map_or_else(Vec::new, |kept| {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        })
     }
 
     /// The settings: defaults, file, environment, options.
@@ -172,6 +196,13 @@ impl Context {
 
     /// Warns on stderr: `warning: …`, or `{"warning":{"reason","message"}}`.
     pub fn warn(&self, reason: &str, message: impl Display) {
+        if let Some(warnings) = &self.warnings {
+            let mut kept = warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < MOST_WARNINGS {
+                kept.push(json!({"reason": reason, "message": message.to_string()}));
+                return;
+            }
+        }
         if self.json {
             note_line(json!({"warning": {"reason": reason, "message": message.to_string()}}));
         } else {

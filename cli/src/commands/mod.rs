@@ -11,6 +11,7 @@ pub mod dev;
 pub mod identity;
 pub mod ledger;
 pub mod marketplace;
+pub mod mcp;
 pub mod miner;
 pub mod models;
 pub mod run;
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Marketplace(command) => marketplace::run(context, command).await,
         Command::Agent(command) => agent::run(context, command),
+        Command::Mcp(arguments) => mcp::run(context, arguments).await,
         Command::Token(arguments) => token::run(context, arguments).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Dev(arguments) => dev::run(context, arguments).await,

@@ -3,7 +3,7 @@
 use aitbc_common::money::MicroAit;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::{ListModelsRequest, ModelSummary};
+use aitbc_proto::v1::{ListModelsRequest, ListModelsResponse, ModelSummary};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -34,20 +34,13 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         page_token: arguments.page.page_token,
     };
     let answer = connection.jobs().list_models(request).await?.into_inner();
-    let document = page(
-        "models",
-        answer.models.iter().map(model_json).collect(),
-        &answer.next_page_token,
-    );
+    let document = models_json(&answer);
     if answer.models.is_empty() {
         context.result(&document, "no models: no miner offers one")?;
         context.next("aitbc miner mine-ollama --model llama3 --continuous");
         return Ok(());
     }
-    context.result(
-        &document,
-        table::render(&HEADER, answer.models.iter().map(row).collect()),
-    )?;
+    context.result(&document, models_table(&answer))?;
     if !answer.next_page_token.is_empty() {
         context.next(format_args!(
             "aitbc models --page-token {}",
@@ -55,6 +48,20 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         ));
     }
     Ok(())
+}
+
+/// One page of models.
+pub fn models_json(answer: &ListModelsResponse) -> Value {
+    page(
+        "models",
+        answer.models.iter().map(model_json).collect(),
+        &answer.next_page_token,
+    )
+}
+
+/// The same for people.
+pub fn models_table(answer: &ListModelsResponse) -> String {
+    table::render(&HEADER, answer.models.iter().map(row).collect())
 }
 
 const HEADER: [&str; 8] = [

@@ -6,6 +6,7 @@
 mod delivery;
 mod fake_ollama;
 mod guardian;
+mod mcp;
 mod network;
 mod ollama;
 mod output;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use delivery::{Delivery, HandMiner};
 pub use fake_ollama::{FakeOllama, Script};
+pub use mcp::McpClient;
 pub use network::{Network, User};
 pub use ollama::{Engine, Ollama};
 pub use output::Output;

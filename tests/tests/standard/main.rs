@@ -7,8 +7,9 @@ use std::process::Command;
 
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::{FaucetRequest, NetworkProfile};
-use aitbc_tests::harness::{Network, Output, Process, Stream, User, program};
+use aitbc_tests::harness::{McpClient, Network, Output, Process, Stream, User, program};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use serde_json::json;
 
 const WALLET: &str = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
 const SUBMIT: &str = "aitbc client submit --type inference --model llama3 --prompt Hello --json";
@@ -196,6 +197,30 @@ fn init_founds_a_network_once_and_says_what_it_is() {
         "{}",
         poor.stderr
     );
+}
+
+#[test]
+fn an_agent_does_not_submit_what_nobody_pays() {
+    let real = Real::started(&[]);
+    let agent = real.user("agent");
+    let asked = json!({"model": "llama3", "prompt": "Hello"});
+    let mut client = McpClient::start(&agent, "auto", &[]);
+    let refused = client.refuses("submit", &asked);
+    assert_eq!(refused["reason"], "NO_ALLOWANCE", "{refused}");
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("on this network jobs are paid for"),
+        "{refused}"
+    );
+    let allowed = ["--allowance", WALLET, "--max-spend", "1"];
+    let mut client = McpClient::start(&agent, "auto", &allowed);
+    let refused = client.refuses("submit", &asked);
+    assert_eq!(refused["reason"], "USAGE", "{refused}");
+    let paid = json!({"model": "llama3", "prompt": "Hello", "pay": "1"});
+    let refused = client.refuses("submit", &paid);
+    assert_eq!(refused["reason"], "NO_ALLOWANCE", "{refused}");
+    let jobs = agent.types("aitbc client list --json").succeeds().json();
+    assert_eq!(jobs["jobs"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

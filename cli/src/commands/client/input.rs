@@ -28,6 +28,11 @@ pub fn read(job_type: JobType, source: &Source, auditable: bool) -> Result<Vec<u
         Source::Prompt(text) => document_of(job_type, text)?,
         Source::Data(data) => read_data(data)?,
     };
+    check(job_type, bytes, auditable)
+}
+
+/// Checks a document as the coordinator will.
+pub fn check(job_type: JobType, bytes: Vec<u8>, auditable: bool) -> Result<Vec<u8>, CommandError> {
     JobInput::parse(job_type, &bytes).map_err(|error| refused(&error))?;
     if auditable {
         return make_auditable(job_type, bytes).map_err(|error| refused(&error));

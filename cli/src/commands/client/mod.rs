@@ -1,29 +1,29 @@
 //! `aitbc client`: submit jobs, follow them, fetch and check results.
 
-mod acknowledge;
-mod cancel;
+pub mod acknowledge;
+pub mod cancel;
 mod delete;
-mod delivery;
+pub mod delivery;
 mod explain;
-mod fetch;
+pub mod fetch;
 pub mod follow;
 mod funds;
 pub mod input;
-mod job_text;
-mod ledger_proof;
+pub mod job_text;
+pub mod ledger_proof;
 mod list;
 mod lock_bound;
 mod logs;
 pub mod new_job;
-mod pay;
+pub mod pay;
 mod payment;
 mod payment_errors;
-mod proof_text;
-mod records;
+pub mod proof_text;
+pub mod records;
 mod result;
 mod retry;
 pub mod show;
-mod status;
+pub mod status;
 pub mod submission;
 pub mod submit;
 mod verify;
@@ -33,7 +33,7 @@ use aitbc_common::runtime::errors::CommandError;
 use clap::{Args, Subcommand};
 
 pub use funds::check_payer;
-pub use payment::fee_bps;
+pub use payment::{Paid, Payable, fee_bps, job_payment};
 
 use crate::context::Context;
 use crate::values::JobSelector;

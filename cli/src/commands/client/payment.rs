@@ -334,6 +334,11 @@ impl Payable {
 }
 
 impl Paid {
+    /// The transaction that locks it.
+    pub fn transaction(&self) -> Hash {
+        self.sent.id
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let state = match self.missing() {

@@ -88,7 +88,7 @@ pub fn tell_payment(context: &Context, delivery: &Delivery, logged: Option<&Logg
 
 /// Waits some seconds for the record that pays for the work, and proves it; `None` for a job that nobody paid. Ctrl-C ends the
 /// waiting: the job is done.
-async fn settlement(
+pub async fn settlement(
     context: &Context,
     connection: &Connection,
     delivery: &mut Delivery,

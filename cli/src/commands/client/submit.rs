@@ -147,7 +147,8 @@ fn vram(text: &str) -> Result<u32, CommandError> {
     }
 }
 
-fn request_id(text: &str) -> Result<String, CommandError> {
+/// Reads an idempotency key.
+pub fn request_id(text: &str) -> Result<String, CommandError> {
     let fits =
         (1..=REQUEST_ID_CHARS).contains(&text.chars().count()) && !text.contains(char::is_control);
     if fits {
@@ -337,7 +338,7 @@ fn print_paid(
 }
 
 /// A submitted and paid job as JSON.
-fn paid_json(response: &SubmitJobResponse, paid: &Paid) -> Value {
+pub fn paid_json(response: &SubmitJobResponse, paid: &Paid) -> Value {
     let mut document = submitted_json(response);
     document["payment"] = paid.json();
     for field in ["status", "payment_status"] {

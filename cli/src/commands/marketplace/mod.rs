@@ -1,8 +1,8 @@
 //! `aitbc marketplace`: list GPUs for rent, find and rent them.
 
 mod gpu;
-mod offers;
-mod pricing;
+pub mod offers;
+pub mod pricing;
 mod rent;
 mod rentals;
 mod reputation;

@@ -1,6 +1,7 @@
 //! `aitbc marketplace offers list`.
 
 use aitbc_common::money::MicroAit;
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::{ListOffersRequest, ListOffersResponse, OfferSort};
@@ -94,7 +95,7 @@ impl From<Sort> for OfferSort {
 /// Carries out a verb.
 pub async fn run(context: &Context, Command::List(arguments): Command) -> Result<(), CommandError> {
     let connection = context.connect(Scope::Read).await?;
-    let mut request = ListOffersRequest {
+    let request = ListOffersRequest {
         page_size: arguments.page.page_size,
         page_token: arguments.page.page_token,
         gpu_model: arguments.model,
@@ -105,18 +106,7 @@ pub async fn run(context: &Context, Command::List(arguments): Command) -> Result
         available: arguments.available,
         sort: OfferSort::from(arguments.sort).into(),
     };
-    let mut answer = ListOffersResponse::default();
-    for _ in 0..MOST_CALLS {
-        let mut market = connection.marketplace();
-        answer = market.list_offers(request.clone()).await?.into_inner();
-        if !answer.offers.is_empty() || answer.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token.clone_from(&answer.next_page_token);
-    }
-    for warning in &answer.warnings {
-        context.warn(&warning_name(warning), &warning.message);
-    }
+    let answer = list(context, &connection, request).await?;
     let offers = &answer.offers;
     let token = &answer.next_page_token;
     let document = page("offers", offers.iter().map(offer_json).collect(), token);
@@ -132,4 +122,25 @@ pub async fn run(context: &Context, Command::List(arguments): Command) -> Result
         ));
     }
     Ok(())
+}
+
+/// One page of offers; short pages are asked on for.
+pub async fn list(
+    context: &Context,
+    connection: &Connection,
+    mut request: ListOffersRequest,
+) -> Result<ListOffersResponse, CommandError> {
+    let mut answer = ListOffersResponse::default();
+    for _ in 0..MOST_CALLS {
+        let mut market = connection.marketplace();
+        answer = market.list_offers(request.clone()).await?.into_inner();
+        if !answer.offers.is_empty() || answer.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token.clone_from(&answer.next_page_token);
+    }
+    for warning in &answer.warnings {
+        context.warn(&warning_name(warning), &warning.message);
+    }
+    Ok(answer)
 }

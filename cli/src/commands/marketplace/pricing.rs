@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::terminal::is_terminal_stdout;
 use aitbc_common::token::Scope;
-use aitbc_proto::v1::GetPricingRequest;
+use aitbc_proto::v1::{GetPricingRequest, GetPricingResponse};
 use clap::Args;
 
 use crate::context::Context;
@@ -14,7 +15,8 @@ use crate::output::pricing::{pricing_json, pricing_text};
 use crate::values;
 
 const DAY_S: u64 = 86_400;
-const MOST_DAYS: u64 = 30;
+/// Days that prices are looked at for, at most.
+pub const MOST_DAYS: u64 = 30;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,13 +58,23 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         gpu_model: arguments.model,
         window_days: arguments.window,
     };
+    let pricing = get(context, &connection, request).await?;
+    let text = pricing_text(&pricing, is_terminal_stdout());
+    context.result(&pricing_json(&pricing), text)
+}
+
+/// Asks.
+pub async fn get(
+    context: &Context,
+    connection: &Connection,
+    request: GetPricingRequest,
+) -> Result<GetPricingResponse, CommandError> {
     let answer = connection.marketplace().get_pricing(request).await?;
     let pricing = answer.into_inner();
     for warning in &pricing.warnings {
         context.warn(&warning_name(warning), &warning.message);
     }
-    let text = pricing_text(&pricing, is_terminal_stdout());
-    context.result(&pricing_json(&pricing), text)
+    Ok(pricing)
 }
 
 #[cfg(test)]
