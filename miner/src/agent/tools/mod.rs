@@ -3,8 +3,11 @@
 
 mod built_in;
 mod calculator;
+mod datetime;
+mod files;
 mod labels;
 mod output;
+mod text_search;
 mod tool;
 mod toolbox;
 

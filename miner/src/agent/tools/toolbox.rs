@@ -1,6 +1,7 @@
 //! The tools of one execution, and the one way to call them.
 
 use aitbc_common::nearest::nearest;
+use jiff::Timestamp;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::output::{bounded, excerpt};
-use super::{AttachedFile, Stop, Tool, ToolError, admit, calculator};
+use super::{AttachedFile, Stop, Tool, ToolError, admit, calculator, datetime, text_search};
 
 /// What begins the names of tools that an MCP server has.
 const PEER_PREFIX: &str = "mcp:";
@@ -166,9 +167,10 @@ impl Toolbox {
 
 /// The tools that one name of a definition stands for; none if this miner has no such tool.
 fn named(name: &str, files: &[AttachedFile], peers: &[Arc<dyn Tool>]) -> Vec<Arc<dyn Tool>> {
-    let _ = files;
     match name {
         "calculator" => vec![Arc::new(calculator::tool())],
+        "datetime" => vec![Arc::new(datetime::tool(Timestamp::now))],
+        "text_search" => vec![Arc::new(text_search::tool(files))],
         _ if name.starts_with(PEER_PREFIX) => {
             let of_server = format!("{name}/");
             peers
