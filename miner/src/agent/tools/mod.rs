@@ -5,6 +5,7 @@ mod built_in;
 mod calculator;
 mod datetime;
 mod files;
+mod json_query;
 mod labels;
 mod output;
 mod text_search;
