@@ -8,6 +8,7 @@ mod files;
 mod json_query;
 mod labels;
 mod output;
+mod sql;
 mod text_search;
 mod tool;
 mod toolbox;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::{bounded, excerpt};
 use super::{
-    AttachedFile, Stop, Tool, ToolError, admit, calculator, datetime, json_query, text_search,
+    AttachedFile, Stop, Tool, ToolError, admit, calculator, datetime, json_query, sql, text_search,
 };
 
 /// What begins the names of tools that an MCP server has.
@@ -173,6 +173,7 @@ fn named(name: &str, files: &[AttachedFile], peers: &[Arc<dyn Tool>]) -> Vec<Arc
         "calculator" => vec![Arc::new(calculator::tool())],
         "datetime" => vec![Arc::new(datetime::tool(Timestamp::now))],
         "json_query" => vec![Arc::new(json_query::tool(files))],
+        "sql" => vec![Arc::new(sql::tool(files))],
         "text_search" => vec![Arc::new(text_search::tool(files))],
         _ if name.starts_with(PEER_PREFIX) => {
             let of_server = format!("{name}/");
