@@ -1,0 +1,191 @@
+//! Calls of tools that do every wrong thing.
+
+use super::*;
+use crate::agent::tools::{Labels, MAX_OUTPUT_BYTES};
+use futures_util::future::BoxFuture;
+use serde_json::json;
+
+/// What a scripted tool does when it is called.
+#[derive(Clone, Copy)]
+enum Does {
+    Answer(&'static str),
+    Fail,
+    Flood,
+    Hang,
+}
+
+struct Scripted {
+    name: &'static str,
+    labels: Labels,
+    does: Does,
+    parameters: Value,
+}
+
+impl Tool for Scripted {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn description(&self) -> &str {
+        "scripted"
+    }
+    fn parameters(&self) -> &Value {
+        &self.parameters
+    }
+    fn labels(&self) -> Labels {
+        self.labels
+    }
+    fn call<'a>(&'a self, _: &'a Value, _: Stop) -> BoxFuture<'a, Result<String, ToolError>> {
+        let does = self.does;
+        Box::pin(async move {
+            match does {
+                Does::Answer(text) => Ok(text.to_owned()),
+                Does::Fail => Err(ToolError::failed("it did not work")),
+                Does::Flood => Ok("x".repeat(10 * MAX_OUTPUT_BYTES)),
+                Does::Hang => std::future::pending().await,
+            }
+        })
+    }
+}
+
+fn scripted(name: &'static str, egress: bool, reads_untrusted: bool, does: Does) -> Arc<dyn Tool> {
+    Arc::new(Scripted {
+        name,
+        labels: Labels {
+            egress,
+            reads_untrusted,
+        },
+        does,
+        parameters: json!({
+            "type": "object",
+            "properties": {"word": {"type": "string"}},
+            "additionalProperties": false,
+        }),
+    })
+}
+
+fn peers() -> Vec<Arc<dyn Tool>> {
+    vec![
+        scripted("mcp:web/fetch", false, true, Does::Answer("a page")),
+        scripted("mcp:web/broken", false, true, Does::Fail),
+        scripted("mcp:mail/send", true, false, Does::Answer("sent")),
+        scripted("mcp:web2/flood", false, false, Does::Flood),
+        scripted("mcp:web2/hang", false, false, Does::Hang),
+    ]
+}
+
+fn toolbox(names: &[&str], egress_after_untrusted: bool) -> Toolbox {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    Toolbox::new(&names, &[], &peers(), egress_after_untrusted).unwrap()
+}
+
+async fn call(toolbox: &Toolbox, name: &str) -> Outcome {
+    toolbox
+        .call(name, &json!({}), &CancellationToken::new())
+        .await
+}
+
+#[test]
+fn a_server_stands_for_all_of_its_tools_and_no_others() {
+    let toolbox = toolbox(&["mcp:web", "mcp:web/fetch", "calculator"], false);
+    let names: Vec<&str> = toolbox.tools().map(Tool::name).collect();
+    assert_eq!(names, ["mcp:web/fetch", "mcp:web/broken", "calculator"]);
+}
+
+#[test]
+fn what_the_miner_lacks_is_named() {
+    let names = ["mcp:webb", "calculator", "shell"].map(str::to_owned);
+    let Err(missing) = Toolbox::new(&names, &[], &peers(), false) else {
+        panic!("tools that are nowhere were found");
+    };
+    assert_eq!(
+        missing.to_string(),
+        "this miner does not offer mcp:webb, shell"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_tool_is_answered_with_the_nearest() {
+    let toolbox = toolbox(&["calculator"], false);
+    let outcome = call(&toolbox, "calculater").await;
+    assert!(!outcome.ok);
+    assert!(
+        outcome.output.contains("did you mean \"calculator\"?"),
+        "{}",
+        outcome.output
+    );
+    let outcome = call(&toolbox, "bash").await;
+    assert!(outcome.output.ends_with("the tools are: calculator"));
+}
+
+#[tokio::test]
+async fn arguments_are_checked_before_the_call() {
+    let toolbox = toolbox(&["mcp:web/fetch"], false);
+    let arguments = json!({"word": 7, "extra": "x".repeat(100_000)});
+    let outcome = toolbox
+        .call("mcp:web/fetch", &arguments, &CancellationToken::new())
+        .await;
+    assert!(!outcome.ok && outcome.output.len() < 2000);
+    assert!(
+        outcome
+            .output
+            .contains("/word: 7 is not of type \"string\""),
+        "{}",
+        outcome.output
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_sent_once_untrusted_text_was_read() {
+    for reader in ["mcp:web/fetch", "mcp:web/broken"] {
+        let toolbox = toolbox(&["mcp:web", "mcp:mail"], false);
+        assert!(call(&toolbox, "mcp:mail/send").await.ok);
+        call(&toolbox, reader).await;
+        let outcome = call(&toolbox, "mcp:mail/send").await;
+        assert!(!outcome.ok && outcome.output.starts_with("refused: "));
+        assert_eq!(call(&toolbox, "mcp:web/fetch").await.output, "a page");
+    }
+    let allowed = toolbox(&["mcp:web", "mcp:mail"], true);
+    call(&allowed, "mcp:web/fetch").await;
+    assert!(call(&allowed, "mcp:mail/send").await.ok);
+}
+
+#[tokio::test]
+async fn a_miner_that_takes_over_knows_what_was_read() {
+    for (answered, sends) in [
+        ("mcp:mail/send", true),
+        ("mcp:web/fetch", false),
+        ("mcp:gone/tool", false),
+    ] {
+        let toolbox = toolbox(&["mcp:web", "mcp:mail"], false);
+        toolbox.answered_before(answered);
+        assert_eq!(
+            call(&toolbox, "mcp:mail/send").await.ok,
+            sends,
+            "{answered}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_and_says_so() {
+    let toolbox = toolbox(&["mcp:web2/flood"], false);
+    let outcome = call(&toolbox, "mcp:web2/flood").await;
+    assert!(outcome.ok && outcome.truncated && outcome.output.len() <= MAX_OUTPUT_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_hangs_ends_at_its_timeout() {
+    let toolbox = toolbox(&["mcp:web2/hang"], false);
+    let outcome = call(&toolbox, "mcp:web2/hang").await;
+    assert_eq!(outcome.output, "the call took longer than 30 s");
+    assert!(!outcome.ok);
+}
+
+#[tokio::test]
+async fn a_cancelled_execution_waits_for_no_tool() {
+    let toolbox = toolbox(&["mcp:web2/hang"], false);
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let outcome = toolbox.call("mcp:web2/hang", &json!({}), &cancel).await;
+    assert_eq!(outcome.output, "the execution was cancelled");
+}
