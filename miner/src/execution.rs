@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aitbc_common::job_input::JobInput;
+use aitbc_common::job_input::{JobInput, JobType};
 use aitbc_common::limits::FAILURE_MESSAGE_BYTES;
 use aitbc_proto::v1::{Failure, FailureReason};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::driver::{self, Host};
 use crate::begun::Begun;
 use crate::runner::{MAX_OUTPUT_BYTES, RunError, RunEvent, RunRequest, RunResult, Runner};
 use crate::session::{AttemptKey, Event, JobStart};
@@ -20,9 +21,9 @@ const EVENTS: usize = 256;
 const RUN_EVENTS: usize = 64;
 
 /// Runs jobs, each in a task of its own.
-#[derive(Debug)]
 pub struct Executor<R> {
     runner: Arc<R>,
+    agents: Option<Arc<Host>>,
     begun: Begun,
     events: mpsc::Sender<Event>,
     trouble: Arc<Notify>,
@@ -43,6 +44,7 @@ impl<R: Runner> Executor<R> {
         (
             Self {
                 runner,
+                agents: None,
                 begun,
                 events,
                 trouble,
@@ -51,6 +53,13 @@ impl<R: Runner> Executor<R> {
             },
             received,
         )
+    }
+
+    /// Executes agents too.
+    #[must_use]
+    pub fn with_agents(mut self, host: Host) -> Self {
+        self.agents = Some(Arc::new(host));
+        self
     }
 
     /// How many runs there are, from now on.
@@ -68,16 +77,27 @@ impl<R: Runner> Executor<R> {
             self.events.clone(),
             self.trouble.clone(),
         );
-        let (busy, begun) = (self.busy.clone(), self.begun.clone());
+        let (busy, begun, agents) = (self.busy.clone(), self.begun.clone(), self.agents.clone());
         busy.send_modify(|runs| *runs += 1);
         tokio::spawn(async move {
             let key = start.key;
             let executed = match begin(&begun, key).await {
-                Ok(()) => execute(&*runner, start, cancel.clone(), &events).await,
                 Err(failure) => Err(RunFailure::Failed {
                     failure,
                     server_in_doubt: false,
                 }),
+                Ok(()) if start.job_type != JobType::Agent => {
+                    execute(&*runner, start, cancel.clone(), &events).await
+                }
+                Ok(()) => match &agents {
+                    Some(host) => {
+                        driver::execute(host, &*runner, start, cancel.clone(), &events).await
+                    }
+                    None => {
+                        let message = "this miner executes no agents".to_owned();
+                        Err(failed(FailureReason::Operator, message))
+                    }
+                },
             };
             busy.send_modify(|runs| *runs = runs.saturating_sub(1));
             let event = match executed {
@@ -116,12 +136,43 @@ impl<R> Drop for Executor<R> {
     }
 }
 
-enum RunFailure {
+/// Why a run came to nothing.
+pub(crate) enum RunFailure {
+    /// It was cancelled.
     Cancelled,
+    /// It failed.
     Failed {
+        /// What the coordinator is told.
         failure: Failure,
+        /// The model server may be away or changed.
         server_in_doubt: bool,
     },
+}
+
+impl RunFailure {
+    /// Of what the model server did.
+    pub(crate) fn of(error: RunError) -> Self {
+        match failure_reason(&error) {
+            None => Self::Cancelled,
+            Some(reason) => Self::Failed {
+                failure: failure(reason, error.to_string()),
+                server_in_doubt: !error.is_jobs_fault(),
+            },
+        }
+    }
+}
+
+/// A failure that says nothing of the model server.
+pub(crate) fn failed(reason: FailureReason, message: String) -> RunFailure {
+    RunFailure::Failed {
+        failure: failure(reason, message),
+        server_in_doubt: false,
+    }
+}
+
+/// The job's own fault.
+pub(crate) fn refused(message: String) -> RunFailure {
+    failed(FailureReason::InputRefused, message)
 }
 
 /// An attempt is begun once, ever: the miner signs one output of it.
@@ -145,17 +196,10 @@ async fn execute<R: Runner>(
         job_type,
         model,
         input,
+        ..
     } = start;
-    let input = JobInput::parse(job_type, &input).map_err(|error| {
-        let failure = failure(
-            FailureReason::InputRefused,
-            format!("{error}; {}", error.hint),
-        );
-        RunFailure::Failed {
-            failure,
-            server_in_doubt: false,
-        }
-    })?;
+    let input = JobInput::parse(job_type, &input)
+        .map_err(|error| refused(format!("{error}; {}", error.hint)))?;
     let request = RunRequest {
         model: model.name,
         input,
@@ -186,13 +230,9 @@ async fn execute<R: Runner>(
         }
     };
     let (result, ()) = tokio::join!(runner.run(request, cancel.clone(), sender), forward);
-    result.map_err(|error| match failure_reason(&error) {
-        None => RunFailure::Cancelled,
-        Some(_) if cancel.is_cancelled() => RunFailure::Cancelled,
-        Some(reason) => RunFailure::Failed {
-            failure: failure(reason, error.to_string()),
-            server_in_doubt: !error.is_jobs_fault(),
-        },
+    result.map_err(|error| match RunFailure::of(error) {
+        RunFailure::Failed { .. } if cancel.is_cancelled() => RunFailure::Cancelled,
+        failure => failure,
     })
 }
 
@@ -294,6 +334,8 @@ mod tests {
                 ..MinerModel::default()
             },
             input: Bytes::from_static(input),
+            paid_for: None,
+            rate: 0,
         }
     }
 

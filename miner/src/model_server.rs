@@ -135,7 +135,7 @@ pub async fn look(client: &OllamaClient, offer: &Offer) -> Result<ServerState, R
         models: models.iter().map(|model| announce(model, offer)).collect(),
         slots: if models.is_empty() { 0 } else { offer.slots },
         engine,
-        tools: Vec::new(),
+        tools: crate::agent::driver::offered(&[]),
     };
     Ok(ServerState {
         kind: offer.kind,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aitbc_proto::v1::GetNetworkInfoRequest;
 pub use aitbc_proto::v1::GetNetworkInfoResponse;
+use aitbc_proto::v1::agent_service_client::AgentServiceClient;
 use aitbc_proto::v1::job_service_client::JobServiceClient;
 use aitbc_proto::v1::ledger_service_client::LedgerServiceClient;
 use aitbc_proto::v1::marketplace_service_client::MarketplaceServiceClient;
@@ -333,6 +334,14 @@ impl Connection {
     #[must_use]
     pub fn miners(&self) -> MinerServiceClient<AuthorizedChannel> {
         MinerServiceClient::with_interceptor(self.channel.clone(), self.authorization.clone())
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(limits::MESSAGE_BYTES)
+    }
+
+    /// The agents' service.
+    #[must_use]
+    pub fn agents(&self) -> AgentServiceClient<AuthorizedChannel> {
+        AgentServiceClient::with_interceptor(self.channel.clone(), self.authorization.clone())
             .max_decoding_message_size(limits::MESSAGE_BYTES)
             .max_encoding_message_size(limits::MESSAGE_BYTES)
     }

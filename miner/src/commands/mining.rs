@@ -21,6 +21,7 @@ use super::context::Context;
 use super::registration::{Declaration, find, register};
 use super::server;
 use super::signals::Signals;
+use crate::agent::driver::Host;
 use crate::begun::Begun;
 use crate::execution::Executor;
 use crate::mining_log::{Banner, MiningLog};
@@ -67,6 +68,12 @@ pub async fn mine(
     signals.guard(&stop, work).await
 }
 
+/// What runs jobs, and what it reports.
+type Runs = (
+    Executor<OllamaClient>,
+    tokio::sync::mpsc::Receiver<crate::session::Event>,
+);
+
 async fn hold_session(
     context: &Context,
     client: OllamaClient,
@@ -110,8 +117,7 @@ async fn hold_session(
     }
     let core = SessionCore::new(config, state.inventory.clone(), spooled);
     let trouble = Arc::new(Notify::new());
-    let begun = Begun::open(context.folder().join("begun"))?;
-    let runs = Executor::new(Arc::new(client.clone()), trouble.clone(), begun);
+    let runs = executor(context, &client, &identity, &trouble)?;
     let (state, states) = watch::channel(state);
     let mut background = JoinSet::new();
     // Measuring every local model would load them all.
@@ -142,6 +148,24 @@ async fn hold_session(
     background.abort_all();
     lock(&log).ended(&end)?;
     conclude(end)
+}
+
+/// What runs jobs and agents, and what it reports.
+fn executor(
+    context: &Context,
+    client: &OllamaClient,
+    identity: &Arc<Identity>,
+    trouble: &Arc<Notify>,
+) -> Result<Runs, CommandError> {
+    let begun = Begun::open(context.folder().join("begun"))?;
+    let host = Host {
+        url: context.url.clone(),
+        identity: Arc::clone(identity),
+        folder: context.folder().join("agent-files"),
+        peers: Vec::new(),
+    };
+    let (executor, events) = Executor::new(Arc::new(client.clone()), Arc::clone(trouble), begun);
+    Ok((executor.with_agents(host), events))
 }
 
 /// This miner's registration; made now if there is none, and changed where the operator wants other jobs.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aitbc_common::layouts::NO_BUDGET;
 use aitbc_proto::v1::miner_message::Message;
 use aitbc_proto::v1::{Accept, Assign, Failure, FailureReason, MinerModel, Reject};
 
@@ -147,6 +148,7 @@ impl SessionCore {
         }
         let job_type = promise.spec.job_type;
         let locked = promise.assignment.locked;
+        let (budget_ms, rate) = (promise.assignment.budget_ms, promise.assignment.rate);
         let run = Run::new(
             promise,
             model.clone(),
@@ -167,6 +169,8 @@ impl SessionCore {
             job_type,
             model,
             input: assign.input,
+            paid_for: (budget_ms != NO_BUDGET).then(|| Duration::from_millis(budget_ms)),
+            rate,
         })));
     }
 

@@ -129,6 +129,10 @@ pub struct JobStart {
     pub model: MinerModel,
     /// The input document, not yet parsed; its hash is the spec's.
     pub input: Bytes,
+    /// How long its locks pay for; `None` = no budget.
+    pub paid_for: Option<Duration>,
+    /// Micro-AIT per hour.
+    pub rate: u64,
 }
 
 /// Why a session is over for good.
