@@ -1,4 +1,5 @@
-//! Ids of jobs, miners, listings and rentals: TypeIDs (`job_…`, `miner_…`), a prefix and a UUIDv7 in Crockford base 32.
+//! Ids of jobs, miners, listings, rentals and agents: TypeIDs (`job_…`, `miner_…`), a prefix and a UUIDv7 in Crockford
+//! base 32.
 //!
 //! Their text sorts by creation time. Bits 52–57 of the UUID (the top of `rand_a`) are the data partition (shard) of
 //! the owner: the first 6 bits of SHA-256 of the owner's public key.
@@ -141,6 +142,7 @@ id!(JobId, "job", "The id of a job.");
 id!(MinerId, "miner", "The id of a registered miner.");
 id!(ListingId, "listing", "The id of a listed GPU.");
 id!(RentalId, "rental", "The id of a rental.");
+id!(AgentId, "agent", "The id of an agent.");
 
 #[cfg(test)]
 mod tests {

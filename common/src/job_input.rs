@@ -15,6 +15,7 @@ use crate::nearest::nearest;
 
 pub use auditable::{AUDIT_SEED, check_auditable, make_auditable};
 pub use inference::{InferenceInput, Prompt};
+pub use options::check_options;
 
 /// Most bytes of a job's input: 3 MiB.
 pub const MAX_INPUT_BYTES: usize = crate::limits::INPUT_BYTES;
@@ -112,7 +113,7 @@ pub struct InputError {
 }
 
 impl InputError {
-    fn document(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn document(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             hint: hint.into(),
@@ -120,7 +121,7 @@ impl InputError {
         }
     }
 
-    fn at(field: impl Into<String>, problem: &str, hint: impl Into<String>) -> Self {
+    pub(crate) fn at(field: impl Into<String>, problem: &str, hint: impl Into<String>) -> Self {
         let field = field.into();
         Self {
             message: format!("{field}: {problem}"),

@@ -4,6 +4,7 @@
 //! no network.
 
 pub mod address;
+pub mod agents;
 pub mod genesis;
 pub mod gpus;
 pub mod hash;

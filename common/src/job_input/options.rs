@@ -48,7 +48,8 @@ fn duration_seconds(text: &str) -> Option<f64> {
     (!text.is_empty()).then_some(total)
 }
 
-pub(super) fn check_options(options: Value) -> Result<Map<String, Value>, InputError> {
+/// Reads model options: known names, each in its range; a single `stop` becomes a list.
+pub fn check_options(options: Value) -> Result<Map<String, Value>, InputError> {
     const KNOWN: [&str; 11] = [
         "temperature",
         "top_p",
