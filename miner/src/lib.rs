@@ -1,5 +1,6 @@
 //! The AITBC miner: holds one stream to a coordinator and runs jobs on a local model server.
 
+pub mod agent;
 pub mod begun;
 pub mod commands;
 #[cfg(feature = "engine")]
