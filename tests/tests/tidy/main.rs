@@ -85,6 +85,8 @@ fn the_pure_parts_are_where_the_rules_look() {
         "coordinator/src/engine/core.rs",
         "coordinator/src/sessions/core.rs",
         "coordinator/src/sessions/output_buffer.rs",
+        "miner/src/agent/core.rs",
+        "miner/src/agent/core/",
         "miner/src/session/core.rs",
         "common/src/layouts/",
     ] {

@@ -5,7 +5,8 @@ mod handover;
 mod limits;
 mod replies;
 
-use aitbc_common::agents::{AgentType, Limits};
+use aitbc_common::agents::{AgentType, Definition, ExecutionInput, Limits};
+use serde_json::Map;
 
 use super::*;
 

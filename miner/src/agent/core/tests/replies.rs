@@ -279,6 +279,10 @@ fn a_step_that_is_not_valid_is_told() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn arguments_that_no_event_can_hold_are_refused() {
     let deep = format!(
         "{}{}",
         "{\"a\":".repeat(126),
