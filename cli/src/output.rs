@@ -1,5 +1,6 @@
 //! Output: results as JSON or text, values as both sides read them.
 
+pub mod agent;
 pub mod job;
 pub mod json;
 pub mod miner;

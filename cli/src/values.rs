@@ -8,7 +8,7 @@ use aitbc_common::address::{Address, AddressError};
 use aitbc_common::genesis::SUPPLY_BOUND;
 use aitbc_common::hash::Hash;
 use aitbc_common::identity::PublicKey;
-use aitbc_common::ids::{IdError, JobId, ListingId, MinerId, RentalId};
+use aitbc_common::ids::{AgentId, IdError, JobId, ListingId, MinerId, RentalId};
 use aitbc_common::limits::{MAX_POLL_LEASE_MS, MAX_VRAM_GIB, MIN_POLL_LEASE_MS};
 use aitbc_common::money::{MAX_PRICE_PER_HOUR, MICRO_PER_AIT, MicroAit};
 use aitbc_common::runtime::errors::CommandError;
@@ -38,6 +38,39 @@ impl FromStr for JobSelector {
 }
 
 impl fmt::Display for JobSelector {
+    /// As requests name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Last => f.write_str("last"),
+            Self::Id(id) => id.fmt(f),
+        }
+    }
+}
+
+/// An agent on the command line: its id, or `last` for the newest of this identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentSelector {
+    /// The newest.
+    Last,
+    /// This one.
+    Id(AgentId),
+}
+
+impl FromStr for AgentSelector {
+    type Err = CommandError;
+
+    fn from_str(text: &str) -> Result<Self, CommandError> {
+        if text == "last" {
+            return Ok(Self::Last);
+        }
+        text.parse().map(Self::Id).map_err(|error| {
+            let hint = format!("{}; \"last\" is your newest agent", IdError::hint(&error));
+            CommandError::usage(error.to_string()).with_hint(hint)
+        })
+    }
+}
+
+impl fmt::Display for AgentSelector {
     /// As requests name it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,12 +4,16 @@ mod document;
 mod files;
 mod load;
 mod schema;
+mod stored;
 pub mod template;
+mod upload;
 
 #[cfg(test)]
 mod tests;
 
 pub use load::{Loaded, load};
+pub use stored::Stored;
+pub use upload::upload;
 
 /// The config's name where none is given.
 pub const CONFIG_FILE: &str = "agent_config.json";

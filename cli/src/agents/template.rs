@@ -10,6 +10,7 @@ pub fn config(agent_type: AgentType) -> String {
     format!(
         r#"// An agent of type {agent_type}: it {purpose}. Comments like this one may stay.
 // Is it right?    aitbc agent check --type {agent_type}
+// Then:           aitbc agent create --name NAME --type {agent_type}
 // What may be in it, for editors: aitbc agent schema
 {{
   // The model, as `aitbc models` lists them; NAME@sha256:DIGEST pins its exact weights.

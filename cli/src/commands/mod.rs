@@ -39,7 +39,7 @@ pub async fn run(cli: Cli) -> Result<(), CommandError> {
         Command::Wallet(command) => wallet::run(context, command).await,
         Command::Ledger(command) => ledger::run(context, command).await,
         Command::Marketplace(command) => marketplace::run(context, command).await,
-        Command::Agent(command) => agent::run(context, command),
+        Command::Agent(command) => agent::run(context, command).await,
         Command::Mcp(arguments) => mcp::run(context, arguments).await,
         Command::Token(arguments) => token::run(context, arguments).await,
         Command::Config(command) => config::run(context, command).await,

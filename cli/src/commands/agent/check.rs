@@ -11,6 +11,7 @@ use serde_json::json;
 use super::agent_type;
 use crate::agents::{CONFIG_FILE, Loaded, load};
 use crate::context::Context;
+use crate::output::agent::parts;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,21 +56,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError>
 
 /// `analysis, llama3:latest, tools sql + calculator, files q3.csv`.
 fn summary(definition: &Definition) -> String {
-    let listed = |names: Vec<&str>| match names.join(" + ") {
-        none if none.is_empty() => "none".to_owned(),
-        some => some,
-    };
-    let tools = definition.tools.iter().map(String::as_str).collect();
-    let files = definition
+    let files: Vec<&str> = definition
         .files
         .iter()
         .map(|file| file.name.as_str())
         .collect();
     format!(
-        "{}, {}, tools {}, files {}",
+        "{}, {}, {}",
         definition.agent_type,
         definition.model,
-        listed(tools),
-        listed(files)
+        parts(&definition.tools, &files)
     )
 }

@@ -57,7 +57,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), CommandError>
         format!(" --config {shown}")
     };
     context.next(format_args!(
-        "aitbc agent check --type {agent_type}{option}"
+        "aitbc agent create --name NAME --type {agent_type}{option}"
     ));
     Ok(())
 }
