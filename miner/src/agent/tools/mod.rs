@@ -7,6 +7,7 @@ mod datetime;
 mod files;
 mod json_query;
 mod labels;
+pub mod mcp;
 mod output;
 mod sql;
 mod text_search;
