@@ -1,6 +1,7 @@
 //! Calls of tools that do every wrong thing.
 
 use super::*;
+use crate::agent::tools::files::tests::Folder;
 use crate::agent::tools::{Labels, MAX_OUTPUT_BYTES};
 use futures_util::future::BoxFuture;
 use serde_json::json;
@@ -188,4 +189,52 @@ async fn a_cancelled_execution_waits_for_no_tool() {
     cancel.cancel();
     let outcome = toolbox.call("mcp:web2/hang", &json!({}), &cancel).await;
     assert_eq!(outcome.output, "the execution was cancelled");
+}
+
+#[tokio::test]
+async fn the_miners_own_tools_answer_by_their_schemas() {
+    let folder = Folder::new();
+    let files = [
+        folder.file("q3.csv", "month,revenue\nJuly,0.1\nAugust,0.2\n"),
+        folder.file("orders.json", "{\"total\": 1.50}"),
+    ];
+    let names = ["sql", "calculator", "datetime", "json_query", "text_search"].map(str::to_owned);
+    let toolbox = Toolbox::new(&names, &files, &[], false).unwrap();
+    let cancel = CancellationToken::new();
+    for (name, arguments, expected) in [
+        (
+            "sql",
+            json!({"query": "SELECT SUM(revenue) s FROM q3"}),
+            "s\n0.3\n(1 row)",
+        ),
+        ("calculator", json!({"expression": "0.1 + 0.2"}), "0.3"),
+        (
+            "datetime",
+            json!({"operation": "difference", "from": "2026-07-01", "to": "2026-09-30"}),
+            "2 months, 29 days\n91 days",
+        ),
+        ("json_query", json!({"path": "$.total"}), "1 result\n1.5"),
+        (
+            "text_search",
+            json!({"pattern": "July"}),
+            "1 line matches\nq3.csv:2: July,0.1",
+        ),
+    ] {
+        let outcome = toolbox.call(name, &arguments, &cancel).await;
+        assert_eq!(
+            (outcome.ok, outcome.output.as_str()),
+            (true, expected),
+            "{name}"
+        );
+        let outcome = toolbox.call(name, &json!({"unknown": 1}), &cancel).await;
+        assert!(
+            outcome.output.starts_with("the arguments do not fit: "),
+            "{name}: {outcome:?}"
+        );
+    }
+    assert!(
+        toolbox
+            .tools()
+            .all(|tool| !tool.labels().egress && tool.description().len() < 1500)
+    );
 }
