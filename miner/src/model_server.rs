@@ -76,6 +76,8 @@ pub struct Offer {
     pub context: Option<u32>,
     /// Measured speeds.
     pub speeds: SpeedStore,
+    /// The tools that agents may use here; none = it runs no agents.
+    pub tools: Vec<String>,
 }
 
 /// How the server does.
@@ -135,7 +137,7 @@ pub async fn look(client: &OllamaClient, offer: &Offer) -> Result<ServerState, R
         models: models.iter().map(|model| announce(model, offer)).collect(),
         slots: if models.is_empty() { 0 } else { offer.slots },
         engine,
-        tools: crate::agent::driver::offered(&[]),
+        tools: offer.tools.clone(),
     };
     Ok(ServerState {
         kind: offer.kind,

@@ -66,6 +66,7 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         slots: mining.slots,
         context: context_tokens,
         speeds: SpeedStore::open(&context.folder()),
+        tools: Vec::new(),
     };
     let mined = mine(
         &context,

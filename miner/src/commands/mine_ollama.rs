@@ -49,6 +49,7 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         slots: mining.slots,
         context: server.context,
         speeds: SpeedStore::open(&context.folder()),
+        tools: Vec::new(),
     };
     mine(&context, server.client(), offer, pull, &mining).await
 }

@@ -21,7 +21,9 @@ use super::context::Context;
 use super::registration::{Declaration, find, register};
 use super::server;
 use super::signals::Signals;
-use crate::agent::driver::Host;
+use crate::agent::driver::{self, Host};
+use crate::agent::peers;
+use crate::agent::tools::Tool;
 use crate::begun::Begun;
 use crate::execution::Executor;
 use crate::mining_log::{Banner, MiningLog};
@@ -55,15 +57,18 @@ pub struct MiningOptions {
 pub async fn mine(
     context: &Context,
     client: OllamaClient,
-    offer: Offer,
+    mut offer: Offer,
     pull: bool,
     options: &MiningOptions,
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let work = async {
+        let note = |line| context.note(format_args!("{line}"));
+        let peers = peers::start(&context.folder(), note).await?;
+        offer.tools = driver::offered(&peers);
         let state = server::ready(context, &client, &offer, pull, &stop).await?;
-        hold_session(context, client, offer, state, options, &stop).await
+        hold_session(context, (client, peers), offer, state, options, &stop).await
     };
     signals.guard(&stop, work).await
 }
@@ -76,7 +81,7 @@ type Runs = (
 
 async fn hold_session(
     context: &Context,
-    client: OllamaClient,
+    (client, peers): (OllamaClient, Vec<Arc<dyn Tool>>),
     offer: Offer,
     state: ServerState,
     options: &MiningOptions,
@@ -117,7 +122,7 @@ async fn hold_session(
     }
     let core = SessionCore::new(config, state.inventory.clone(), spooled);
     let trouble = Arc::new(Notify::new());
-    let runs = executor(context, &client, &identity, &trouble)?;
+    let runs = executor(context, (&client, peers), &identity, &trouble)?;
     let (state, states) = watch::channel(state);
     let mut background = JoinSet::new();
     // Measuring every local model would load them all.
@@ -153,7 +158,7 @@ async fn hold_session(
 /// What runs jobs and agents, and what it reports.
 fn executor(
     context: &Context,
-    client: &OllamaClient,
+    (client, peers): (&OllamaClient, Vec<Arc<dyn Tool>>),
     identity: &Arc<Identity>,
     trouble: &Arc<Notify>,
 ) -> Result<Runs, CommandError> {
@@ -162,7 +167,7 @@ fn executor(
         url: context.url.clone(),
         identity: Arc::clone(identity),
         folder: context.folder().join("agent-files"),
-        peers: Vec::new(),
+        peers,
     };
     let (executor, events) = Executor::new(Arc::new(client.clone()), Arc::clone(trouble), begun);
     Ok((executor.with_agents(host), events))

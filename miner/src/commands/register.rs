@@ -85,6 +85,7 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         slots: arguments.slots.unwrap_or(1),
         context: arguments.server.context,
         speeds: SpeedStore::open(&context.folder()),
+        tools: Vec::new(),
     };
     let server = look(&client, &offer).await;
     if let Err(error) = &server {

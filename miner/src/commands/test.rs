@@ -44,6 +44,7 @@ pub async fn run(global: &GlobalOptions, arguments: Arguments) -> Result<(), Com
         slots: 1,
         context: arguments.server.context,
         speeds: SpeedStore::open(&context.folder()),
+        tools: Vec::new(),
     };
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();

@@ -15,6 +15,8 @@ pub enum Script {
     AnswerLate,
     /// Answers this in one piece.
     Say(&'static str),
+    /// Says the next of [`FakeOllama::start_steps`]: as many as the model has said before in the conversation are left out.
+    Steps,
     /// Takes the request and says nothing.
     Hang,
     /// Begins an answer and says nothing more.
@@ -40,6 +42,8 @@ pub struct FakeOllama {
     script: Arc<Mutex<Script>>,
     pulled: Arc<Mutex<Vec<String>>>,
     generating: Arc<AtomicUsize>,
+    steps: Arc<Mutex<Vec<String>>>,
+    chats: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeOllama {
@@ -53,12 +57,18 @@ impl FakeOllama {
         let pulled: Arc<Mutex<Vec<String>>> = Arc::default();
         let pulls = Arc::clone(&pulled);
         let generating: Arc<AtomicUsize> = Arc::default();
-        let running = Arc::clone(&generating);
+        let (steps, chats) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>)>::default();
+        let shared = Shared {
+            script: shared,
+            pulls,
+            running: Arc::clone(&generating),
+            steps: Arc::clone(&steps),
+            chats: Arc::clone(&chats),
+        };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, pulls) = (shared.clone(), pulls.clone());
-                let running = Arc::clone(&running);
-                std::thread::spawn(move || serve(stream, &script, &pulls, &running));
+                let shared = shared.clone();
+                std::thread::spawn(move || serve(stream, &shared));
             }
         });
         Self {
@@ -66,7 +76,25 @@ impl FakeOllama {
             script,
             pulled,
             generating,
+            steps,
+            chats,
         }
+    }
+
+    /// Starts one that plays [`Script::Steps`]: it says these one after the other, each as a whole reply to a chat, and hangs
+    /// after the last.
+    #[must_use]
+    pub fn start_steps(steps: Vec<String>) -> Self {
+        let server = Self::start(Script::Steps);
+        *server.steps.lock().unwrap_or_else(PoisonError::into_inner) = steps;
+        server
+    }
+
+    /// The bodies of the requests to chat.
+    #[must_use]
+    pub fn chats(&self) -> Vec<String> {
+        let chats = self.chats.lock();
+        chats.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Answers that are being generated now: the model stops where its reader leaves.
@@ -94,13 +122,24 @@ impl FakeOllama {
     }
 }
 
+/// What the connections of a server share with it.
+#[derive(Clone)]
+struct Shared {
+    script: Arc<Mutex<Script>>,
+    pulls: Arc<Mutex<Vec<String>>>,
+    running: Arc<AtomicUsize>,
+    steps: Arc<Mutex<Vec<String>>>,
+    chats: Arc<Mutex<Vec<String>>>,
+}
+
 /// Answers one request; the connection then closes.
-fn serve(
-    stream: TcpStream,
-    script: &Mutex<Script>,
-    pulls: &Mutex<Vec<String>>,
-    running: &AtomicUsize,
-) -> Option<()> {
+fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
+    let Shared {
+        script,
+        pulls,
+        running,
+        ..
+    } = shared;
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut request = String::new();
     reader.read_line(&mut request).ok()?;
@@ -129,6 +168,10 @@ fn serve(
     }
     let script = now();
     let reply = match path.as_str() {
+        "/api/chat" if script == Script::Steps => {
+            let body = String::from_utf8_lossy(&body).into_owned();
+            return step(stream, shared, body);
+        }
         "/api/generate" | "/api/chat" => {
             running.fetch_add(1, Ordering::SeqCst);
             let done = generate(stream, script, path == "/api/chat");
@@ -146,6 +189,33 @@ fn serve(
         _ => return respond(&mut stream, "404 Not Found", r#"{"error":"no such path"}"#),
     };
     respond(&mut stream, "200 OK", &reply)
+}
+
+/// Says the next step of a conversation.
+fn step(mut stream: TcpStream, shared: &Shared, body: String) -> Option<()> {
+    let said = body.matches(r#""role":"assistant""#).count();
+    let steps = shared.steps.lock().unwrap_or_else(PoisonError::into_inner);
+    let step = steps.get(said).cloned();
+    drop(steps);
+    let mut chats = shared.chats.lock().unwrap_or_else(PoisonError::into_inner);
+    chats.push(body);
+    drop(chats);
+    let Some(step) = step else {
+        return hold(&stream);
+    };
+    begin_lines(&mut stream)?;
+    let step = step.replace('\\', r"\\").replace('"', r#"\""#);
+    chunk(&mut stream, &token(&step, true))?;
+    chunk(&mut stream, &last(30_000_000, true))?;
+    stream.write_all(b"0\r\n\r\n").ok()
+}
+
+/// The end of an answer, which took so many nanoseconds.
+fn last(work: u64, chat: bool) -> String {
+    let end = format!(
+        r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":{work}"#
+    );
+    token("", chat).replace(r#""done":false"#, &end)
 }
 
 fn tags() -> String {
@@ -220,8 +290,7 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
         Script::AnswerLate => 480_000_000,
         _ => 30_000_000,
     };
-    let last = token("", chat).replace(r#""done":false"#, r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":WORK"#).replace("WORK", &work.to_string());
-    chunk(&mut stream, &last)?;
+    chunk(&mut stream, &last(work, chat))?;
     stream.write_all(b"0\r\n\r\n").ok()
 }
 
