@@ -177,8 +177,8 @@ impl JobInput {
             JobType::Inference => inference::check(document).map(Self::Inference),
             JobType::Embedding => check_embedding(document).map(Self::Embedding),
             JobType::Agent => Err(InputError::document(
-                "agent jobs are not submitted with an input document",
-                "job types: inference, embedding",
+                "an agent is not run with an input document",
+                "run it with: aitbc agent execute AGENT_ID --input TEXT",
             )),
         }
     }

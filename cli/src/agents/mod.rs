@@ -1,6 +1,8 @@
 //! Agents as users write them: `agent_config.json` and the files that it names.
 
 mod document;
+pub mod execution;
+mod feed;
 mod files;
 mod load;
 mod schema;
@@ -11,6 +13,7 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
+pub use feed::Feed;
 pub use load::{Loaded, load};
 pub use stored::Stored;
 pub use upload::upload;

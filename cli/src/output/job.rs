@@ -46,6 +46,10 @@ pub fn job_json(job: &Job) -> Value {
         "request_id": text_or_null(&job.request_id),
         "job_ref": hash_or_null(&job.job_ref),
     });
+    if !job.agent_id.is_empty() {
+        document["agent_id"] = job.agent_id.clone().into();
+        document["agent_version"] = job.agent_version.into();
+    }
     add_payment(&mut document, job);
     if job.verdict() != ReceiptVerdict::Unspecified {
         document["verdict"] = enum_value!(ReceiptVerdict, "RECEIPT_VERDICT_", job.verdict);

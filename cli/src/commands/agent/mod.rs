@@ -3,11 +3,15 @@
 mod check;
 mod create;
 mod delete;
+mod execute;
+mod executions;
 mod init;
 mod list;
+mod logs;
 mod schema;
 mod show;
 mod update;
+pub mod watch;
 
 use std::str::FromStr;
 
@@ -36,6 +40,12 @@ pub enum Command {
     Update(update::Arguments),
     /// Delete an agent
     Delete(delete::Arguments),
+    /// Let an agent work on a task, and watch it
+    Execute(Box<execute::Arguments>),
+    /// List what your agents worked on, newest first
+    Executions(executions::Arguments),
+    /// Show what an agent did: its thoughts, tool calls and answer
+    Logs(logs::Arguments),
 }
 
 /// Carries out a verb.
@@ -49,6 +59,9 @@ pub async fn run(context: &Context, command: Command) -> Result<(), CommandError
         Command::Show(arguments) => show::run(context, arguments).await,
         Command::Update(arguments) => update::run(context, arguments).await,
         Command::Delete(arguments) => delete::run(context, arguments).await,
+        Command::Execute(arguments) => execute::run(context, *arguments).await,
+        Command::Executions(arguments) => executions::run(context, arguments).await,
+        Command::Logs(arguments) => logs::run(context, arguments).await,
     }
 }
 

@@ -1,11 +1,15 @@
 //! A result that checked, and how it is shown.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
+use aitbc_common::job_input::JobType;
 use aitbc_common::runtime::errors::{CommandError, ExitCode};
 use aitbc_common::runtime::terminal::{StreamEscaper, is_terminal_stdout, print_bytes};
 use aitbc_common::verify::{ProofParts, Verified, VerifyError};
 use aitbc_proto::v1::{ExecutionProof, Job};
+
+use crate::agents::execution::Execution;
 
 /// Characters of an unexpected id that an error shows, at most.
 const SHOWN_ID_CHARS: usize = 40;
@@ -24,12 +28,21 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What the job was for: the output, or an embedding job's vectors as JSON.
-    pub fn content(&self) -> &[u8] {
-        match &self.verified.document.embeddings {
-            Some(embeddings) => embeddings.get().as_bytes(),
-            None => &self.output,
+    /// What the job was for: the output, an embedding job's vectors as JSON, or an execution's answer.
+    pub fn content(&self) -> Cow<'_, [u8]> {
+        if let Some(embeddings) = &self.verified.document.embeddings {
+            return Cow::Borrowed(embeddings.get().as_bytes());
         }
+        match self.execution() {
+            Some(Ok(execution)) => Cow::Owned(execution.answer.into_bytes()),
+            _ => Cow::Borrowed(&self.output),
+        }
+    }
+
+    /// The execution of an agent that it is the result of; or why its output is none.
+    pub fn execution(&self) -> Option<Result<Execution, String>> {
+        let is_one = self.verified.proof.spec.job_type == JobType::Agent;
+        is_one.then(|| Execution::read(&self.output))
     }
 }
 
@@ -79,7 +92,11 @@ pub fn other_job(asked: impl std::fmt::Display, answered: &str) -> CommandError 
 
 /// Prints what a job was for: exact bytes into a pipe or file; on a terminal harmless, with a line end.
 pub fn print_delivery(delivery: &Delivery) -> Result<(), CommandError> {
-    let content = delivery.content();
+    print_content(&delivery.content())
+}
+
+/// Prints bytes: exactly those into a pipe or file; on a terminal harmless, with a line end.
+pub fn print_content(content: &[u8]) -> Result<(), CommandError> {
     if !is_terminal_stdout() {
         return print_bytes(content);
     }

@@ -152,6 +152,10 @@ pub fn job_text(job: &Job) -> String {
     if let Some(failure) = &job.failure {
         let _infallible = write!(text, "\n  reason  {}", failure_text(failure));
     }
+    if !job.agent_id.is_empty() {
+        let (agent, version) = (&job.agent_id, job.agent_version);
+        let _infallible = write!(text, "\n  agent   {agent} v{version}");
+    }
     if !job.retry_of.is_empty() {
         let _infallible = write!(text, "\n  retries {}", job.retry_of);
     }

@@ -108,8 +108,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     Ok(())
 }
 
-/// A list knows no attempts.
-fn listed(job: &Job) -> Value {
+/// A job of a list, which knows no attempts.
+pub fn listed(job: &Job) -> Value {
     let mut document = job_json(job);
     document["attempts"] = Value::Null;
     document

@@ -11,7 +11,7 @@ mod funds;
 pub mod input;
 pub mod job_text;
 pub mod ledger_proof;
-mod list;
+pub mod list;
 mod lock_bound;
 mod logs;
 pub mod new_job;

@@ -47,7 +47,7 @@ fn signer(delivery: &Delivery) -> String {
 }
 
 /// The coordinator's figure, but never more than the work that the receipt claims costs.
-fn cost_of(delivery: &Delivery) -> u64 {
+pub fn cost_of(delivery: &Delivery) -> u64 {
     let proof = &delivery.verified.proof;
     let most = cost(proof.assignment.rate, proof.receipt.work_ms);
     delivery
@@ -77,14 +77,23 @@ pub fn receipt_json(proof: &Proof, miner_id: &str, model: &str) -> Value {
     })
 }
 
-/// A result as one JSON document; an embedding job's vectors exactly as the miner signed them. With its place in the
+/// The output, or an execution's answer.
+fn output_text(delivery: &Delivery) -> String {
+    let output = match delivery.execution() {
+        Some(Ok(execution)) => return execution.answer,
+        _ => &delivery.output,
+    };
+    String::from_utf8_lossy(output).into_owned()
+}
+
+/// A result as one JSON document, of an execution with its answer as the output; an embedding job's vectors exactly as the miner signed them. With its place in the
 /// ledger, where there is one and it was asked for.
 pub fn result_json(delivery: &Delivery, logged: Option<&Logged>) -> String {
     let verified = &delivery.verified;
     let mut document = json!({
         "job_id": delivery.job.job_id,
         "status": status_name(delivery.job.status),
-        "output": String::from_utf8_lossy(&delivery.output),
+        "output": output_text(delivery),
         "finish_reason": verified.document.finish_reason.as_str(),
         "receipt": receipt_json(&verified.proof, &delivery.job.miner_id, &delivery.proof.served_model),
         "proof": {"signature": "valid", "output": "matches", "ledger": logged.map(Logged::json)},

@@ -1,5 +1,6 @@
 //! `aitbc client result`: a job's output, and whether its proof checks.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use aitbc_common::runtime::channel::Connection;
@@ -10,7 +11,7 @@ use aitbc_common::verify::ReceiptFile;
 use clap::Args;
 
 use super::acknowledge::acknowledge;
-use super::delivery::{Delivery, print_delivery, proof_parts, write_file};
+use super::delivery::{Delivery, print_content, proof_parts, write_file};
 use super::follow::{Target, follow};
 use super::ledger_proof::Logged;
 use super::proof_text::{proof_line, result_json};
@@ -30,7 +31,7 @@ Examples:
   aitbc client result job_01m83xj880emq8k9w39qsaekf4 --output answer.txt --receipt receipt.json
   aitbc client result last --json
 
-The output goes to stdout, byte for byte; the proof of execution to stderr.";
+The output goes to stdout, byte for byte, of an agent's execution the answer; the proof of execution to stderr.";
 
 /// Which job, and where to.
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// Write the output to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Of an agent's execution: every event as it came, one a line, instead of the answer alone
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
     /// Save the receipt; aitbc client verify checks it without a network
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
@@ -69,14 +73,20 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         }
         write_file(path, &file.to_bytes())?;
     }
+    let content = if arguments.raw {
+        Cow::Borrowed(&delivery.output[..])
+    } else {
+        delivery.content()
+    };
     if let Some(path) = &arguments.output {
-        write_file(path, delivery.content())?;
+        write_file(path, &content)?;
     }
     if context.json {
-        return print_line(result_json(&delivery, logged.as_ref()));
+        let document = result_json(&delivery, logged.as_ref());
+        return print_line(with_events(document, &delivery));
     }
     if arguments.output.is_none() {
-        print_delivery(&delivery)?;
+        print_content(&content)?;
     }
     context.note(clean_err(&proof_line(&delivery)));
     tell_payment(context, &delivery, logged.as_ref());
@@ -88,6 +98,17 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         ));
     }
     Ok(())
+}
+
+/// The document of an execution's result with its events, as they came.
+fn with_events(mut document: String, delivery: &Delivery) -> String {
+    if !matches!(delivery.execution(), Some(Ok(_))) {
+        return document;
+    }
+    let events = String::from_utf8_lossy(&delivery.output);
+    let events: Vec<&str> = events.lines().collect();
+    document.truncate(document.len() - 1);
+    format!("{document},\"events\":[{}]}}", events.join(","))
 }
 
 async fn deliver(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aitbc_common::job_input::JobType;
 use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::errors::CommandError;
 use aitbc_common::runtime::terminal::{is_terminal_stdout, print_line};
@@ -15,6 +16,7 @@ use super::proof_text::{proof_line, result_json};
 use super::status::{get, id_of};
 use super::watchers::{JsonLines, Live, Silent};
 use super::{job_text, submission::Submitted};
+use crate::commands::agent::watch;
 use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::output::clean_err;
@@ -41,6 +43,10 @@ pub async fn submitted(
     interrupt: Interrupt,
     telling: Telling,
 ) -> Result<Delivery, CommandError> {
+    let spec = submitted.trust.spec.as_ref();
+    if spec.is_some_and(|spec| spec.job_type == JobType::Agent) {
+        return watch::submitted(context, connection, submitted, interrupt, None).await;
+    }
     let target = Target {
         job_id: submitted.response.job_id,
         trust: submitted.trust,

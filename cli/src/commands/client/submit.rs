@@ -214,10 +214,7 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
         None => None,
     };
     if !arguments.watch {
-        return match paid {
-            Some(paid) => print_paid(context, response, &paid),
-            None => print(context, "Job submitted", response),
-        };
+        return print_submitted(context, "Job submitted", response, paid.as_ref());
     }
     let interrupt = Interrupt::listen(arguments.cancel_on_interrupt);
     tell_submitted(context, response, paid.as_ref())?;
@@ -232,7 +229,8 @@ pub async fn run(context: &Context, arguments: Arguments) -> Result<(), CommandE
     Ok(())
 }
 
-async fn rental(
+/// The rental that is meant.
+pub async fn rental(
     connection: &Connection,
     selector: Option<RentalSelector>,
 ) -> Result<Option<RentalId>, CommandError> {
@@ -243,7 +241,7 @@ async fn rental(
 }
 
 /// The first line of a job that is watched.
-fn tell_submitted(
+pub fn tell_submitted(
     context: &Context,
     response: &SubmitJobResponse,
     paid: Option<&Paid>,
@@ -282,7 +280,7 @@ fn check_part(pay: Option<MicroAit>, min_funding: Option<MicroAit>) -> Result<()
 }
 
 /// Everything that can be refused or mistyped comes before there is a job.
-async fn unlock(
+pub async fn unlock(
     context: &Context,
     connection: &Connection,
     payer: Option<(Chosen, MicroAit)>,
@@ -295,7 +293,7 @@ async fn unlock(
 }
 
 /// Pays a job that was just submitted and waits for it.
-async fn pay_for(
+pub async fn pay_for(
     context: &Context,
     connection: &Connection,
     response: &SubmitJobResponse,
@@ -319,13 +317,18 @@ async fn pay_for(
     })
 }
 
-fn print_paid(
+/// Prints a job that was just submitted, and paid where it was.
+pub fn print_submitted(
     context: &Context,
+    title: &str,
     response: &SubmitJobResponse,
-    paid: &Paid,
+    paid: Option<&Paid>,
 ) -> Result<(), CommandError> {
+    let Some(paid) = paid else {
+        return print(context, title, response);
+    };
     let text = format!(
-        "Job submitted\n  job_id  {}\n  status  {}",
+        "{title}\n  job_id  {}\n  status  {}",
         response.job_id,
         paid.short_text()
     );
