@@ -122,8 +122,10 @@ fn search_file(
     loop {
         stop.check()?;
         line.clear();
-        let piece = (&mut reader).take(MAX_LINE_BYTES as u64);
-        if { piece }.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+        let read = (&mut reader)
+            .take(MAX_LINE_BYTES as u64)
+            .read_until(b'\n', &mut line);
+        if read.map_err(failed)? == 0 {
             break;
         }
         let ends = line.ends_with(b"\n");
