@@ -165,7 +165,7 @@ impl AgentCore {
                 }
             }
             Err(malformed) => {
-                self.conversation.said(&malformed.said);
+                self.conversation.said(&malformed.words);
                 self.repair = Some(Repair {
                     said: malformed.said,
                     problem: malformed.problem,

@@ -14,7 +14,7 @@ const MAX_ITEMS: usize = 64;
 
 /// A thought, then a call or an answer; without `may_call` an answer.
 pub(super) fn of_steps(tools: &[ToolSpec], may_call: bool) -> Value {
-    let answer = step(json!({"answer": {"type": "string"}}));
+    let answer = step(json!({"answer": {"type": "string", "minLength": 1}}));
     if !may_call {
         return answer;
     }

@@ -28,8 +28,10 @@ pub(super) struct Reading {
 pub(super) struct Malformed {
     /// What is wrong, for the model.
     pub(super) problem: String,
-    /// Its words.
+    /// The reply.
     pub(super) said: String,
+    /// What of it a person can read; may be empty.
+    pub(super) words: String,
 }
 
 /// Reads a reply. `constrained`: a model without tool calling of its own, whose steps are JSON.
@@ -55,6 +57,10 @@ pub(super) fn read(
     result.map_err(|problem| Malformed {
         problem,
         said: said(reply, content),
+        words: match first_object(content) {
+            Ok(step) => step_thought(&step).unwrap_or_default(),
+            Err(_) => content.to_owned(),
+        },
     })
 }
 
@@ -133,11 +139,7 @@ fn native(
 
 fn json_step(content: &str, thinking: &str, may_call: bool) -> Result<Reading, String> {
     let object = first_object(content)?;
-    let thought = object
-        .get("thought")
-        .and_then(Value::as_str)
-        .and_then(filled)
-        .or_else(|| filled(thinking));
+    let thought = step_thought(&object).or_else(|| filled(thinking));
     let tool = object.get("tool").filter(|tool| !tool.is_null());
     if let Some(tool) = tool.filter(|tool| *tool != "answer") {
         if !may_call {
@@ -157,6 +159,10 @@ fn json_step(content: &str, thinking: &str, may_call: bool) -> Result<Reading, S
         return Err("its answer is empty".to_owned());
     }
     Ok(answer(thought, text))
+}
+
+fn step_thought(step: &Map<String, Value>) -> Option<String> {
+    step.get("thought")?.as_str().and_then(filled)
 }
 
 /// The object that a text begins with, or that stands in it; what follows is not the step.

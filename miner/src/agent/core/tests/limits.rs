@@ -47,14 +47,28 @@ fn without_an_answer_in_the_last_step_the_last_words_are_it() {
         chat(&mut core);
         core.chat_answered(&calls("", &[("sql", query("y"))]));
     }
-    let (text, end) = ended(&mut core);
-    assert_eq!(end, End::StepLimit);
-    assert!(text.contains("\"query\":\"y\""), "{text}");
+    assert_eq!(
+        ended(&mut core),
+        ("It may be 1.".to_owned(), End::StepLimit)
+    );
 
     let mut core = AgentCore::new(setup(true, 1), &[]);
     chat(&mut core);
     core.chat_answered(&calls("Nearly.", &[("sql", query("y"))]));
     assert_eq!(ended(&mut core), ("Nearly.".to_owned(), End::Answered));
+}
+
+#[test]
+fn what_a_bad_step_thought_is_better_than_its_json() {
+    let mut core = AgentCore::new(setup(false, 1), &[]);
+    for _ in 0..2 {
+        chat(&mut core);
+        core.chat_answered(&words(r#"{"thought": "Revenue fell.", "answer": ""}"#));
+    }
+    assert_eq!(
+        ended(&mut core),
+        ("Revenue fell.".to_owned(), End::StepLimit)
+    );
 }
 
 #[test]
