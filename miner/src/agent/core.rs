@@ -32,6 +32,8 @@ pub use types::{ChatReply, ChatRequest, Next, Setup, ToolOutcome, ToolSpec};
 
 /// The same call with the same arguments is made this often in a row; further ones are answered without being run.
 const CALLS_IN_A_ROW: usize = 2;
+/// A model that made the same call so often in a row, whatever it was told, must answer without tools.
+const STUCK_CALLS: usize = 4;
 /// A request that the server finds too long is made shorter this often, then the execution ends.
 const CONTEXT_TRIES: u32 = 4;
 /// Room in the output for what one decision can add: a thought or an action, an observation, usage, the answer.
@@ -346,10 +348,11 @@ impl AgentCore {
         })
     }
 
-    /// Whether the coming step may use tools: not the last one.
+    /// Whether the coming step may use tools: not the last one, nor one of a model that makes the same call again and again.
     fn may_call(&self) -> bool {
         let last = self.progress.next_step() >= self.setup.definition.limits.steps;
-        !self.setup.tools.is_empty() && !last
+        let stuck = self.conversation.last_call_in_a_row() >= STUCK_CALLS;
+        !self.setup.tools.is_empty() && !last && !stuck
     }
 
     fn constrained(&self) -> bool {

@@ -135,6 +135,16 @@ impl Conversation {
             .count()
     }
 
+    /// How often the newest call was made, one after the other.
+    pub(super) fn last_call_in_a_row(&self) -> usize {
+        let Some(last) = self.newest_first().next() else {
+            return 0;
+        };
+        self.newest_first()
+            .take_while(|call| call.tool == last.tool && call.arguments == last.arguments)
+            .count()
+    }
+
     fn newest_first(&self) -> impl Iterator<Item = &Call> {
         self.turns
             .iter()
