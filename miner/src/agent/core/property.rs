@@ -147,6 +147,7 @@ proptest! {
         let mut setup = setup(native, steps);
         setup.context_tokens = 2048;
         setup.definition.limits.tokens = limit;
+        setup.definition.limits.seconds = 100;
         let mut core = AgentCore::new(setup.clone(), &[]);
         let mut world = World { setup, output: Vec::new(), now: 0, chats: 0, deaths: 0, completed: Vec::new() };
         let mut rounds = 0_u32;

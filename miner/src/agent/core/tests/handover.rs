@@ -173,6 +173,18 @@ fn an_interrupted_call_is_told_to_the_model() {
 }
 
 #[test]
+fn a_thought_whose_action_was_lost_belongs_to_no_other_action() {
+    let mut core = AgentCore::new(setup(true, 20), &[]);
+    chat(&mut core);
+    core.chat_answered(&calls("Lost.", &[("sql", query("x"))]));
+    let prior = core.take_events();
+    let mut core = AgentCore::new(setup(true, 20), &prior);
+    assert_eq!(chat(&mut core).messages.len(), 2);
+    step(&mut core, &calls("", &[("sql", query("y"))]), "1");
+    assert_eq!(chat(&mut core).messages[2]["content"], "");
+}
+
+#[test]
 fn what_ended_stays_ended() {
     let mut core = AgentCore::new(setup(true, 20), &[]);
     chat(&mut core);
