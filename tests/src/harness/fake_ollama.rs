@@ -206,7 +206,10 @@ fn step(mut stream: TcpStream, shared: &Shared, body: String) -> Option<()> {
     begin_lines(&mut stream)?;
     let step = step.replace('\\', r"\\").replace('"', r#"\""#);
     chunk(&mut stream, &token(&step, true))?;
-    chunk(&mut stream, &last(30_000_000, true))?;
+    // A count that is too small for the prompt would mean that it was cut.
+    let counted = r#""prompt_eval_count":100"#;
+    let last = last(30_000_000, true).replace(r#""prompt_eval_count":14"#, counted);
+    chunk(&mut stream, &last)?;
     stream.write_all(b"0\r\n\r\n").ok()
 }
 
