@@ -203,7 +203,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
 
 /// Says the next step of a conversation.
 fn step(mut stream: TcpStream, shared: &Shared, body: String) -> Option<()> {
-    let read = body.len() / 4;
+    // A count that is too small for the prompt would mean that it was cut.
+    let read = 100.max(body.len() / 40);
     let said = body.matches(r#""role":"assistant""#).count();
     let steps = shared.steps.lock().unwrap_or_else(PoisonError::into_inner);
     let step = steps.get(said).cloned();

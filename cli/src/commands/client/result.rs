@@ -47,7 +47,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Of an agent's execution: every event as it came, one a line, instead of the answer alone
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     raw: bool,
     /// Save the receipt; aitbc client verify checks it without a network
     #[arg(long, value_name = "FILE")]
