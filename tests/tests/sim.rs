@@ -44,6 +44,8 @@ fn the_invariants_hold() {
         forfeits,
         audits,
         audit_runs,
+        tool_calls,
+        handovers,
         findings,
         rentals,
         rentals_released,
@@ -62,6 +64,10 @@ fn the_invariants_hold() {
     assert!(
         audits > SEEDS && audit_runs > SEEDS / 2 && findings > SEEDS / 20,
         "{audits} audits with {audit_runs} runs found {findings} jobs wrong in {SEEDS} seeds"
+    );
+    assert!(
+        tool_calls > SEEDS && handovers > SEEDS / 10,
+        "{tool_calls} tools called by agents, {handovers} handovers in {SEEDS} seeds"
     );
     assert!(
         rentals > SEEDS

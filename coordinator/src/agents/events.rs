@@ -11,6 +11,7 @@ use crate::engine::handle::EngineHandle;
 use crate::sessions::core::StreamKind;
 use crate::sessions::stored::{self, blocking};
 use crate::sessions::streams::Streams;
+use crate::store::{Batch, Durability};
 
 /// How long bytes of output are waited for.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
@@ -46,8 +47,13 @@ pub async fn read(
     blocking(move || stored::read(&store, attempt, StreamKind::Output, offset)).await
 }
 
-/// Returns once so many bytes of a live attempt's output are stored.
-pub async fn confirm(streams: &Streams, attempt: AttemptId, bytes: u64) -> Result<(), ApiError> {
+/// Returns once so many bytes of a live attempt's output are stored for good.
+pub async fn confirm(
+    engine: &EngineHandle,
+    streams: &Streams,
+    attempt: AttemptId,
+    bytes: u64,
+) -> Result<(), ApiError> {
     let stored = async {
         loop {
             let Some(stream) = streams.get(attempt) else {
@@ -63,10 +69,12 @@ pub async fn confirm(streams: &Streams, attempt: AttemptId, bytes: u64) -> Resul
             let _changed = changes.changed().await;
         }
     };
-    tokio::time::timeout(CONFIRM_WITHIN, stored)
-        .await
-        .unwrap_or_else(|_| {
-            let message = format!("{bytes} bytes of output did not come within 10 s");
-            Err(ApiError::new(ErrorReason::Unavailable, message))
-        })
+    let stored = tokio::time::timeout(CONFIRM_WITHIN, stored).await;
+    stored.unwrap_or_else(|_| {
+        let message = format!("{bytes} bytes of output did not come within 10 s");
+        Err(ApiError::new(ErrorReason::Unavailable, message))
+    })?;
+    let (store, fence) = (engine.store(), engine.fence());
+    // Makes what was committed before durable.
+    blocking(move || store.commit(&fence, Batch::new(), Durability::Synced)).await
 }

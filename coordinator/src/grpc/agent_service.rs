@@ -411,7 +411,13 @@ impl AgentService for Agents {
         let request = request.into_inner();
         let info = self.live(miner, &request.job_id, request.attempt).await?;
         let context = &self.0.context;
-        events::confirm(&context.streams, info.attempt, request.bytes).await?;
+        events::confirm(
+            &context.engine,
+            &context.streams,
+            info.attempt,
+            request.bytes,
+        )
+        .await?;
         Ok(Response::new(v1::ConfirmEventsResponse {}))
     }
 }

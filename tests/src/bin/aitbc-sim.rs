@@ -33,7 +33,8 @@ struct Arguments {
     /// run on a rented GPU; heard-beats: only time counts in which the provider was there; rental-rest: a rental's last
     /// payment gives the rest of its lock back; forfeits: what was being unstaked when its stake was slashed goes nowhere;
     /// attended: all time counts in which the provider was there; finding-once: a job is found wrong once; run-stored:
-    /// an audit's run is stored before it begins.
+    /// an audit's run is stored before it begins; call-confirmed: an
+    /// agent's action is stored before its tool is called.
     #[arg(long, value_name = "RULE")]
     broken: Option<Rule>,
     /// Leave a kind of fault out; may be repeated.
@@ -136,7 +137,7 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         out,
         "{ran} seeds in {seconds:.1} s: {hours:.1} virtual hours, {} jobs ({} completed), {} attempts, {} faults, {} commits, \
          {} events; {} watched bytes verified, {} payments audited, {} \
-         locks expired, {} stakes, {} slashed with {} unstakings, {} audits with {} runs, {} found wrong; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
+         locks expired, {} stakes, {} slashed with {} unstakings, {} audits with {} runs, {} found wrong; {} tools called by agents, {} handovers; {} rentals ({} released, {} whose provider was gone), {} refused, {} payments for them, \
          {} jobs under them",
         totals.jobs,
         totals.completed,
@@ -153,6 +154,8 @@ fn summarize(out: &mut impl Write, ran: u64, totals: &Totals, took: Duration) ->
         totals.audits,
         totals.audit_runs,
         totals.findings,
+        totals.tool_calls,
+        totals.handovers,
         totals.rentals,
         totals.rentals_released,
         totals.rentals_gone,

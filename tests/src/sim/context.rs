@@ -6,6 +6,7 @@ use std::fmt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::agents::Calls;
 use super::check::Checker;
 use super::network::Network;
 use super::rentals::Rentals;
@@ -167,11 +168,13 @@ pub enum Rule {
     FindingOnce,
     /// An audit's run is stored before it begins.
     RunStored,
+    /// An agent's action is stored before its tool is called.
+    CallConfirmed,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AttemptCheck,
         Self::RequeueOnLoss,
         Self::ResumeOffset,
@@ -191,6 +194,7 @@ impl Rule {
         Self::Attended,
         Self::FindingOnce,
         Self::RunStored,
+        Self::CallConfirmed,
     ];
 
     /// Its name on the command line.
@@ -216,6 +220,7 @@ impl Rule {
             Self::Attended => "attended",
             Self::FindingOnce => "finding-once",
             Self::RunStored => "run-stored",
+            Self::CallConfirmed => "call-confirmed",
         }
     }
 }
@@ -315,6 +320,7 @@ pub struct Context {
     pub checker: Checker,
     pub wire: Wire,
     pub rentals: Rentals,
+    pub calls: Calls,
     events: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
 }
@@ -331,6 +337,7 @@ impl Context {
             checker: Checker::default(),
             wire: Wire::default(),
             rentals: Rentals::default(),
+            calls: Calls::default(),
             events: BTreeMap::new(),
             scheduled: 0,
         }

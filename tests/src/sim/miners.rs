@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aitbc_common::identity::Identity;
+use aitbc_common::job_input::JobType;
 use aitbc_common::layouts::StreamCheckpoint;
 use aitbc_miner::session::{
     Action, AttemptKey, CoreConfig, End, Event as MinerEvent, SessionCore, SpoolRecord,
@@ -14,7 +15,9 @@ use aitbc_proto::v1::{self, CoordinatorMessage, ErrorReason, Failure, FailureRea
 use bytes::Bytes;
 use rand::Rng;
 
+use super::agents::{self, Execution, Step};
 use super::context::{Context, Fault, START_MS, one_in};
+use super::coordinator::Coordinator;
 use super::genesis::CHAIN;
 use super::network::{ConnectionId, DownItem, Side, connect, leave, send_up};
 use super::work::{self, ENGINE, MODELS};
@@ -51,6 +54,8 @@ pub struct Miner {
     connection: Option<ConnectionId>,
     spool: BTreeMap<AttemptKey, SpoolRecord>,
     runs: BTreeMap<AttemptKey, Run>,
+    /// Those of agents, each with its number.
+    executions: BTreeMap<AttemptKey, (u64, Execution)>,
     started_runs: u64,
     wake_at: u64,
     takeover: bool,
@@ -110,13 +115,14 @@ impl Miner {
                 models: models.iter().map(|name| work::model(name)).collect(),
                 slots,
                 engine: ENGINE.into(),
-                tools: Vec::new(),
+                tools: vec![agents::TOOL.into()],
             },
             core: None,
             life: 0,
             connection: None,
             spool: BTreeMap::new(),
             runs: BTreeMap::new(),
+            executions: BTreeMap::new(),
             started_runs: 0,
             wake_at: u64::MAX,
             takeover: false,
@@ -161,6 +167,7 @@ impl Miner {
     pub fn crash(&mut self, ctx: &mut Context) {
         self.core = None;
         self.runs.clear();
+        self.executions.clear();
         self.life += 1;
         if let Some(connection) = self.connection.take() {
             super::network::cut(ctx, connection);
@@ -272,8 +279,19 @@ impl Miner {
 
     fn act(&mut self, ctx: &mut Context, action: Action) {
         match action {
+            Action::Start(start) if start.job_type == JobType::Agent => {
+                self.started_runs += 1;
+                let execution = Execution::new(&start.model.name, start.input);
+                self.executions
+                    .insert(start.key, (self.started_runs, execution));
+                let step = Event::ModelStep(self.number, start.key, self.started_runs);
+                ctx.after(1, step);
+            }
             Action::Start(start) => self.run(ctx, start.key, &start.input),
-            Action::Stop(key) => drop(self.runs.remove(&key)),
+            Action::Stop(key) => {
+                self.runs.remove(&key);
+                self.executions.remove(&key);
+            }
             Action::Store(record) => {
                 let delay = ctx.random.models.random_range(1..20);
                 ctx.after(delay, Event::Stored(self.number, self.life, record));
@@ -312,6 +330,7 @@ impl Miner {
         }
         self.core = None;
         self.runs.clear();
+        self.executions.clear();
         self.life += 1;
         let delay = ctx.random.people.random_range(1_000..30_000);
         ctx.after(delay, Event::MinerUp(self.number));
@@ -356,7 +375,16 @@ impl Miner {
     }
 
     /// The model server generates a little more.
-    pub fn model_step(&mut self, ctx: &mut Context, key: AttemptKey, number: u64) {
+    pub fn model_step(
+        &mut self,
+        ctx: &mut Context,
+        key: AttemptKey,
+        number: u64,
+        coordinator: &Coordinator,
+    ) {
+        if self.executions.contains_key(&key) {
+            return self.agent_step(ctx, key, number, coordinator);
+        }
         let Some(run) = self.runs.get_mut(&key).filter(|run| run.number == number) else {
             return;
         };
@@ -408,6 +436,44 @@ impl Miner {
             };
             ctx.after(pause, Event::ModelStep(self.number, key, number));
         }
+    }
+
+    /// An agent goes on a little.
+    fn agent_step(
+        &mut self,
+        ctx: &mut Context,
+        key: AttemptKey,
+        number: u64,
+        coordinator: &Coordinator,
+    ) {
+        let execution = self.executions.get_mut(&key);
+        let Some((_, execution)) = execution.filter(|(known, _)| *known == number) else {
+            return;
+        };
+        if ctx.faults.has(Fault::Model) && one_in(&mut ctx.random.models, 60) {
+            self.executions.remove(&key);
+            let failure = failed(FailureReason::EngineUnavailable);
+            return self.handle(ctx, MinerEvent::Failed { key, failure });
+        }
+        let pause = match execution.step(ctx, key, coordinator) {
+            Step::Wait => 200,
+            Step::Output(data) => {
+                let output_tokens = 1;
+                let output = MinerEvent::Output {
+                    key,
+                    data,
+                    output_tokens,
+                };
+                self.handle(ctx, output);
+                ctx.random.models.random_range(1..1_500)
+            }
+            Step::Done(content) => {
+                self.executions.remove(&key);
+                let result = Box::new(work::run_result(content));
+                return self.handle(ctx, MinerEvent::Finished { key, result });
+            }
+        };
+        ctx.after(pause, Event::ModelStep(self.number, key, number));
     }
 
     /// A record is in the spool, or the disk refused it.

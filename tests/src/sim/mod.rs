@@ -4,6 +4,7 @@
 //! The same seed gives the same run, byte for byte, and so the same trace hash. After every step the invariants of
 //! [`check`] hold; at the end the faults stop, and every job must become final.
 
+mod agents;
 mod auditors;
 pub mod check;
 mod clients;

@@ -428,10 +428,11 @@ impl Coordinator {
             .as_ref()
             .and_then(|running| running.streams.get(attempt));
         let Some(stream) = stream else { return };
+        let is_handed_over = stream.is_handed_over(kind);
         let is_much = stream.with(kind, |buffer| {
             buffer.len() - buffer.stored() >= SPILL_BYTES as u64
         });
-        if is_much && self.spill(&stream, kind, false).is_err() {
+        if (is_much || is_handed_over) && self.spill(&stream, kind, is_handed_over).is_err() {
             self.running
                 .iter()
                 .for_each(|running| drop(running.streams.remove(attempt)));

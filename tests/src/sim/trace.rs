@@ -43,6 +43,10 @@ pub struct Totals {
     pub audits: u64,
     /// Jobs that auditors ran again.
     pub audit_runs: u64,
+    /// Tools that agents called.
+    pub tool_calls: u64,
+    /// Executions that went on from what another attempt stored.
+    pub handovers: u64,
     /// Jobs that auditors found wrong.
     pub findings: u64,
     /// Rentals that began.
@@ -76,6 +80,8 @@ impl std::ops::AddAssign for Totals {
         self.forfeits += other.forfeits;
         self.audits += other.audits;
         self.audit_runs += other.audit_runs;
+        self.tool_calls += other.tool_calls;
+        self.handovers += other.handovers;
         self.findings += other.findings;
         self.rentals += other.rentals;
         self.rentals_released += other.rentals_released;

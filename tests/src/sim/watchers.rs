@@ -1,5 +1,6 @@
 //! Watching a job, the client's side: the real verifier, which resumes where it was.
 
+use aitbc_common::agents::Event as AgentEvent;
 use aitbc_common::identity::PublicKey;
 use aitbc_common::layouts::Outcome;
 use aitbc_common::verify::{AttemptStart, ProofParts, StreamVerifier, Trust, VerifyError};
@@ -143,6 +144,9 @@ impl Watcher {
             .map_err(|error| error.to_string())?;
         let by_budget = verified.proof.receipt.outcome == Outcome::Budget;
         let attempt = u16::try_from(last.attempt).unwrap_or(u16::MAX);
+        if !row.agent.is_empty() {
+            return self.execution(ctx, row, by_budget);
+        }
         let miner = verified.proof.receipt.miner_key;
         let made = work::text(&row.input, row.id(), attempt, &miner);
         let same = if by_budget {
@@ -155,6 +159,18 @@ impl Watcher {
                 "the watcher of {} has other bytes than attempt {attempt} made",
                 row.id()
             ));
+        }
+        ctx.trace.totals.watched_bytes += self.bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What was put out is a whole execution, whoever began it.
+    fn execution(&self, ctx: &mut Context, row: &JobRow, by_budget: bool) -> Result<(), String> {
+        let (events, whole) = AgentEvent::read(&self.bytes)
+            .map_err(|problem| format!("{} is no execution: {problem}", row.id()))?;
+        let is_answered = matches!(events.last(), Some(AgentEvent::Answer { .. }));
+        if !by_budget && (whole < self.bytes.len() || !is_answered) {
+            return Err(format!("{} has no answer", row.id()));
         }
         ctx.trace.totals.watched_bytes += self.bytes.len() as u64;
         Ok(())

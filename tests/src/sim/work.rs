@@ -14,6 +14,7 @@ use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::agents;
 use super::context::{START_MS, one_in};
 use super::genesis::{self, CHAIN};
 
@@ -116,16 +117,25 @@ pub fn run_result(content: String) -> RunResult {
     }
 }
 
+fn prompt(flags: u16, n: usize) -> String {
+    if flags == AUDIT_ALLOWED {
+        format!("{AUDITED} job {n}\"}}")
+    } else {
+        format!("{{\"prompt\":\"job {n}\"}}")
+    }
+}
+
 /// Job `n` of client `by`; its id is made anew by every call.
 pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
     let owner = client(by).public();
     let model = if one_in(rng, 3) { MODELS[1] } else { MODELS[0] };
-    let flags = u16::from(one_in(rng, 2)) * AUDIT_ALLOWED;
-    let input = Bytes::from(if flags == AUDIT_ALLOWED {
-        format!("{AUDITED} job {n}\"}}")
+    let is_agent = one_in(rng, 5);
+    let flags = u16::from(!is_agent && one_in(rng, 2)) * AUDIT_ALLOWED;
+    let input = if is_agent {
+        agents::input(model, n)
     } else {
-        format!("{{\"prompt\":\"job {n}\"}}")
-    });
+        Bytes::from(prompt(flags, n))
+    };
     let requirements = Requirements::default();
     // Most have all day, so that a job that is forgotten shows.
     let deadline_ms = if one_in(rng, 12) {
@@ -134,7 +144,11 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
         86_400_000
     };
     let spec = JobSpec {
-        job_type: JobType::Inference,
+        job_type: if is_agent {
+            JobType::Agent
+        } else {
+            JobType::Inference
+        },
         flags,
         chain_id: *CHAIN,
         owner,
@@ -163,7 +177,7 @@ pub fn submission(rng: &mut StdRng, n: usize, by: usize) -> Submission {
         hold: false,
         least_funding: 0,
         not_paid_at: Vec::new(),
-        agent: None,
+        agent: is_agent.then(agents::agent),
     }
 }
 

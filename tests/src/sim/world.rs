@@ -204,7 +204,10 @@ impl World {
             Event::Connect(miner, life) => self.miners[miner].connect(ctx, life),
             Event::MinerWake(miner) => self.miners[miner].wake(ctx),
             Event::MinerUp(miner) => self.miners[miner].start(ctx),
-            Event::ModelStep(miner, key, number) => self.miners[miner].model_step(ctx, key, number),
+            Event::ModelStep(miner, key, number) => {
+                let coordinator = &self.coordinator;
+                self.miners[miner].model_step(ctx, key, number, coordinator);
+            }
             Event::Stored(miner, life, record) => self.miners[miner].stored(ctx, life, *record),
             Event::CoordinatorUp => {
                 if self.coordinator.running.is_none() {
