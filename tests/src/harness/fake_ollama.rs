@@ -44,6 +44,7 @@ pub struct FakeOllama {
     generating: Arc<AtomicUsize>,
     steps: Arc<Mutex<Vec<String>>>,
     chats: Arc<Mutex<Vec<String>>>,
+    pace: Arc<Mutex<Duration>>,
 }
 
 impl FakeOllama {
@@ -58,12 +59,14 @@ impl FakeOllama {
         let pulls = Arc::clone(&pulled);
         let generating: Arc<AtomicUsize> = Arc::default();
         let (steps, chats) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>)>::default();
+        let pace: Arc<Mutex<Duration>> = Arc::default();
         let shared = Shared {
             script: shared,
             pulls,
             running: Arc::clone(&generating),
             steps: Arc::clone(&steps),
             chats: Arc::clone(&chats),
+            pace: Arc::clone(&pace),
         };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -78,6 +81,7 @@ impl FakeOllama {
             generating,
             steps,
             chats,
+            pace,
         }
     }
 
@@ -88,6 +92,11 @@ impl FakeOllama {
         let server = Self::start(Script::Steps);
         *server.steps.lock().unwrap_or_else(PoisonError::into_inner) = steps;
         server
+    }
+
+    /// Waits so long before each step from now on.
+    pub fn paces(&self, pace: Duration) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
     }
 
     /// The bodies of the requests to chat.
@@ -130,6 +139,7 @@ struct Shared {
     running: Arc<AtomicUsize>,
     steps: Arc<Mutex<Vec<String>>>,
     chats: Arc<Mutex<Vec<String>>>,
+    pace: Arc<Mutex<Duration>>,
 }
 
 /// Answers one request; the connection then closes.
@@ -183,7 +193,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
         "/api/tags" => tags(),
         "/api/ps" => r#"{"models":[]}"#.to_owned(),
         "/api/show" => {
-            r#"{"details":{"family":"llama"},"model_info":{"general.architecture":"llama","llama.context_length":2048},"capabilities":["completion"]}"#
+            r#"{"details":{"family":"llama"},"model_info":{"general.architecture":"llama","llama.context_length":8192},"capabilities":["completion"]}"#
                 .to_owned()
         }
         _ => return respond(&mut stream, "404 Not Found", r#"{"error":"no such path"}"#),
@@ -193,6 +203,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
 
 /// Says the next step of a conversation.
 fn step(mut stream: TcpStream, shared: &Shared, body: String) -> Option<()> {
+    // A count that is too small for the prompt would mean that it was cut.
+    let read = 100.max(body.len() / 40);
     let said = body.matches(r#""role":"assistant""#).count();
     let steps = shared.steps.lock().unwrap_or_else(PoisonError::into_inner);
     let step = steps.get(said).cloned();
@@ -203,20 +215,20 @@ fn step(mut stream: TcpStream, shared: &Shared, body: String) -> Option<()> {
     let Some(step) = step else {
         return hold(&stream);
     };
+    let pace = *shared.pace.lock().unwrap_or_else(PoisonError::into_inner);
+    // The pace is what is played here: nothing is waited for.
+    std::thread::park_timeout(pace);
     begin_lines(&mut stream)?;
     let step = step.replace('\\', r"\\").replace('"', r#"\""#);
     chunk(&mut stream, &token(&step, true))?;
-    // A count that is too small for the prompt would mean that it was cut.
-    let counted = r#""prompt_eval_count":100"#;
-    let last = last(30_000_000, true).replace(r#""prompt_eval_count":14"#, counted);
-    chunk(&mut stream, &last)?;
+    chunk(&mut stream, &last(read, 30_000_000, true))?;
     stream.write_all(b"0\r\n\r\n").ok()
 }
 
-/// The end of an answer, which took so many nanoseconds.
-fn last(work: u64, chat: bool) -> String {
+/// The end of an answer to so many tokens, which took so many nanoseconds.
+fn last(read: usize, work: u64, chat: bool) -> String {
     let end = format!(
-        r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":14,"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":{work}"#
+        r#""done":true,"done_reason":"stop","total_duration":50000000,"load_duration":1000000,"prompt_eval_count":{read},"prompt_eval_duration":10000000,"eval_count":2,"eval_duration":{work}"#
     );
     token("", chat).replace(r#""done":false"#, &end)
 }
@@ -293,7 +305,7 @@ fn generate(mut stream: TcpStream, script: Script, chat: bool) -> Option<()> {
         Script::AnswerLate => 480_000_000,
         _ => 30_000_000,
     };
-    chunk(&mut stream, &last(work, chat))?;
+    chunk(&mut stream, &last(14, work, chat))?;
     stream.write_all(b"0\r\n\r\n").ok()
 }
 

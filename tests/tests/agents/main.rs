@@ -1,6 +1,7 @@
 //! Agents as a user types them: kept by the coordinator, executed by real miners on a model server that plays its part.
 
 mod executing;
+mod handover;
 mod keeping;
 
 use std::fs;
