@@ -102,8 +102,8 @@ fn redacted(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<String> {
 
 /// The command in this test's place: its own port and model.
 fn on_this_network(command: &str, network: &Network) -> String {
-    // One thread, because other tests share the processor, and an end to what the model has to say that leaves an agent room.
-    let model = format!("{} --threads 1 --context 4096", model_file().display());
+    // One thread, because other tests share the processor, and an end to what the model has to say.
+    let model = format!("{} --threads 1 --context 1024", model_file().display());
     let command = command.replace("MODEL.gguf", &model);
     if is_coordinator(&command) && !command.contains("--listen") {
         return command.replacen("--dev", &format!("--dev --listen {}", network.address()), 1);

@@ -3,6 +3,7 @@
 mod executing;
 mod handover;
 mod keeping;
+mod real;
 
 use std::fs;
 
