@@ -61,6 +61,14 @@ fn an_agent_shows_what_it_does_and_the_answer_alone_is_on_stdout() {
         .json();
     assert_eq!(status["payment_status"], "settled");
     assert_eq!(status["locked_ait"], "1.000000");
+
+    // Left alone, it is paid and answered in the same way.
+    let left = user.types(&format!("{line} --detach")).succeeds();
+    assert!(left.text().starts_with("Execution submitted\n"), "{left:?}");
+    assert!(left.text().contains("funded, 1 AIT locked"), "{left:?}");
+    let result = user.types("aitbc client result last --wait").succeeds();
+    assert_eq!(result.text(), ANSWER);
+    assert!(result.stderr.contains("payment 1 AIT locked"), "{result:?}");
 }
 
 #[test]
@@ -147,6 +155,36 @@ fn a_limit_ends_it_with_what_there_is() {
         (&result["end"], &result["agent_version"]),
         (&json!("token_limit"), &json!(1))
     );
+}
+
+#[test]
+fn what_a_model_writes_cannot_control_a_terminal() {
+    let network = Network::start();
+    let model = FakeOllama::start_steps(vec![
+        calls_sql("\u{1b}[2Jgone\u{202e}", "SELECT '\u{1b}[31mred' AS x"),
+        answers("\u{9b}2Jdone"),
+    ]);
+    let _miner = mines(&network, "owner", &model);
+    let user = network.user("me");
+    writes_config(&user, &json!({}));
+    let _id = creates(&user, "a");
+    let (mut executing, _keyboard) =
+        user.starts_on_terminal(&["agent", "execute", "last", "--input", TASK]);
+    let executed = executing.wait().succeeds();
+    let told = &executed.stderr;
+    assert!(
+        told.contains("thought      \\u{1b}[2Jgone\\u{202e}"),
+        "{told}"
+    );
+    assert!(
+        told.contains("action       sql  SELECT '\\u{1b}[31mred'"),
+        "{told}"
+    );
+    for control in ['\u{1b}', '\u{202e}', '\u{9b}'] {
+        assert!(!told.contains(control), "{told:?}");
+    }
+    // A pipe gets what was answered.
+    assert_eq!(executed.text(), "\u{9b}2Jdone");
 }
 
 #[test]
