@@ -68,7 +68,8 @@ impl SessionCore {
         }
     }
 
-    /// When time alone makes something ready for [`SessionCore::outgoing`]; output waits up to 40 ms for company.
+    /// When time alone makes something ready for [`SessionCore::outgoing`]; output waits up to 40 ms for
+    /// company, that of agents does not.
     pub fn next_flush(&self) -> Option<Duration> {
         if !self.waiting.is_empty() {
             return Some(Duration::ZERO);

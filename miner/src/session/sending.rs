@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aitbc_common::job_input::JobType;
 use aitbc_common::limits::CHUNK_BYTES;
 use aitbc_proto::v1::miner_message::Message;
 use aitbc_proto::v1::{Fail, Output, OutputKind};
@@ -72,8 +73,16 @@ impl Attempt {
         let now_or_never = !self.is_running()
             || self.sent_output == 0
             || waiting >= COALESCE_BYTES
-            || now >= self.waiting_since.saturating_add(COALESCE_TIME);
+            || now >= self.waiting_since.saturating_add(self.coalesces_for());
         now_or_never.then_some(self.output.len())
+    }
+
+    /// How long output waits for company. An agent's comes in whole steps, and its next tool waits until it is stored.
+    fn coalesces_for(&self) -> Duration {
+        match self.run() {
+            Some(run) if run.promise.spec.job_type == JobType::Agent => Duration::ZERO,
+            _ => COALESCE_TIME,
+        }
     }
 
     fn conclude(&mut self, key: AttemptKey, now: Duration) -> Option<Message> {
@@ -100,7 +109,7 @@ impl Attempt {
     pub(super) fn next_flush(&self) -> Option<Duration> {
         match &self.stage {
             Stage::Running(_) if self.sent_output < self.output.len() => {
-                Some(self.waiting_since.saturating_add(COALESCE_TIME))
+                Some(self.waiting_since.saturating_add(self.coalesces_for()))
             }
             Stage::Done { .. } | Stage::Failed(_) => Some(
                 self.concluded

@@ -49,6 +49,27 @@ fn the_first_chunk_goes_at_once_and_the_rest_waits_for_256_bytes_or_40_ms() {
 }
 
 #[test]
+fn what_an_agent_puts_out_goes_at_once() {
+    let mut rig = Rig::open(2);
+    let agents = assign_with(key(1, 1), |_, spec| spec.job_type = JobType::Agent);
+    rig.down(Down::Assign(agents));
+    rig.sent();
+    for (offset, event) in ["a", "b", "c"].into_iter().enumerate() {
+        rig.output(key(1, 1), event, 1);
+        assert!(rig.core.next_flush() <= Some(rig.now));
+        let sent = rig.sent();
+        let [part] = &outputs(&sent)[..] else {
+            panic!("{sent:?}");
+        };
+        assert_eq!(
+            (part.offset, &part.data[..]),
+            (offset as u64, event.as_bytes())
+        );
+    }
+    assert_eq!(rig.core.next_flush(), None);
+}
+
+#[test]
 fn checkpoints_come_each_second_right_after_the_bytes_they_cover() {
     let mut rig = running();
     let mut hash = Sha256Stream::default();
