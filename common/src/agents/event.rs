@@ -9,6 +9,9 @@ use thiserror::Error;
 /// Most bytes of one event's line, with its newline: 64 KiB.
 pub const MAX_EVENT_BYTES: usize = 64 << 10;
 
+/// Actions without an observation at a time, at most.
+const MAX_OPEN_ACTIONS: usize = 16;
+
 /// Stands at the end of a text that was cut to fit its line.
 const CUT: &str = " … (cut)";
 
@@ -226,6 +229,9 @@ impl Order {
         }
         self.last_seq += 1;
         match event {
+            Event::Action { .. } if self.open.len() >= MAX_OPEN_ACTIONS => {
+                return Err("too many actions are open");
+            }
             Event::Action { seq, tool, .. } => {
                 self.open.insert(*seq, tool.clone());
             }

@@ -23,6 +23,8 @@ use crate::sessions::responses::{ResponseStream, Responses, WATCHER_PATIENCE};
 
 /// Characters of an agent's name.
 const NAME_CHARS: usize = 64;
+/// Longest silence in an upload.
+const PART_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// Longest time of an upload.
 const UPLOAD_WITHIN: std::time::Duration = std::time::Duration::from_secs(300);
 
@@ -302,7 +304,10 @@ async fn send_file(
 async fn next_part(
     parts: &mut Streaming<v1::UploadFileRequest>,
 ) -> Result<Option<Uploaded>, ApiError> {
-    let message = parts.message().await.map_err(|status| {
+    let message = tokio::time::timeout(PART_WITHIN, parts.message()).await;
+    let silent = "nothing came for 10 s: the upload is given up";
+    let message = message.map_err(|_| ApiError::new(ErrorReason::Unavailable, silent))?;
+    let message = message.map_err(|status| {
         ApiError::new(
             ErrorReason::InvalidField,
             format!("the upload broke off: {}", status.message()),

@@ -155,12 +155,8 @@ async fn prepare<'a, R: Runner>(
     }
     let definition = Definition::read(&definition)
         .map_err(|error| refused(format!("{error}; {}", error.hint)))?;
-    let (prior, whole) = Event::read(&stored).map_err(|error| {
-        failed(
-            FailureReason::Garbage,
-            format!("the events so far: {error}"),
-        )
-    })?;
+    // What the former miner put out carries no proof: what cannot be an execution is none, and this one begins anew.
+    let (prior, whole) = Event::read(&stored).unwrap_or_default();
     stored.truncate(whole);
     let attached = files::fetch(host, &mut coordinator, &definition.files).await?;
     let native = has_native_tools(runner, &definition.model).await?;
@@ -174,11 +170,10 @@ async fn prepare<'a, R: Runner>(
         .await
         .map_err(|_| failed(FailureReason::Operator, "the tools cannot be set up".into()))?
         .map_err(|missing| failed(FailureReason::Busy, missing.to_string()))?;
-    let answered = prior.iter().filter_map(|event| match event {
-        Event::Observation { tool, .. } => Some(tool),
-        _ => None,
-    });
-    answered.for_each(|tool| toolbox.answered_before(tool));
+    if !prior.is_empty() {
+        // Another miner wrote it: it may say anything.
+        toolbox.read_untrusted();
+    }
     let tools = toolbox.tools().map(|tool| ToolSpec {
         name: tool.name().to_owned(),
         description: tool.description().to_owned(),

@@ -319,7 +319,7 @@ fn trickle(stream: &mut TcpStream, chat: bool) -> Option<()> {
 }
 
 fn begin_lines(stream: &mut TcpStream) -> Option<()> {
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n").ok()
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").ok()
 }
 
 fn pull(mut stream: TcpStream, now: impl Fn() -> Script) -> Option<()> {

@@ -95,15 +95,9 @@ impl Toolbox {
         self.tools.iter().map(|offered| offered.tool.as_ref())
     }
 
-    /// Notes that a tool answered on another miner, before this one took over.
-    pub fn answered_before(&self, name: &str) {
-        // A tool that is gone counts as one that read anything.
-        let untrusted = self
-            .find(name)
-            .is_none_or(|offered| offered.tool.labels().reads_untrusted);
-        if untrusted {
-            self.untrusted_read.store(true, Ordering::Relaxed);
-        }
+    /// Notes that the execution goes on from what a stranger wrote.
+    pub fn read_untrusted(&self) {
+        self.untrusted_read.store(true, Ordering::Relaxed);
     }
 
     /// Calls a tool, one call at a time. Never fails otherwise than in its outcome, and ends soon after the tool's timeout

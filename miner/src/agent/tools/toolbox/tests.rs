@@ -151,19 +151,11 @@ async fn nothing_is_sent_once_untrusted_text_was_read() {
 }
 
 #[tokio::test]
-async fn a_miner_that_takes_over_knows_what_was_read() {
-    for (answered, sends) in [
-        ("mcp:mail/send", true),
-        ("mcp:web/fetch", false),
-        ("mcp:gone/tool", false),
-    ] {
-        let toolbox = toolbox(&["mcp:web", "mcp:mail"], false);
-        toolbox.answered_before(answered);
-        assert_eq!(
-            call(&toolbox, "mcp:mail/send").await.ok,
-            sends,
-            "{answered}"
-        );
+async fn a_miner_that_takes_over_sends_nothing() {
+    for (allowed, sends) in [(false, false), (true, true)] {
+        let toolbox = toolbox(&["mcp:mail"], allowed);
+        toolbox.read_untrusted();
+        assert_eq!(call(&toolbox, "mcp:mail/send").await.ok, sends);
     }
 }
 
