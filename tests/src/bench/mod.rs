@@ -2,8 +2,10 @@
 //!
 //! The miners of [`throughput`] and [`idle`] live in this process: they prove themselves, accept, deliver and sign as
 //! any miner does, but compute nothing. [`tokens`] uses the product's own miner and a real model. [`payments`],
-//! [`paid_jobs`] and [`books`] measure money, [`market`] and [`matching`] what the market computes.
+//! [`paid_jobs`] and [`books`] measure money, [`market`] and [`matching`] what the market computes, and
+//! [`agents`] what agents cost beyond model and tools.
 
+pub mod agents;
 pub mod books;
 pub mod client;
 pub mod coordinator;
@@ -33,7 +35,7 @@ use latency::Latencies;
 use report::Report;
 use throughput::{Level, Run};
 
-/// Measures a coordinator on this machine: throughput, idle sessions, token streams, payments and the ledger.
+/// Measures a coordinator on this machine: throughput, idle sessions, token streams, payments, the ledger and agents.
 #[derive(Debug, Parser)]
 #[command(name = "aitbc-bench", version, max_term_width = 120)]
 pub struct Settings {
@@ -70,6 +72,12 @@ pub struct Settings {
     /// Tokens of each answer
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=4_096))]
     pub tokens: u32,
+    /// Executions of an agent, in turn with the same calls made directly
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub executions: u16,
+    /// Calls of a tool in each execution
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub steps: u32,
     /// Accounts of the ledger for balances, audit and stored bytes
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     pub accounts: u32,
@@ -114,6 +122,8 @@ pub enum Part {
     Stored,
     /// Offers, prices, reputations and matching, inside one process
     Market,
+    /// What an agent's step costs beyond its model and tool, and events per second
+    Agents,
 }
 
 /// Measures and reports.
@@ -157,6 +167,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
             settings.matched,
         );
         report.market = Some(market);
+    }
+    if wanted(Part::Agents) {
+        note(&format!("{} executions", settings.executions));
+        report.agents = Some(agents::run(settings, folder.path())?);
     }
     syncs.extend(disk::measure(folder.path())?);
     report.disk = Some(disk::Disk {

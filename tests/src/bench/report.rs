@@ -6,6 +6,7 @@ use aitbc_common::runtime::terminal;
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::agents::{self, Agents};
 use super::books::{self, Books};
 use super::disk::Disk;
 use super::idle::Idle;
@@ -66,6 +67,8 @@ pub struct Report {
     pub books: Option<Books>,
     /// Offers, prices and reputations.
     pub market: Option<Market>,
+    /// Agents.
+    pub agents: Option<Agents>,
 }
 
 impl Report {
@@ -92,6 +95,7 @@ impl Report {
             paid_jobs: Vec::new(),
             books: None,
             market: None,
+            agents: None,
         }
     }
 
@@ -135,6 +139,9 @@ impl Report {
         }
         if let Some(market) = &self.market {
             market::text(market, &mut out)?;
+        }
+        if let Some(agents) = &self.agents {
+            agents::text(agents, &mut out)?;
         }
         Ok(out)
     }

@@ -8,8 +8,9 @@ use aitbc_common::runtime::channel::Connection;
 use aitbc_common::runtime::random_bytes;
 use aitbc_common::token::Scope;
 use aitbc_proto::v1::watch_job_event::Event;
-use aitbc_proto::v1::{JobSpec, JobStatus, JobType, SubmitJobRequest, WatchJobRequest};
+use aitbc_proto::v1::{Job, JobSpec, JobStatus, JobType, SubmitJobRequest, WatchJobRequest};
 use anyhow::{Context, anyhow, ensure};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -84,7 +85,7 @@ pub struct Tokens {
 pub fn run(settings: &Settings, folder: &Path, model: &Path) -> anyhow::Result<Tokens> {
     let coordinator = Coordinator::start(folder)?;
     let (_server, url) = model_server(&coordinator, model)?;
-    let miner = miner(&coordinator, &url)?;
+    let miner = miner(&coordinator, (MODEL, &url), 1)?;
     let runtime = runtime(settings)?;
     let pairs = runtime.block_on(compare(settings, &coordinator, &url));
     drop(runtime);
@@ -132,11 +133,17 @@ fn model_server(coordinator: &Coordinator, model: &Path) -> anyhow::Result<(Proc
     Ok((process, url))
 }
 
-fn miner(coordinator: &Coordinator, engine: &str) -> anyhow::Result<Process> {
+/// A miner on a model server, with this many slots.
+pub(super) fn miner(
+    coordinator: &Coordinator,
+    (model, engine): (&str, &str),
+    slots: usize,
+) -> anyhow::Result<Process> {
     let mut command = Command::new(program("aitbc-miner")?);
     command
         .args(["--coordinator", &coordinator.address(), "mine-ollama"])
-        .args(["--continuous", "--model", MODEL, "--ollama-url", engine])
+        .args(["--continuous", "--model", model, "--ollama-url", engine])
+        .args(["--slots", &slots.to_string()])
         .env_clear()
         .env("HOME", coordinator.folder())
         .env("AITBC_HOME", coordinator.folder().join("miner"));
@@ -198,26 +205,47 @@ async fn ask_directly(http: &reqwest::Client, engine: &str, tokens: u32) -> anyh
 }
 
 async fn ask_network(connection: &Connection, tokens: u32) -> anyhow::Result<Answer> {
-    tokio::time::timeout(PATIENCE, follow(connection, tokens))
-        .await
-        .map_err(|_| anyhow!("a job had no result after {PATIENCE:?}"))?
+    let input = json!({ "prompt": PROMPT, "options": options(tokens) }).to_string();
+    let (mut first, mut text) = (None, Vec::new());
+    let start = Instant::now();
+    let job = job(connection, JobType::Inference, MODEL, input, |data| {
+        first.get_or_insert_with(Instant::now);
+        text.extend_from_slice(data);
+    });
+    let tokens = job.await?.output_tokens.unwrap_or_default();
+    Answer::new(start, first, tokens, text)
 }
 
-async fn follow(connection: &Connection, tokens: u32) -> anyhow::Result<Answer> {
+/// Submits a job and watches it until it is completed; its output goes to `put_out` as it comes.
+pub(super) async fn job(
+    connection: &Connection,
+    job_type: JobType,
+    model: &str,
+    input: impl Into<Bytes>,
+    put_out: impl FnMut(&[u8]),
+) -> anyhow::Result<Job> {
     let salt: [u8; 32] = random_bytes();
-    let input = json!({ "prompt": PROMPT, "options": options(tokens) }).to_string();
     let request = SubmitJobRequest {
         request_id: hex::encode(&salt[..16]),
         spec: Some(JobSpec {
-            r#type: JobType::Inference.into(),
-            model: MODEL.to_owned(),
+            r#type: job_type.into(),
+            model: model.to_owned(),
             input: input.into(),
             salt: salt.to_vec().into(),
             ..Default::default()
         }),
         ..Default::default()
     };
-    let start = Instant::now();
+    tokio::time::timeout(PATIENCE, follow(connection, request, put_out))
+        .await
+        .map_err(|_| anyhow!("a job had no result after {PATIENCE:?}"))?
+}
+
+async fn follow(
+    connection: &Connection,
+    request: SubmitJobRequest,
+    mut put_out: impl FnMut(&[u8]),
+) -> anyhow::Result<Job> {
     let mut jobs = connection.jobs();
     let job_id = jobs.submit_job(request).await?.into_inner().job_id;
     let request = WatchJobRequest {
@@ -225,31 +253,22 @@ async fn follow(connection: &Connection, tokens: u32) -> anyhow::Result<Answer> 
         ..Default::default()
     };
     let mut stream = jobs.watch_job(request).await?.into_inner();
-    let (mut first, mut text, mut answer) = (None, Vec::new(), None);
+    let mut ended = None;
     // Read to the end: a stream that is dropped earlier costs the connection.
     while let Some(batch) = stream.message().await? {
         for event in batch.events.into_iter().filter_map(|event| event.event) {
             match event {
-                Event::Output(chunk) if !chunk.data.is_empty() => {
-                    first.get_or_insert_with(Instant::now);
-                    text.extend_from_slice(&chunk.data);
-                }
+                Event::Output(chunk) if !chunk.data.is_empty() => put_out(&chunk.data),
                 Event::Finished(finished) => {
                     let job = finished.job.unwrap_or_default();
                     ensure!(job.status() == JobStatus::Completed, "{:?}", job.failure);
-                    let tokens = job.output_tokens.unwrap_or_default();
-                    answer = Some(Answer::new(
-                        start,
-                        first,
-                        tokens,
-                        std::mem::take(&mut text),
-                    )?);
+                    ended = Some(job);
                 }
                 _ => {}
             }
         }
     }
-    answer.ok_or_else(|| anyhow!("the watched job never finished"))
+    ended.ok_or_else(|| anyhow!("the watched job never finished"))
 }
 
 fn milliseconds(duration: Duration) -> f64 {

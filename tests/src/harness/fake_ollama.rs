@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the server does with a request to generate; everything else it answers as Ollama does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub struct FakeOllama {
     pulled: Arc<Mutex<Vec<String>>>,
     generating: Arc<AtomicUsize>,
     steps: Arc<Mutex<Vec<String>>>,
-    chats: Arc<Mutex<Vec<String>>>,
+    chats: Arc<Mutex<Vec<(Instant, String)>>>,
     pace: Arc<Mutex<Duration>>,
 }
 
@@ -58,7 +58,8 @@ impl FakeOllama {
         let pulled: Arc<Mutex<Vec<String>>> = Arc::default();
         let pulls = Arc::clone(&pulled);
         let generating: Arc<AtomicUsize> = Arc::default();
-        let (steps, chats) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>)>::default();
+        let steps: Arc<Mutex<Vec<String>>> = Arc::default();
+        let chats: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
         let pace: Arc<Mutex<Duration>> = Arc::default();
         let shared = Shared {
             script: shared,
@@ -102,8 +103,15 @@ impl FakeOllama {
     /// The bodies of the requests to chat.
     #[must_use]
     pub fn chats(&self) -> Vec<String> {
-        let chats = self.chats.lock();
-        chats.unwrap_or_else(PoisonError::into_inner).clone()
+        let chats = self.chats.lock().unwrap_or_else(PoisonError::into_inner);
+        chats.iter().map(|(_, body)| body.clone()).collect()
+    }
+
+    /// When each of them came.
+    #[must_use]
+    pub fn chatted_at(&self) -> Vec<Instant> {
+        let chats = self.chats.lock().unwrap_or_else(PoisonError::into_inner);
+        chats.iter().map(|(at, _)| *at).collect()
     }
 
     /// Answers that are being generated now: the model stops where its reader leaves.
@@ -138,7 +146,7 @@ struct Shared {
     pulls: Arc<Mutex<Vec<String>>>,
     running: Arc<AtomicUsize>,
     steps: Arc<Mutex<Vec<String>>>,
-    chats: Arc<Mutex<Vec<String>>>,
+    chats: Arc<Mutex<Vec<(Instant, String)>>>,
     pace: Arc<Mutex<Duration>>,
 }
 
@@ -210,7 +218,7 @@ fn step(mut stream: TcpStream, shared: &Shared, body: String) -> Option<()> {
     let step = steps.get(said).cloned();
     drop(steps);
     let mut chats = shared.chats.lock().unwrap_or_else(PoisonError::into_inner);
-    chats.push(body);
+    chats.push((Instant::now(), body));
     drop(chats);
     let Some(step) = step else {
         return hold(&stream);

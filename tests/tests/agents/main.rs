@@ -1,5 +1,6 @@
 //! Agents as a user types them: kept by the coordinator, executed by real miners on a model server that plays its part.
 
+mod bench;
 mod executing;
 mod handover;
 mod keeping;
