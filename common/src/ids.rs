@@ -24,7 +24,7 @@ pub fn shard_of(owner: &PublicKey) -> u8 {
 
 /// An id that does not parse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {kind} id")]
+#[error("{text:?} is not {} {kind} id", article(kind))]
 pub struct IdError {
     /// The prefix, such as "job".
     pub kind: &'static str,
@@ -37,12 +37,17 @@ impl IdError {
     #[must_use]
     pub fn hint(&self) -> String {
         format!(
-            "a {} id is \"{}_\" followed by 26 characters, for example {}",
+            "{} {} id is \"{}_\" followed by 26 characters, for example {}",
+            article(self.kind),
             self.kind,
             self.kind,
             encode(self.kind, &[1; 16])
         )
     }
+}
+
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with('a') { "an" } else { "a" }
 }
 
 fn encode(prefix: &'static str, bytes: &[u8; 16]) -> String {

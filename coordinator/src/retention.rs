@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::aging::AgedJob;
 use crate::engine::command::Command;
-use crate::engine::handle::{EngineHandle, unavailable};
+use crate::engine::handle::EngineHandle;
 use crate::sessions::hub::Cleanup;
 use crate::sessions::stored;
 use crate::store::keys::{self, DAY_MS};
@@ -96,23 +96,11 @@ fn sweep_on(
     retention: Retention,
     sweep: &mut Sweep,
 ) -> Result<bool, ApiError> {
-    carry_out(engine, Command::BeginSweep)?;
+    engine.blocking_call(Command::BeginSweep)?;
     let read = step(engine, retention, sweep);
     let (aged, ended) = read.map_err(|error| stored::store_error(&error))?;
-    carry_out(engine, Command::Sweep(aged))?;
+    engine.blocking_call(Command::Sweep(aged))?;
     Ok(ended)
-}
-
-fn carry_out(engine: &EngineHandle, command: Command) -> Result<(), ApiError> {
-    let (send, receive) = std::sync::mpsc::sync_channel(1);
-    engine.blocking_call_all(vec![command], move |replies| {
-        // Received below, whatever comes.
-        let _ = send.send(replies);
-    });
-    // An engine that ends drops what waits.
-    let replies = receive.recv().unwrap_or_default();
-    let reply = replies.into_iter().next();
-    reply.unwrap_or_else(|| Err(unavailable())).map(|_| ())
 }
 
 /// Deletes chunks that sessions and the engine have no use for.

@@ -81,7 +81,7 @@ impl Registry {
         }
         let size = bytes.len() as u64;
         self.make_room(owner, size).await?;
-        let (store, fence) = (self.store(), self.engine.fence());
+        let (store, fence) = (self.engine.store(), self.engine.fence());
         blocking(move || {
             for (chunk, at) in bytes
                 .chunks(CHUNK_BYTES)
@@ -158,7 +158,7 @@ impl Registry {
         hash: Hash,
         offset: u64,
     ) -> Result<Option<Bytes>, ApiError> {
-        let store = self.store();
+        let store = self.engine.store();
         blocking(move || read_chunk(&store, &owner, &hash, offset)).await
     }
 }

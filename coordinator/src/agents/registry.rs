@@ -1,7 +1,6 @@
 //! The agents of all identities: created, given new versions, deleted; and what a submission executes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use aitbc_common::agents::{Definition, ExecutionInput};
 use aitbc_common::hash::{Hash, parse_hash_text, sha256};
@@ -364,13 +363,6 @@ impl Registry {
             }
         })
         .await
-    }
-}
-
-impl Registry {
-    /// The store, for parts of this module that read bytes.
-    pub(super) fn store(&self) -> Arc<dyn crate::store::Store> {
-        self.engine.store()
     }
 }
 

@@ -197,9 +197,8 @@ impl Auditor {
             Verdict::Unfinished => Event::Unfinished,
             Verdict::Wrong(work, evidence) => {
                 let miner = work.receipt.miner_key;
-                let (found, end) = (rows::findings_of(&miner), {
-                    prefix_end(&rows::findings_of(&miner))
-                });
+                let found = rows::findings_of(&miner);
+                let end = prefix_end(&found);
                 let before = network.scan(Family::Archive, &found, &end, FINDINGS)?;
                 // Each auditor's findings of a day count once: the next one says it.
                 let auditor = self.wallets[before.rows.len() % self.wallets.len()].address();

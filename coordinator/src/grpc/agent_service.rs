@@ -14,6 +14,7 @@ use aitbc_proto::v1::{self, ErrorReason};
 use bytes::{Bytes, BytesMut};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::deliveries::{next_message, no_part};
 use super::{Services, convert, unexpected, validate};
 use crate::agents::registry::{Agent, Which};
 use crate::agents::{events, files};
@@ -304,16 +305,10 @@ async fn send_file(
 async fn next_part(
     parts: &mut Streaming<v1::UploadFileRequest>,
 ) -> Result<Option<Uploaded>, ApiError> {
-    let message = tokio::time::timeout(PART_WITHIN, parts.message()).await;
-    let silent = "nothing came for 10 s: the upload is given up";
-    let message = message.map_err(|_| ApiError::new(ErrorReason::Unavailable, silent))?;
-    let message = message.map_err(|status| {
-        ApiError::new(
-            ErrorReason::InvalidField,
-            format!("the upload broke off: {}", status.message()),
-        )
-    })?;
-    Ok(message.and_then(|message| message.part))
+    match next_message(parts, PART_WITHIN, "UploadFile").await? {
+        Some(message) => Ok(Some(message.part.ok_or_else(no_part)?)),
+        None => Ok(None),
+    }
 }
 
 #[tonic::async_trait]

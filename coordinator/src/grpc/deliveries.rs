@@ -152,23 +152,35 @@ async fn take_parts(
 async fn next_part(
     parts: &mut Streaming<v1::CompleteJobRequest>,
 ) -> Result<Option<Part>, ApiError> {
-    let next = tokio::time::timeout(PART_WITHIN, parts.message()).await;
-    match next {
-        Ok(Ok(Some(message))) => match message.part {
-            Some(part) => Ok(Some(part)),
-            None => Err(ApiError::field("part", "is missing or of an unknown kind")),
-        },
-        Ok(Ok(None)) => Ok(None),
+    match next_message(parts, PART_WITHIN, "CompleteJob").await? {
+        Some(message) => Ok(Some(message.part.ok_or_else(no_part)?)),
+        None => Ok(None),
+    }
+}
+
+/// The next message of what a caller of this method sends in parts; `None` at its end.
+pub(super) async fn next_message<M>(
+    parts: &mut Streaming<M>,
+    within: Duration,
+    method: &str,
+) -> Result<Option<M>, ApiError> {
+    match tokio::time::timeout(within, parts.message()).await {
+        Ok(Ok(message)) => Ok(message),
         Ok(Err(status)) => Err(ApiError::from_status(&status)
-            .or_else(|| explained(&status, "CompleteJob"))
+            .or_else(|| explained(&status, method))
             .unwrap_or_else(|| {
                 ApiError::new(ErrorReason::InvalidField, status.message().to_owned())
             })),
-        Err(_) => Err(ApiError::new(
-            ErrorReason::Unavailable,
-            "no part came for 30 s; deliver again",
-        )),
+        Err(_) => {
+            let message = format!("no part came for {} s; deliver again", within.as_secs());
+            Err(ApiError::new(ErrorReason::Unavailable, message))
+        }
     }
+}
+
+/// A message whose part this coordinator does not know.
+pub(super) fn no_part() -> ApiError {
+    ApiError::field("part", "is missing or of an unknown kind")
 }
 
 fn too_many() -> ApiError {

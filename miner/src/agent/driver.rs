@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aitbc_common::agents::{Definition, End, Event, ExecutionInput, Limits};
+use aitbc_common::agents::{Definition, End, Event, ExecutionInput, Limits, MAX_AGENT_SECONDS};
 use aitbc_common::hash::sha256;
 use aitbc_common::identity::Identity;
 use aitbc_common::job_input::{JobInput, JobType};
+use aitbc_common::layouts::NO_BUDGET;
+use aitbc_common::price::budget_ms;
 use aitbc_common::runtime::channel::CoordinatorUrl;
 use aitbc_proto::v1::FailureReason;
 use bytes::Bytes;
@@ -31,6 +33,9 @@ const RUN_EVENTS: usize = 64;
 /// So much of the budget is left for the answer, at least and at most.
 const KEPT_FOR_ANSWER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// No execution takes longer: its limit of time is a day at most.
+const LONGEST: Duration = Duration::from_secs(2 * MAX_AGENT_SECONDS as u64);
+
 /// What executions need of this machine.
 pub struct Host {
     /// Where the coordinator is.
@@ -47,7 +52,6 @@ pub struct Host {
 struct Execution<'a, R> {
     runner: &'a R,
     start: JobStart,
-    context_tokens: u32,
     coordinator: Coordinator<'a>,
     toolbox: Toolbox,
     core: AgentCore,
@@ -79,15 +83,18 @@ pub(crate) async fn execute<R: Runner>(
         prepared = beginning => prepared?,
         () = cancel.cancelled() => return Err(RunFailure::Cancelled),
     };
-    let paid_for = limits.spend().map(|most| pays_for(most.0, start.rate));
+    let paid_for = limits
+        .spend()
+        .map(|most| budget_ms(most.0, start.rate))
+        .filter(|ms| *ms != NO_BUDGET)
+        .map(Duration::from_millis);
     let paid_for = [start.paid_for, paid_for].into_iter().flatten().min();
     let paid_until = paid_for.map(|paid| {
         let kept = (paid / 10).clamp(KEPT_FOR_ANSWER.0, KEPT_FOR_ANSWER.1);
-        Instant::now() + paid.saturating_sub(kept)
+        Instant::now() + paid.saturating_sub(kept).min(LONGEST)
     });
     let mut execution = Execution {
         runner,
-        context_tokens: start.model.context_tokens,
         start,
         coordinator,
         toolbox,
@@ -117,16 +124,6 @@ fn nothing() -> RunResult {
         eval_duration: Duration::ZERO,
         load_duration: Duration::ZERO,
     }
-}
-
-/// How long so many micro-AIT pay for at a rate per hour.
-fn pays_for(most: u64, rate: u64) -> Duration {
-    let ms = u128::from(most) * 3_600_000 / u128::from(rate.max(1));
-    Duration::from_millis(
-        u64::try_from(ms)
-            .unwrap_or(u64::MAX)
-            .min(u64::from(u32::MAX)),
-    )
 }
 
 struct Prepared<'a> {
@@ -232,8 +229,11 @@ impl<R: Runner> Execution<'_, R> {
 
     /// When what runs now is given up, for want of time or money.
     fn given_up(&self) -> Instant {
-        let limit = self.core.deadline_ms().unwrap_or(u64::MAX / 4);
-        let limit = self.origin + Duration::from_millis(limit.min(u64::from(u32::MAX)));
+        let limit = self
+            .core
+            .deadline_ms()
+            .map_or(LONGEST, Duration::from_millis);
+        let limit = self.origin + limit;
         self.paid_until.map_or(limit, |paid| paid.min(limit))
     }
 
@@ -281,34 +281,10 @@ impl<R: Runner> Execution<'_, R> {
         let request = RunRequest {
             model: self.start.model.name.clone(),
             input,
-            context_tokens: self.context_tokens,
+            context_tokens: self.start.model.context_tokens,
             output_limit: MAX_OUTPUT_BYTES,
         };
-        let given_up = self.cancel.child_token();
-        let (sender, mut received) = mpsc::channel(RUN_EVENTS);
-        let before = self.result.tokens_out;
-        let forward = async {
-            while let Some(event) = received.recv().await {
-                let (RunEvent::Text { output_tokens, .. } | RunEvent::Progress { output_tokens }) =
-                    event;
-                let so_far = before.saturating_add(output_tokens);
-                self.say(Bytes::new(), so_far).await;
-            }
-        };
-        let in_time = async {
-            tokio::time::sleep_until(self.given_up()).await;
-            given_up.cancel();
-            std::future::pending::<()>().await;
-        };
-        let asked = async {
-            let run = self.runner.run(request, given_up.clone(), sender);
-            tokio::join!(run, forward).0
-        };
-        let answered = tokio::select! {
-            answered = asked => answered,
-            () = in_time => unreachable!("it waits for ever"),
-        };
-        match answered {
+        match self.ask_model(request).await {
             Ok(result) => {
                 self.count(&result);
                 self.core.chat_answered(&ChatReply {
@@ -330,6 +306,33 @@ impl<R: Runner> Execution<'_, R> {
                 Ok(())
             }
             Err(error) => Err(RunFailure::of(error)),
+        }
+    }
+
+    /// One run of the model, given up where time or money is over.
+    async fn ask_model(&self, request: RunRequest) -> Result<RunResult, RunError> {
+        let given_up = self.cancel.child_token();
+        let (sender, mut received) = mpsc::channel(RUN_EVENTS);
+        let before = self.result.tokens_out;
+        let forward = async {
+            while let Some(event) = received.recv().await {
+                let (RunEvent::Text { output_tokens, .. } | RunEvent::Progress { output_tokens }) =
+                    event;
+                let so_far = before.saturating_add(output_tokens);
+                self.say(Bytes::new(), so_far).await;
+            }
+        };
+        let asked = async {
+            let run = self.runner.run(request, given_up.clone(), sender);
+            tokio::join!(run, forward).0
+        };
+        tokio::pin!(asked);
+        tokio::select! {
+            answered = &mut asked => answered,
+            () = tokio::time::sleep_until(self.given_up()) => {
+                given_up.cancel();
+                asked.await
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! Files of agents on this machine, kept by their hash for the next execution.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aitbc_common::agents::FileRef;
 use aitbc_common::hash::{Hash, parse_hash_text, sha256};
+use aitbc_common::runtime::files::write_atomic;
 use aitbc_proto::v1::FailureReason;
 
 use super::coordinator::Coordinator;
@@ -27,7 +28,7 @@ pub async fn fetch(
         return Ok(Vec::new());
     }
     let folder = host.folder.clone();
-    disk(move || make_room(&folder)).await?;
+    disk(move || Ok(make_room(&folder)?)).await?;
     let mut attached = Vec::new();
     for file in files {
         let hash = parse_hash_text(&file.sha256).unwrap_or_default();
@@ -41,7 +42,7 @@ pub async fn fetch(
                 return Err(failed(FailureReason::Garbage, message));
             }
             let there = path.clone();
-            disk(move || write(&there, &bytes)).await?;
+            disk(move || Ok(write_atomic(&there, &bytes, 0o600)?)).await?;
         }
         attached.push(AttachedFile {
             name: file.name.clone(),
@@ -52,10 +53,10 @@ pub async fn fetch(
 }
 
 async fn disk<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> Result<T, RunFailure> {
     let done = tokio::task::spawn_blocking(work).await;
-    let done = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let done = done.unwrap_or_else(|error| Err(error.into()));
     done.map_err(|error| {
         let message = format!("the miner cannot keep the agent's files: {error}");
         failed(FailureReason::Operator, message)
@@ -72,17 +73,8 @@ fn is_here(path: &Path, hash: &Hash) -> bool {
     is_whole
 }
 
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let part = path.with_extension(format!(
-        "{:016x}",
-        u64::from_be_bytes(aitbc_common::runtime::random_bytes())
-    ));
-    std::fs::write(&part, bytes)?;
-    std::fs::rename(&part, path)
-}
-
 /// Drops what was not used for longest.
-fn make_room(folder: &PathBuf) -> std::io::Result<()> {
+fn make_room(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {

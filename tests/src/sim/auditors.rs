@@ -34,9 +34,15 @@ use super::world::Event;
 /// A reputation that all miners have, as the engine takes them to: in millionths.
 const REPUTATION: u32 = 25_000;
 
-/// What the auditors do, and what is known of it.
+/// The auditors, and what is known of what they do.
 pub struct Auditors {
-    auditor: Option<Auditor>,
+    auditor: Auditor,
+    known: Known,
+}
+
+/// What is known of what they do.
+#[derive(Default)]
+struct Known {
     /// Micro-AIT of fees that the payers paid.
     fees: u64,
     /// Of each day: since when its seed draws.
@@ -55,7 +61,7 @@ impl Auditors {
         let fees = [0, 100_000, u64::MAX / 4, u64::MAX / 4][rng.random_range(0..4)];
         let per_day = [100_000, u64::MAX / 4, u64::MAX / 4][rng.random_range(0..3)];
         Self {
-            auditor: Some(Auditor {
+            auditor: Auditor {
                 wallets: genesis::auditors(),
                 chain_id: *CHAIN,
                 fee_bps: 250,
@@ -66,12 +72,11 @@ impl Auditors {
                     run_unstored: ctx.broken(Rule::RunStored),
                 },
                 looked_to_ms: 0,
-            }),
-            fees,
-            draws_since: BTreeMap::new(),
-            drawn: BTreeSet::new(),
-            asked: BTreeMap::new(),
-            runs: 0,
+            },
+            known: Known {
+                fees,
+                ..Known::default()
+            },
         }
     }
 
@@ -107,7 +112,7 @@ impl Auditors {
             if !found.insert((fault.miner, fault.job_ref)) {
                 return Err("a finding is in the log twice".into());
             }
-            let asked = self.asked.get(&fault.job_ref);
+            let asked = self.known.asked.get(&fault.job_ref);
             let asked = asked.ok_or("a job was found wrong that nobody looked at")?;
             if !work::is_wrong(asked, &fault.miner) {
                 return Err("an honest miner was found wrong".into());
@@ -123,8 +128,8 @@ impl Auditors {
 
     /// Counts what they did.
     pub fn add_to(&self, totals: &mut Totals) {
-        totals.audits += self.drawn.len() as u64;
-        totals.audit_runs += self.runs;
+        totals.audits += self.known.drawn.len() as u64;
+        totals.audit_runs += self.known.runs;
     }
 
     fn check_draws(
@@ -135,7 +140,8 @@ impl Auditors {
         for row in super::check::stored_jobs(store)?.into_values() {
             let spec = JobSpec::decode(&row.spec).map_err(|error| error.to_string())?;
             let job_ref = spec.job_ref();
-            let is_run = self.asked.contains_key(&job_ref) && !self.drawn.contains(&job_ref);
+            let is_run =
+                self.known.asked.contains_key(&job_ref) && !self.known.drawn.contains(&job_ref);
             if is_run && row.delivery.is_some() && !row.content_deleted {
                 return Err(format!("{} was kept after its audit", row.id()));
             }
@@ -145,9 +151,9 @@ impl Auditors {
             let Some(settled_ms) = noted.get(&row.id()) else {
                 return Err(format!("{} was settled and is no candidate", row.id()));
             };
-            let since = self.draws_since.get(&day_of(*settled_ms));
+            let since = self.known.draws_since.get(&day_of(*settled_ms));
             let may_be_drawn = since.is_some_and(|since| since <= settled_ms);
-            if may_be_drawn != self.drawn.contains(&job_ref) {
+            if may_be_drawn != self.known.drawn.contains(&job_ref) {
                 let is = if may_be_drawn { "not drawn" } else { "drawn" };
                 return Err(format!("{} is {is}", row.id()));
             }
@@ -178,8 +184,8 @@ impl Auditors {
                     .locked;
             }
         }
-        if paid != cost || paid > self.fees {
-            let fees = self.fees;
+        if paid != cost || paid > self.known.fees {
+            let fees = self.known.fees;
             return Err(format!(
                 "the auditors paid {paid}, their audits cost {cost}, and the fees are {fees}"
             ));
@@ -228,23 +234,20 @@ impl Ledger {
         coordinator: &mut Coordinator,
         look: impl FnOnce(&mut Auditor, &mut dyn Network),
     ) {
-        let Some(mut known) = self.auditors.take() else {
+        let Some(mut auditors) = self.auditors.take() else {
             return;
         };
-        let Some(mut auditor) = known.auditor.take() else {
-            return;
-        };
+        let Auditors { auditor, known } = &mut *auditors;
         if coordinator.running.is_some() {
             let mut network = Simulated {
                 ctx,
                 coordinator,
                 ledger: self,
-                known: &mut known,
+                known,
             };
-            look(&mut auditor, &mut network);
+            look(auditor, &mut network);
         }
-        known.auditor = Some(auditor);
-        self.auditors = Some(known);
+        self.auditors = Some(auditors);
     }
 }
 
@@ -253,7 +256,7 @@ struct Simulated<'a> {
     ctx: &'a mut Context,
     coordinator: &'a mut Coordinator,
     ledger: &'a mut Ledger,
-    known: &'a mut Auditors,
+    known: &'a mut Known,
 }
 
 impl Simulated<'_> {

@@ -1,9 +1,11 @@
 //! Executions from end to end: what is shown while they run, what they cost, what is left of them.
 
-use aitbc_tests::harness::{FakeOllama, Network};
+use std::time::Duration;
+
+use aitbc_tests::harness::{FakeOllama, Network, wait_for};
 use serde_json::{Value, json};
 
-use super::{TASK, answers, calls_sql, creates, mines, writes_config};
+use super::{TASK, answers, calls_sql, creates, mines, payer, writes_config};
 
 const QUERY: &str = "SELECT month, SUM(revenue) FROM q3 GROUP BY month ORDER BY 2";
 const ANSWER: &str = "Q3 revenue was 370550; September was strongest.";
@@ -20,12 +22,7 @@ fn an_agent_shows_what_it_does_and_the_answer_alone_is_on_stdout() {
     let network = Network::start();
     let model = FakeOllama::start_steps(analysis());
     let _miner = mines(&network, "owner", &model);
-    let user = network
-        .user("me")
-        .with("AITBC_WALLET_PASSWORD", "a password");
-    let _wallet = user
-        .types("aitbc wallet create --name w --seed-phrase-file seed.txt")
-        .succeeds();
+    let user = payer(&network);
     writes_config(&user, &json!({}));
     let ready = user
         .types("aitbc agent create --name data_analyzer --type analysis")
@@ -229,4 +226,31 @@ fn another_miner_goes_on_and_nothing_is_shown_twice() {
         "{told}"
     );
     assert_eq!(second.chats().len(), 1, "what was done is not done again");
+}
+
+#[test]
+fn a_miner_executes_as_many_at_once_as_it_has_slots() {
+    let network = Network::start();
+    let model = FakeOllama::start_steps(analysis());
+    model.paces(Duration::from_secs(3));
+    let owner = network.user("owner").with("OLLAMA_HOST", model.address());
+    let miner = owner.starts("aitbc miner mine-ollama --model llama3 --continuous --slots 2");
+    miner.prints("polling");
+    let user = network.user("me");
+    writes_config(&user, &json!({}));
+    let agent = creates(&user, "a");
+    let line = format!("aitbc agent execute {agent} --input '{TASK}'");
+    let mut executions = [user.starts(&line), user.starts(&line)];
+    wait_for("both to run", || {
+        let listed = user
+            .types("aitbc agent executions --json")
+            .succeeds()
+            .json();
+        let jobs = listed["executions"].as_array()?;
+        let running = jobs.iter().filter(|job| job["status"] == "processing");
+        (running.count() == 2).then_some(())
+    });
+    for execution in &mut executions {
+        assert_eq!(execution.wait().succeeds().text(), ANSWER);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aitbc_tests::harness::{FakeOllama, Network, Process, Stream, User};
 use serde_json::{Value, json};
 
-use super::{TASK, answers, calls_sql, creates, mines, writes_config};
+use super::{TASK, answers, calls_sql, creates, mines, payer, writes_config};
 
 /// A miner is killed once its client saw so many events: after each event of a step, and once in each other step.
 const KILLED_AFTER: [usize; 8] = [1, 2, 3, 4, 7, 10, 12, 15];
@@ -30,12 +30,7 @@ fn a_killed_miners_successor_repeats_no_call_and_is_paid_once() {
     let network = Network::start();
     let model = FakeOllama::start_steps(five_steps());
     model.paces(Duration::from_millis(1_000));
-    let user = network
-        .user("me")
-        .with("AITBC_WALLET_PASSWORD", "a password");
-    let _wallet = user
-        .types("aitbc wallet create --name w --seed-phrase-file seed.txt")
-        .succeeds();
+    let user = payer(&network);
     writes_config(&user, &json!({}));
     let agent = creates(&user, "a");
     let miners: BTreeMap<String, Mutex<Process>> = (0..2 * KILLED_AFTER.len())

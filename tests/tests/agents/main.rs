@@ -48,6 +48,17 @@ fn answers(text: &str) -> String {
     json!({"thought": "", "answer": text}).to_string()
 }
 
+/// A user with a wallet, which has what the faucet gives.
+fn payer(network: &Network) -> User {
+    let user = network
+        .user("me")
+        .with("AITBC_WALLET_PASSWORD", "a password");
+    let _wallet = user
+        .types("aitbc wallet create --name w --seed-phrase-file seed.txt")
+        .succeeds();
+    user
+}
+
 /// Somebody's miner on a model server.
 fn mines(network: &Network, owner: &str, model: &FakeOllama) -> Process {
     let owner = network.user(owner).with("OLLAMA_HOST", model.address());

@@ -66,7 +66,7 @@ pub struct Arguments {
     /// On the miner of this listing, at the listing's price (aitbc marketplace offers list)
     #[arg(long, value_name = "LISTING_ID", value_parser = values::listing_id, conflicts_with_all = ["rental", "miner"])]
     offer: Option<ListingId>,
-    /// Under this rental of yours, at no further cost: its id, or \"last\" for your newest (aitbc marketplace rent)
+    /// Under this rental of yours, at no further cost: its id, or "last" for your newest (aitbc marketplace rent)
     #[arg(long, value_name = "RENTAL_ID", conflicts_with_all = ["miner", "budget"])]
     rental: Option<RentalSelector>,
     /// Time until it expires, 1s to 7d [default: 1 h more than the agent's limit of time]
