@@ -214,6 +214,11 @@ async fn a_miner_that_claims_too_much_is_paid_what_was_seen() {
     let job = held(&payer);
     let began = Instant::now();
     let assign = miner.poll().await;
+    // What is delivered within the millisecond in which it was given was seen for no time.
+    let given = Instant::now();
+    wait_for("some time to be seen", || {
+        (given.elapsed() > Duration::from_millis(5)).then_some(())
+    });
     let greedy = |receipt: &mut Receipt| {
         (receipt.work_ms, receipt.tokens_in, receipt.tokens_out) = (u64::MAX, 1_000, 5);
     };
